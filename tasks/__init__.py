@@ -1,0 +1,30 @@
+"""The synthetic tasks. A new task is a file and a line in `TASKS`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.base import Task
+
+# Task name -> the module that holds its record `TASK`; imported at first use.
+TASKS = {
+    "depo": "tasks.depo",
+}
+
+
+def get_task(name: str) -> Task:
+    """The record of the task called `name`; OstracaError names the known ones."""
+    from tasks.base import OstracaError, nearest
+
+    if name not in TASKS:
+        raise OstracaError(f"unknown task {name!r}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
+    task: Task = importlib.import_module(TASKS[name]).TASK
+    return task
+
+
+def __getattr__(name: str) -> Any:
+    if name in TASKS:
+        return importlib.import_module(TASKS[name])
+    raise AttributeError(f"module 'tasks' has no attribute {name!r}")

@@ -1,0 +1,131 @@
+"""The Task contract: what a task is to the pipeline, and how its config is checked at the door."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+INT32_MAX = 2**31 - 1
+
+
+class OstracaError(Exception):
+    """Something the user can mend: one line that says what is wrong, what is allowed, what to do."""
+
+
+class ConfigError(OstracaError):
+    """A config or a spec that cannot be used."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """' (did you mean X?)' where some known name is close to `name`, else nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    if not close:
+        folded = {candidate.lower(): candidate for candidate in known}
+        close = [folded[str(name).lower()]] if str(name).lower() in folded else []
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One config key: its default, what it means, and what it may be."""
+
+    default: Any
+    help: str
+    kind: type = int  # int or bool
+    low: int = 0
+    high: int = INT32_MAX
+    optional: bool = False  # None is allowed too
+
+
+def check_keys(task: str, config: Mapping[str, Any] | None, keys: Mapping[str, Key]) -> dict[str, Any]:
+    """Return the complete config in the order of `keys`; ConfigError on the first thing that is wrong."""
+    given = dict(config or {})
+    for name in given:
+        if name not in keys:
+            raise ConfigError(
+                f"{task}: unknown key {name!r}{nearest(name, keys)}; known: {', '.join(keys)}"
+            )
+    return {name: _check_value(task, name, given.get(name, key.default), key) for name, key in keys.items()}
+
+
+def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
+    if value is None and key.optional:
+        return None
+    if key.kind is bool:
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        raise ConfigError(f"{task}: {name}={value!r} must be true or false")
+    integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not integral or not key.low <= int(value) <= key.high:
+        allowed = f"an integer from {key.low} to {key.high}" + (" or null" if key.optional else "")
+        raise ConfigError(f"{task}: {name}={value!r} must be {allowed}")
+    return int(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationResult:
+    """What a validator says of one example: truthy when valid, and why when not."""
+
+    valid: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.valid
+
+    def __str__(self) -> str:
+        return "valid" if self.valid else f"invalid: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """What a validator says of a batch."""
+
+    codes: NDArray[np.int32]  # [rows]: 0 is valid, else an index into `messages`
+    positions: NDArray[np.int64]  # [rows]: the token, counted within its row, where it was noticed
+    messages: tuple[str, ...]
+
+    @property
+    def all_valid(self) -> bool:
+        return not self.codes.any()
+
+    def __getitem__(self, row: int) -> ValidationResult:
+        code = int(self.codes[row])
+        if code == 0:
+            return ValidationResult(valid=True)
+        reason = f"{self.messages[code]} (at token {int(self.positions[row])})"
+        return ValidationResult(valid=False, reason=reason)
+
+    def first_invalid(self) -> tuple[int, ValidationResult]:
+        """The first row that is not valid, and why; only where not all are."""
+        row = int(np.flatnonzero(self.codes)[0])
+        return row, self[row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task: pure functions around a complete config (one that `check` returned).
+
+    `generate(config, key, indices)` makes the examples at `indices` (int64 [rows], any order) of the
+    stream `key` (uint64 [2], see `tasks.rng.stream_key`) as one RecordBatch with the columns
+    `input_ids` list<int32>, `loss_mask` list<uint8>, `index` int64 and the task's own metadata.
+    `validate(batch, config)` solves them again from their tokens; it also checks whatever of the mask
+    and the metadata the batch has. It shares no code with `generate`.
+    """
+
+    name: str
+    version: int  # rises whenever the example at some address changes
+    keys: Mapping[str, Key]
+    check: Callable[[Mapping[str, Any] | None], dict[str, Any]]
+    schema: pa.Schema
+    generate: Callable[[Mapping[str, Any], NDArray[np.uint64], NDArray[np.int64]], pa.RecordBatch]
+    validate: Callable[[pa.RecordBatch, Mapping[str, Any]], Verdicts]
+    mean_tokens: Callable[[Mapping[str, Any]], float]  # expected tokens of an example
+    max_tokens: Callable[[Mapping[str, Any]], int]  # no example has more
+    vocab_size: Callable[[Mapping[str, Any]], int]  # the largest id in use + 1
+    token_names: Callable[[Mapping[str, Any]], dict[int, str]]  # id -> name, of the special tokens

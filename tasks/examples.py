@@ -1,0 +1,132 @@
+"""The edge of the system: single examples as dictionaries, and Hugging Face datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult
+from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, with_labels
+from tasks.rng import stream_key
+
+if TYPE_CHECKING:
+    import datasets
+
+BATCH_TOKENS = 1 << 20  # aimed at in one batch: what stays in the processor's cache
+
+
+def check_seed(seed: Any) -> int:
+    """A seed is an integer, 0 or more, of any size."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")
+    return int(seed)
+
+
+def batch_rows(task: Task, config: Mapping[str, Any]) -> int:
+    """How many examples make about BATCH_TOKENS tokens; no output depends on it."""
+    return max(1, min(1 << 16, int(BATCH_TOKENS / task.mean_tokens(config))))
+
+
+def generate_batches(
+    task: Task, config: Mapping[str, Any], seed: int, split: str, first: int, count: int
+) -> Iterator[pa.RecordBatch]:
+    """Examples first..first+count-1 of the split, in batches. `config` is complete."""
+    key = stream_key(task.name, task.version, config, seed, split)
+    step = batch_rows(task, config)
+    for start in range(first, first + count, step):
+        stop = min(start + step, first + count)
+        yield task.generate(config, key, np.arange(start, stop, dtype=np.int64))
+
+
+def generate_example(
+    task: Task, config: Mapping[str, Any] | None, seed: int, index: int, split: str
+) -> dict[str, Any]:
+    """The example at one address, as a plain dictionary of ints and lists."""
+    if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < 2**62:
+        raise ConfigError(f"index={index!r} must be an integer from 0 to 2^62 - 1")
+    complete = task.check(config)
+    (batch,) = generate_batches(task, complete, check_seed(seed), split, int(index), 1)
+    return rows_of(with_labels(batch))[0]
+
+
+def validate_example(
+    task: Task, example: Mapping[str, Any], config: Mapping[str, Any] | None
+) -> ValidationResult:
+    """Check one example: its tokens, and whatever else of an example's columns it has."""
+    complete = task.check(config)
+    if "input_ids" not in example:
+        return ValidationResult(valid=False, reason="it has no input_ids")
+    arrays: dict[str, pa.Array] = {}
+    fields = []
+    for field in task.schema:
+        if field.name not in example:
+            continue
+        try:
+            arrays[field.name] = _one_row(example[field.name], field.type)
+        except (TypeError, ValueError, OverflowError):
+            wanted = "integers" if pa.types.is_list(field.type) else "an integer"
+            return ValidationResult(valid=False, reason=f"{field.name} is not made of {wanted}")
+        fields.append(field)
+    batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
+    result = task.validate(batch, complete)[0]
+    if result and "labels" in example:
+        return _check_labels(example)
+    return result
+
+
+def _one_row(value: Any, data_type: pa.DataType) -> pa.Array:
+    if not pa.types.is_list(data_type):
+        return pa.array([_whole(value)], data_type)
+    numbers = np.asarray(value)
+    if numbers.ndim != 1 or not (numbers.size == 0 or np.issubdtype(numbers.dtype, np.integer)):
+        raise TypeError("not a list of integers")
+    dtype = np.dtype(data_type.value_type.to_pandas_dtype())
+    if numbers.size and not np.iinfo(dtype).min <= numbers.min() <= numbers.max() <= np.iinfo(dtype).max:
+        raise OverflowError("out of range")
+    if len(numbers) > INT32_MAX:
+        raise OverflowError("too long")
+    return ragged(numbers.astype(dtype), np.array([0, len(numbers)], np.int32))
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError("not an integer")
+    return int(value)
+
+
+def _check_labels(example: Mapping[str, Any]) -> ValidationResult:
+    tokens = np.asarray(example["input_ids"])
+    labels = np.asarray(example["labels"])
+    if labels.shape != tokens.shape:
+        return ValidationResult(valid=False, reason="labels and input_ids differ in length")
+    if "loss_mask" in example:
+        wanted = np.where(np.asarray(example["loss_mask"]) != 0, tokens, LABEL_IGNORED)
+        wrong = np.flatnonzero(labels != wanted)
+        if len(wrong):
+            reason = f"labels differ from input_ids under the mask (at token {wrong[0]})"
+            return ValidationResult(valid=False, reason=reason)
+    return ValidationResult(valid=True)
+
+
+def make_hf_dataset(
+    task: Task, num_examples: int, config: Mapping[str, Any] | None, seed: int, split: str
+) -> datasets.Dataset | list[dict[str, Any]]:
+    """Examples 0..num_examples-1 with labels as a `datasets.Dataset`, built from Arrow.
+
+    Where `datasets` is not installed: a list of dictionaries.
+    """
+    if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 0:
+        raise ConfigError(f"num_examples={num_examples!r} must be an integer, 0 or more")
+    complete = task.check(config)
+    made = generate_batches(task, complete, check_seed(seed), split, 0, num_examples)
+    position = task.schema.get_field_index("loss_mask") + 1
+    schema = task.schema.insert(position, column("labels", list_type(pa.int32())))
+    table = pa.Table.from_batches([with_labels(batch) for batch in made], schema=schema)
+    try:
+        import datasets
+    except ImportError:
+        return table.to_pylist()  # type: ignore[no-any-return]
+    return datasets.Dataset(datasets.table.InMemoryTable(table))

@@ -1,0 +1,104 @@
+"""Distinct words: a node's name is a word of several tokens, the last of which ends it.
+
+A word's length is uniform on min_tlen..max_tlen, its tokens uniform on 1..mini_vocab, and the last one is
+shifted by mini_vocab. Words are drawn until enough distinct ones are found; where too few exist the
+config is refused, so the loop always ends: by a coupon collector's argument after about
+(number of lengths) * n * log n draws at the very worst.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.base import ConfigError
+from tasks.kernels import inlined
+from tasks.rng import integers
+
+_MAX_WORDS = 2**62  # words are numbered in int64
+_DIRECT_SLOTS = 1 << 14  # up to here the table has a slot for every word, and probing never collides
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def count_words(mini_vocab: int, min_tlen: int, max_tlen: int) -> int:
+    """How many different words there are."""
+    return sum(mini_vocab**length for length in range(min_tlen, max_tlen + 1))
+
+
+def check_words(task: str, needed: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> None:
+    """ConfigError where the lengths are impossible or fewer than `needed` words exist."""
+    if min_tlen > max_tlen:
+        raise ConfigError(f"{task}: min_tlen={min_tlen} must not be larger than max_tlen={max_tlen}")
+    if max_tlen * np.log2(max(mini_vocab, 2)) > 61:
+        raise ConfigError(
+            f"{task}: mini_vocab={mini_vocab} with max_tlen={max_tlen} makes over 2^61 words; "
+            "lower one of them"
+        )
+    words = count_words(mini_vocab, min_tlen, max_tlen)
+    if words < needed:
+        raise ConfigError(
+            f"{task}: N={needed} nodes need {needed} distinct words, but mini_vocab={mini_vocab} with "
+            f"min_tlen={min_tlen}, max_tlen={max_tlen} has only {words}; "
+            "lower N or raise mini_vocab or max_tlen"
+        )
+
+
+def first_word_numbers(mini_vocab: int, min_tlen: int, max_tlen: int) -> NDArray[np.int64]:
+    """Words are numbered by length, then by tokens: the number of the first of each length.
+
+    int64 [max_tlen + 1], indexed by length; entries below min_tlen are 0.
+    """
+    firsts = np.zeros(max_tlen + 1, dtype=np.int64)
+    for length in range(min_tlen + 1, max_tlen + 1):
+        firsts[length] = firsts[length - 1] + mini_vocab ** (length - 1)
+    return firsts
+
+
+def table_bits(needed: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> int:
+    """log2 of the slots that `draw_distinct_words` needs to find `needed` words."""
+    words = count_words(mini_vocab, min_tlen, max_tlen)
+    slots = words if words <= _DIRECT_SLOTS else 4 * needed
+    return max(1, int(slots - 1).bit_length())
+
+
+@inlined
+def draw_distinct_words(
+    state, count, mini_vocab, min_tlen, firsts, words, lengths, seen, seen_in, round_number
+):
+    """Draw `count` distinct words into words int32 [count, max_tlen] and lengths int32 [count].
+
+    seen int64 and seen_in int32, [2^`table_bits`], are a hash set kept over calls; an entry counts
+    only where seen_in holds this call's round_number, so it is never cleared.
+    """
+    length_choices = len(firsts) - min_tlen
+    mask = len(seen) - 1
+    shift = np.uint64(64)
+    while (1 << (np.uint64(64) - shift)) < len(seen):
+        shift -= np.uint64(1)
+    total = firsts[len(firsts) - 1] + mini_vocab ** (len(firsts) - 1)
+    direct = total <= len(seen)
+    found = 0
+    while found < count:
+        length = min_tlen + integers(state, length_choices)
+        number = np.int64(0)
+        for place in range(length):
+            token = integers(state, mini_vocab)
+            words[found, place] = token + 1
+            number = number * mini_vocab + token
+        number += firsts[length]
+        if direct:
+            slot = number
+        else:
+            slot = np.int64((np.uint64(number) * _MULTIPLIER) >> shift)
+        fresh = True
+        while seen_in[slot] == round_number:
+            if seen[slot] == number:
+                fresh = False
+                break
+            slot = (slot + 1) & mask
+        if fresh:
+            seen[slot] = number
+            seen_in[slot] = round_number
+            words[found, length - 1] += mini_vocab
+            lengths[found] = length
+            found += 1
