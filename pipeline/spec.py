@@ -1,0 +1,137 @@
+"""The spec of a corpus: a plain dictionary in, checked once, complete and with a digest of its own.
+
+A spec names everything that decides the examples and how they are cut into shards, and nothing else: not
+the workers, the engine or the folder. What the user gives:
+
+    {"name": "depo1", "seed": 0, "shard_tokens": 16_777_216, "row_group_tokens": 262_144,
+     "datasets": {"depo1": {"task": "depo", "config": {...},
+                            "splits": {"train": {"examples": 100_000},
+                                       "test": {"examples": 1_000, "config": {"qa": True}}}}}}
+
+The complete spec has, for each split, its whole config and its sizes in examples instead of tokens; it is
+what the manifest holds, and checking it again gives itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tasks import get_task
+from tasks.base import ConfigError, Task, nearest
+from tasks.examples import check_seed
+from tasks.rng import canonical_json
+
+DEFAULT_SHARD_TOKENS = 1 << 24
+DEFAULT_ROW_GROUP_TOKENS = 1 << 18
+MAX_EXAMPLES = 10**15
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete spec; ConfigError says in one line what is wrong with it."""
+    known = ("name", "seed", "format", "shard_tokens", "row_group_tokens", "datasets")
+    _only(given, known, "spec")
+    name = given.get("name", "corpus")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"spec: name={name!r} must be letters, digits, '_', '-' and '.'")
+    if given.get("format", "parquet") != "parquet":
+        raise ConfigError(f"spec: format={given['format']!r} must be 'parquet'")
+    shard_tokens = _count(given, "shard_tokens", "spec", DEFAULT_SHARD_TOKENS, 1, 2**40)
+    group_tokens = _count(given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, 2**30)
+    datasets = given.get("datasets")
+    if not isinstance(datasets, Mapping) or not datasets:
+        raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
+    return {
+        "name": name,
+        "seed": check_seed(given.get("seed", 0)),
+        "format": "parquet",
+        "datasets": {
+            name: _check_dataset(name, datasets[name], shard_tokens, group_tokens)
+            for name in sorted(datasets)
+        },
+    }
+
+
+def spec_digest(spec: Mapping[str, Any]) -> str:
+    """sha256 of the complete spec's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
+
+
+def _check_dataset(
+    name: str, given: Any, shard_tokens: int, group_tokens: int
+) -> dict[str, Any]:
+    where = f"spec: dataset {name}"
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where}: a dataset's name is letters, digits, '_', '-' and '.'")
+    _only(given, ("name", "task", "version", "config", "splits"), where)
+    task = get_task(str(given.get("task")))
+    version = given.get("version", task.version)
+    if version != task.version:
+        raise ConfigError(
+            f"{where}: it needs version {version} of task {task.name}, but this is version "
+            f"{task.version}; install the ostraca release that has it"
+        )
+    splits = given.get("splits")
+    if not isinstance(splits, Mapping) or not splits:
+        raise ConfigError(f"{where}: splits must name at least one split, e.g. train: {{examples: 1000}}")
+    base = given.get("config") or {}
+    return {
+        "task": task.name,
+        "version": version,
+        "splits": {
+            split: _check_split(
+                f"{where}, split {split}", task, base, split, splits[split], shard_tokens, group_tokens
+            )
+            for split in sorted(splits)
+        },
+    }
+
+
+def _check_split(
+    where: str,
+    task: Task,
+    base: Mapping[str, Any],
+    split: str,
+    given: Any,
+    shard_tokens: int,
+    group_tokens: int,
+) -> dict[str, Any]:
+    if not _SPLIT.fullmatch(split):
+        raise ConfigError(f"{where}: a split's name is small letters, digits and '_'")
+    _only(given, ("examples", "config", "shard_examples", "row_group_examples"), where)
+    if "examples" not in given:
+        raise ConfigError(f"{where}: examples is missing; say how many it has")
+    config = task.check({**base, **(given.get("config") or {})})
+    mean = task.mean_tokens(config)
+    examples = _count(given, "examples", where, 0, 1, MAX_EXAMPLES)
+    group = _count(given, "row_group_examples", where, max(1, round(group_tokens / mean)), 1, 2**31)
+    # Whole row groups, so that only a shard's last one is smaller.
+    groups = max(1, round(shard_tokens / mean / group))
+    shard = _count(given, "shard_examples", where, groups * group, 1, MAX_EXAMPLES)
+    return {
+        "examples": examples,
+        "config": config,
+        "shard_examples": shard,
+        "row_group_examples": group,
+    }
+
+
+def _only(given: Any, known: tuple[str, ...], where: str) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: must be a mapping with the keys {', '.join(known)}")
+    for key in given:
+        if key not in known:
+            raise ConfigError(
+                f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}"
+            )
+
+
+def _count(given: Mapping[str, Any], key: str, where: str, default: int, low: int, high: int) -> int:
+    value = given.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{where}: {key}={value!r} must be an integer from {low} to {high}")
+    return value

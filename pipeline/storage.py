@@ -1,0 +1,148 @@
+"""Files of a corpus: whole or not there. Errors of the system become one clear line."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from tasks.base import OstracaError
+
+TEMPORARY = ".tmp-"  # part of the name of every file that is still being written
+
+
+class HashingFile:
+    """A binary file that counts and hashes (sha256) what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self._sha256.update(data)
+        written = self._file.write(data)
+        self.size += written
+        return written
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[HashingFile]:
+    """Write a file under a temporary name; it takes its own name, whole and synced, at a clean end.
+
+    Where the body raises, nothing is left.
+    """
+    with plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}{TEMPORARY}{secrets.token_hex(6)}")
+        try:
+            with open(temporary, "xb") as file:
+                yield HashingFile(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporary_files(root: Path) -> None:
+    """Remove what a build that was killed left half-written. Only for the holder of `lock`."""
+    for path in root.rglob(f".*{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the build of a folder for this process alone; the system frees it when the process ends."""
+    with plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w")  # noqa: SIM115 (held until the end of the build)
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OstracaError(
+                f"{path.parent.parent}: another build is running in this folder; "
+                "wait for it, stop it, or choose another out="
+            ) from None
+        yield
+
+
+@contextmanager
+def plain_errors(path: Path | str) -> Iterator[None]:
+    """Turn the system's errors about files into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OstracaError(plain_reason(error, path)) from error
+
+
+def plain_reason(error: OSError, path: Path | str) -> str:
+    """What went wrong with a file and what to do, in one line."""
+    advice = {
+        errno.ENOSPC: "no space left on the disk; free some or choose another out=",
+        errno.EDQUOT: "the disk quota is used up; free some space or choose another out=",
+        errno.EACCES: "no permission; choose a folder you may write to",
+        errno.EPERM: "no permission; choose a folder you may write to",
+        errno.EROFS: "the file system is read-only; choose another folder",
+        errno.ENOTDIR: "a part of this path is a file, not a folder; choose another folder",
+        errno.EEXIST: "a file of this name is in the way; choose another folder",
+        errno.ENOENT: "no such file or folder",
+        errno.EISDIR: "this is a folder, not a file",
+    }
+    reason = advice.get(error.errno or 0, error.strerror or str(error))
+    return f"{error.filename or path}: {reason}"
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

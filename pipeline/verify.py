@@ -1,0 +1,162 @@
+"""`verify` and `reproduce`: the corpus against its manifest, the manifest against the tasks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.engine import available_cores, map_shards
+from pipeline.fingerprint import ContentDigest, content_digest
+from pipeline.manifest import NAME, make_manifest, read_manifest, records_of
+from pipeline.plan import Shard, plan
+from pipeline.shard import ShardRecord, shard_content, split_key
+from pipeline.storage import plain_reason, sha256_of
+from tasks.base import ConfigError, OstracaError
+
+
+def verify(
+    root: Path | str,
+    *,
+    content: bool = False,
+    on_shard: Callable[[str], None] = lambda path: None,
+) -> list[str]:
+    """Compare a corpus with its manifest; the problems found, one line each (none: it is whole).
+
+    Every byte of every shard (sha256), rows, the sums, and that no other shard lies around. With
+    `content` every shard is also decoded and its content digest computed again.
+    """
+    root = Path(root)
+    manifest = read_manifest(root)
+    problems = _check_records(manifest)
+    records = records_of(manifest)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        check = functools.partial(_check_shard, root, manifest["spec"], content)
+        for (_, record), found in zip(records, pool.map(check, records), strict=True):
+            problems += found
+            on_shard(record["path"])
+    listed = {record["path"] for _, record in records}
+    for path in sorted(root.rglob("*.parquet")):
+        if str(path.relative_to(root)) not in listed:
+            problems.append(f"{path}: is not in the manifest; remove it")
+    return problems
+
+
+def _check_records(manifest: Mapping[str, Any]) -> list[str]:
+    """The manifest against itself: the shards are the plan's, and the sums are the shards'."""
+    wanted = {shard.path: shard for shard in plan(manifest["spec"])}
+    records = {}
+    for split, record in records_of(manifest):
+        shard = wanted.get(record.get("path"))
+        if shard is None or record["path"] in records:
+            return [f"{NAME}: {record.get('path')!r} is no shard of the spec, or is listed twice"]
+        try:
+            records[shard.path] = ShardRecord(split=split, **record)
+        except TypeError:
+            return [f"{NAME}: the record of {shard.path} lacks a field or has one too many"]
+        given = (split, *(record[k] for k in ("dataset", "first_index", "count", "rows")))
+        planned = (shard.split, shard.dataset, shard.first_index, shard.count, shard.count)
+        if given != planned:
+            return [f"{NAME}: {shard.path} is said to be {given}, but the spec makes it {planned}"]
+    missing = [path for path in wanted if path not in records]
+    if missing:
+        return [f"{NAME}: lists no {missing[0]}, a shard of the spec ({len(missing)} missing)"]
+    again = make_manifest(manifest["spec"], (records[path] for path in wanted))
+    return [
+        f"{NAME}: {field} does not follow from the shards' records: it was edited"
+        for field in ("content_digest", "totals", "splits")
+        if again[field] != manifest[field]
+    ]
+
+
+def _check_shard(
+    root: Path, spec: Mapping[str, Any], content: bool, entry: tuple[str, Mapping[str, Any]]
+) -> list[str]:
+    split, record = entry
+    path = root / record["path"]
+    try:
+        size = path.stat().st_size
+        if size != record["bytes"]:
+            how = "truncated" if size < record["bytes"] else "too long"
+            return [f"{path}: {how}: {size} bytes, the manifest says {record['bytes']}"]
+        found = sha256_of(path)
+        if found != record["sha256"]:
+            return [f"{path}: corrupt: its sha256 is {found}, the manifest says {record['sha256']}"]
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows != record["rows"]:
+                rows = file.metadata.num_rows
+                return [f"{path}: has {rows} rows, the manifest says {record['rows']}"]
+            if content:
+                digest = _content_of(file, spec, record["dataset"], split)
+                if str(digest) != record["content_digest"]:
+                    return [
+                        f"{path}: its content digest is {digest}, "
+                        f"the manifest says {record['content_digest']}"
+                    ]
+    except FileNotFoundError:
+        return [f"{path}: is missing"]
+    except OSError as error:
+        return [plain_reason(error, path)]
+    except pa.ArrowException as error:
+        return [f"{path}: cannot be read: {str(error).splitlines()[0]}"]
+    return []
+
+
+def _content_of(
+    file: pq.ParquetFile, spec: Mapping[str, Any], dataset: str, split: str
+) -> ContentDigest:
+    key = split_key(spec, dataset, split)
+    digest = ContentDigest()
+    for group in range(file.num_row_groups):
+        for batch in file.read_row_group(group, use_threads=False).to_batches():
+            digest += content_digest(batch, key)
+    return digest
+
+
+def reproduce(
+    root: Path | str,
+    *,
+    shards: int | None = None,
+    seed: int = 0,
+    engine: str = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
+    on_shard: Callable[[str, bool], None] = lambda path, same: None,
+) -> tuple[int, list[str]]:
+    """Make shards again from the manifest alone and compare content digests.
+
+    shards: how many, drawn at random by `seed` (None: all). Returns how many were made and the problems.
+    No shard is read: what is tested is that the manifest is enough.
+    """
+    manifest = read_manifest(root)
+    spec = manifest["spec"]
+    if shards is not None and (isinstance(shards, bool) or not isinstance(shards, int) or shards < 1):
+        raise ConfigError(f"shards={shards!r} must be an integer, 1 or more (null: all)")
+    problems = _check_records(manifest)
+    if problems:
+        raise OstracaError(f"{root}/{problems[0]}")
+    wanted = {record["path"]: record["content_digest"] for _, record in records_of(manifest)}
+    chosen = list(plan(spec))
+    if shards is not None and shards < len(chosen):
+        order = np.random.default_rng(seed).permutation(len(chosen))[:shards]
+        chosen = [chosen[place] for place in sorted(order)]
+    job = functools.partial(_content_job, spec)
+    results: Iterator[tuple[str, str]] = map_shards(
+        job, chosen, spec, engine=engine, workers=workers, ray_address=ray_address
+    )
+    for path, digest in results:
+        same = digest == wanted[path]
+        if not same:
+            problems.append(f"{path}: made again its content digest is {digest}, the manifest says {wanted[path]}")
+        on_shard(path, same)
+    return len(chosen), problems
+
+
+def _content_job(spec: Mapping[str, Any], shard: Shard) -> tuple[str, str]:
+    return shard.path, str(shard_content(spec, shard))

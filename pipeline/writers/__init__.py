@@ -1,0 +1,1 @@
+"""Shard formats: a file each."""

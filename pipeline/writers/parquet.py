@@ -1,0 +1,40 @@
+"""Parquet shards: zstd, one row group per batch, statistics for every column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+# Byte-stream split puts the (mostly empty) upper bytes of the ids side by side. On Depo1 against
+# dictionary encoding: written twice as fast (59 against 30 Mtok/s on one core), 1.05 bytes a token both.
+_TOKEN_ENCODING = {"input_ids.list.element": "BYTE_STREAM_SPLIT"}
+_ZSTD_LEVEL = 1  # level 3: 1% smaller, 5-10% slower
+
+
+class ParquetShardWriter:
+    """Writes batches to a binary file; every batch becomes a row group."""
+
+    def __init__(self, sink: Any, schema: pa.Schema, metadata: dict[str, str]) -> None:
+        self._writer = pq.ParquetWriter(
+            sink,
+            schema.with_metadata(metadata),
+            compression="zstd",
+            compression_level=_ZSTD_LEVEL,
+            use_dictionary=False,
+            column_encoding=_TOKEN_ENCODING,
+            write_statistics=True,
+            data_page_size=1 << 20,
+            write_batch_size=1 << 16,
+            store_schema=True,
+        )
+        self._metadata = metadata
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a row group."""
+        self._writer.write_batch(batch.replace_schema_metadata(self._metadata))
+
+    def close(self) -> None:
+        """Write the footer."""
+        self._writer.close()
