@@ -1,0 +1,15 @@
+"""Token batches for training: from a built corpus, or straight from a task.
+
+    source = loaders.CorpusSource("corpora/depo1", split="train", seed=0)
+    stream = loaders.TokenStream(source, batch_size=8, length=2048)
+    for batch in stream: ...          # input_ids, labels, position_ids: int64 [8, 2048]
+
+Importable without torch, Ray, Hydra and transformers.
+"""
+
+from loaders.corpus import CorpusSource
+from loaders.source import Rows, Source
+from loaders.stream import TokenStream
+from loaders.task import TaskSource
+
+__all__ = ["CorpusSource", "Rows", "Source", "TaskSource", "TokenStream"]

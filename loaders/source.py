@@ -1,0 +1,55 @@
+"""What a stream draws from: an endless or finite sequence of examples, readable from any position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.batch import unragged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Some consecutive examples of a sequence."""
+
+    tokens: NDArray[np.int32]  # values of all rows
+    offsets: NDArray[np.int32]  # [stored rows + 1]
+    mask: NDArray[np.uint8]  # loss mask, values of all rows
+    mask_offsets: NDArray[np.int32]  # [stored rows + 1]
+    order: NDArray[np.int64]  # [rows]: the stored row of each example, in the sequence's order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @staticmethod
+    def of(batch: pa.RecordBatch, order: NDArray[np.int64]) -> Rows:
+        """The rows of a batch with `input_ids` and `loss_mask`, in `order`; nothing is copied."""
+        tokens, offsets = unragged(batch.column("input_ids"))
+        mask, mask_offsets = unragged(batch.column("loss_mask"))
+        return Rows(
+            tokens=tokens, offsets=offsets, mask=mask, mask_offsets=mask_offsets, order=order
+        )
+
+
+class Source(Protocol):
+    """A sequence of examples, the same at every reading."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The task's complete config."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the sequence: plain values; two sources with the same one are the same."""
+
+    def rows_from(self, position: int) -> Iterator[Rows]:
+        """The examples at `position` and after, in pieces; ends where the sequence does."""

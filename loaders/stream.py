@@ -1,0 +1,195 @@
+"""`TokenStream`: batches for training, each a pure function of the source and the batch's number."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loaders.pack import pack_left_aligned, pack_padded
+from loaders.source import Rows, Source
+from tasks.base import ConfigError, OstracaError, nearest
+from tasks.batch import LABEL_IGNORED
+from tasks.rng import canonical_json
+
+Batch = dict[str, NDArray[np.int64]]
+MODES = ("left_aligned", "padded")
+STATE_VERSION = 1
+
+
+class TokenStream:
+    """Batches of a source's examples.
+
+    mode "left_aligned": examples end to end in lines of `length` tokens, each line beginning with a whole
+    example and its last one cut, as in the paper. mode "padded": one example a line, filled up with pad_id
+    (length None: to the longest of the batch); longer examples are cut.
+
+    A batch holds int64 [batch_size, length]: `input_ids`; `labels` (-100 where there is no loss, not
+    shifted: the model shifts them); `position_ids` (from 0 in each example); with "padded" also
+    `attention_mask`. A finite source's last batch may have fewer lines, and its last line may be filled
+    up with pad_id.
+
+    Iterating goes on from where the stream stands; `state_dict` after a batch is where the next begins.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        length: int | None,
+        mode: str = "left_aligned",
+        pad_id: int = 0,
+    ) -> None:
+        if mode not in MODES:
+            raise ConfigError(f"mode={mode!r}{nearest(mode, MODES)} must be one of {', '.join(MODES)}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size!r} must be an integer, 1 or more")
+        if length is None and mode != "padded":
+            raise ConfigError("length=None is for mode='padded' only; say how long a line is")
+        if length is not None and (not isinstance(length, int) or length < 1):
+            raise ConfigError(f"length={length!r} must be an integer, 1 or more")
+        self._source, self._batch_size, self._length = source, batch_size, length
+        self._mode, self._pad_id = mode, pad_id
+        self._position = 0
+
+    @property
+    def source(self) -> Source:
+        """What the stream draws from."""
+        return self._source
+
+    @property
+    def examples_seen(self) -> int:
+        """Examples in the batches given so far (cut ones too)."""
+        return self._position
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._packed() if self._mode == "left_aligned" else self._padded()
+
+    def _empty(self, lines: int, length: int) -> Batch:
+        batch = {
+            "input_ids": np.full((lines, length), self._pad_id, dtype=np.int64),
+            "labels": np.full((lines, length), LABEL_IGNORED, dtype=np.int64),
+            "position_ids": np.zeros((lines, length), dtype=np.int64),
+        }
+        if self._mode == "padded":
+            batch["attention_mask"] = np.zeros((lines, length), dtype=np.int64)
+        return batch
+
+    def _packed(self) -> Iterator[Batch]:
+        assert self._length is not None
+        batch = self._empty(self._batch_size, self._length)
+        line = place = taken = 0
+        for rows in self._source.rows_from(self._position):
+            first = 0
+            while first < len(rows):
+                before = first
+                first, line, place = pack_left_aligned(
+                    *_arrays(rows),
+                    first,
+                    line,
+                    place,
+                    batch["input_ids"],
+                    batch["labels"],
+                    batch["position_ids"],
+                )
+                taken += first - before
+                if line == self._batch_size:
+                    self._position += taken
+                    yield batch
+                    batch = self._empty(self._batch_size, self._length)
+                    line = place = taken = 0
+        if taken:
+            self._position += taken
+            yield {name: values[: line + (place > 0)] for name, values in batch.items()}
+
+    def _padded(self) -> Iterator[Batch]:
+        waiting: list[Rows] = []
+        for rows in self._source.rows_from(self._position):
+            waiting.append(rows)
+            while sum(map(len, waiting)) >= self._batch_size:
+                batch, waiting = self._take(waiting, self._batch_size)
+                yield batch
+        count = sum(map(len, waiting))
+        if count:
+            batch, _ = self._take(waiting, count)
+            yield batch
+
+    def _take(self, waiting: list[Rows], count: int) -> tuple[Batch, list[Rows]]:
+        """A padded batch of the first `count` examples, and what is left."""
+        used, left, missing = [], [], count
+        for rows in waiting:
+            head, tail = rows.order[:missing], rows.order[missing:]
+            missing -= len(head)
+            if len(head):
+                used.append(_reordered(rows, head))
+            if len(tail):
+                left.append(_reordered(rows, tail))
+        longest = max(int((r.offsets[r.order + 1] - r.offsets[r.order]).max()) for r in used)
+        batch = self._empty(count, self._length or longest)
+        line = 0
+        for rows in used:
+            _, line = pack_padded(
+                *_arrays(rows),
+                0,
+                line,
+                batch["input_ids"],
+                batch["labels"],
+                batch["position_ids"],
+                batch["attention_mask"],
+            )
+        self._position += count
+        return batch, left
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            **self._source.identity,
+            "batch_size": self._batch_size,
+            "length": self._length,
+            "mode": self._mode,
+            "pad_id": self._pad_id,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch begins: small, plain values, the same for any reader."""
+        identity = self._identity()
+        digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+        return {
+            "version": STATE_VERSION,
+            "position": self._position,
+            "identity": identity,
+            "identity_digest": digest,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where `state` was taken; OstracaError where it belongs to another stream."""
+        if state.get("version") != STATE_VERSION:
+            raise OstracaError(
+                f"the stream's state has version {state.get('version')!r}, this ostraca reads "
+                f"{STATE_VERSION}; resume with the release that wrote it"
+            )
+        mine, theirs = self._identity(), dict(state["identity"])
+        for name in sorted(mine.keys() | theirs.keys()):
+            if mine.get(name) != theirs.get(name):
+                raise OstracaError(
+                    f"the state is of another stream: its {name} is {theirs.get(name)!r}, this one's is "
+                    f"{mine.get(name)!r}; make the stream as it was, or start anew"
+                )
+        self._position = int(state["position"])
+
+
+def _reordered(rows: Rows, order: NDArray[np.int64]) -> Rows:
+    return Rows(
+        tokens=rows.tokens,
+        offsets=rows.offsets,
+        mask=rows.mask,
+        mask_offsets=rows.mask_offsets,
+        order=order,
+    )
+
+
+def _arrays(rows: Rows) -> tuple[NDArray[Any], ...]:
+    return rows.tokens, rows.offsets, rows.mask, rows.mask_offsets, rows.order

@@ -1,0 +1,71 @@
+"""Examples made on the fly, straight from a task's config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from loaders.source import Rows
+from tasks import get_task
+from tasks.base import ConfigError
+from tasks.examples import batch_rows, check_seed
+from tasks.rng import stream_key
+
+
+class TaskSource:
+    """Examples start..start+count-1 (endless where count is None) of one split, in index order.
+
+    They need no shuffling: examples are independent draws. ConfigError where the config is refused.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+        split: str = "train",
+        start: int = 0,
+        count: int | None = None,
+    ) -> None:
+        self._task = get_task(task)
+        self._config = self._task.check(config)
+        if start < 0 or (count is not None and count < 0):
+            raise ConfigError(f"start={start!r} and count={count!r} must be 0 or more")
+        self._seed, self._split, self._start, self._count = check_seed(seed), split, start, count
+        self._key = stream_key(task, self._task.version, self._config, self._seed, split)
+
+    @property
+    def task(self) -> str:
+        return self._task.name
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self._config
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "source": "task",
+            "task": self._task.name,
+            "version": self._task.version,
+            "config": self._config,
+            "seed": self._seed,
+            "split": self._split,
+            "start": self._start,
+            "count": self._count,
+        }
+
+    def rows_from(self, position: int) -> Iterator[Rows]:
+        """See `Source`: position 0 is the example at index `start`."""
+        step = batch_rows(self._task, self._config)
+        end = None if self._count is None else self._start + self._count
+        first = self._start + position
+        while end is None or first < end:
+            last = first + step if end is None else min(first + step, end)
+            indices = np.arange(first, last, dtype=np.int64)
+            batch = self._task.generate(self._config, self._key, indices)
+            yield Rows.of(batch, np.arange(last - first, dtype=np.int64))
+            first = last
