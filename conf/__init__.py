@@ -1,0 +1,1 @@
+"""Hydra's config files; every one is complete and runnable."""

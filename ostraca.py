@@ -1,0 +1,192 @@
+"""The front door: `ostraca <command> key=value ...`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+# Command -> the function that runs it, imported at first use, and its line in the list.
+COMMANDS = {
+    "build": ("pipeline.commands:build", "make a corpus of checked, hashed shards and its manifest"),
+    "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
+    "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
+    "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
+    "curve": ("training.curve:run", "train a model and draw its accuracy hop by hop"),
+    "train-minimal": ("training.minimal:run", "train a tiny GPT-2 for a few steps: the smallest check"),
+    "plot": ("training.plots:run", "draw the hop curves of several runs in one picture"),
+}
+# What a command's extra is for, where a library is missing.
+_EXTRAS = {"torch": "train", "transformers": "train", "matplotlib": "train", "datasets": "hf", "wandb": "wandb"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. Errors are one line, with `--debug` a traceback too."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    wants_help = any(word in ("-h", "--help") for word in words)
+    words = [word for word in words if word not in ("-h", "--help")]
+    if not words:
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"ostraca {version('ostraca')}")
+        return 0
+    from tasks.base import OstracaError
+
+    try:
+        return _run(words[0], words[1:], wants_help)
+    except OstracaError as error:
+        if debug:
+            raise
+        print(f"ostraca: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if debug or extra is None:
+            raise
+        print(f"ostraca: {words[0]} needs {error.name}: pip install 'ostraca[{extra}]'", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ostraca: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        return 1
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = ["ostraca: corpora of synthetic pretraining tasks, the same bytes on any machine", ""]
+    lines.append("usage: ostraca <command> key=value ...      (<command> --help: its keys and defaults)")
+    lines += ["", *(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items())]
+    return "\n".join(lines)
+
+
+def _run(command: str, overrides: list[str], wants_help: bool) -> int:
+    from tasks.base import OstracaError, nearest
+
+    if command not in COMMANDS:
+        raise OstracaError(
+            f"unknown command {command!r}{nearest(command, COMMANDS)}; known: {', '.join(COMMANDS)}"
+        )
+    for word in overrides:
+        if word.startswith("-") or "=" not in word:
+            raise OstracaError(
+                f"{word!r} is not key=value; see `ostraca {command} --help` for the keys of {command}"
+            )
+    target, line = COMMANDS[command]
+    if wants_help:
+        print(_help(command, line, compose(command, overrides, resolve=False)))
+        return 0
+    config = compose(command, overrides)
+    module, _, function = target.partition(":")
+    status = getattr(importlib.import_module(module), function)(config)
+    return int(status or 0)
+
+
+def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[str, Any]:
+    """The config of a command with Hydra overrides applied, as plain values."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from tasks.base import ConfigError
+
+    GlobalHydra.instance().clear()
+    overrides = [_shorthand(word) for word in overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            config = hydra_compose(command, overrides)
+            plain = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
+        except (HydraException, OmegaConfBaseException) as error:
+            reason = _explain(command, overrides, error)
+            raise ConfigError(reason) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _shorthand(word: str) -> str:
+    """`dataset.K=16` means `dataset.config.K=16`."""
+    key, _, value = word.partition("=")
+    parts = key.split(".")
+    if parts[0] == "dataset" and len(parts) == 2 and parts[1] not in ("name", "task", "config"):
+        return f"dataset.config.{parts[1]}={value}"
+    return word
+
+
+def _explain(command: str, overrides: list[str], error: Exception) -> str:
+    """One line on why a config could not be composed."""
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue
+
+    from tasks.base import nearest
+
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    chosen = []
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key in groups:
+            known = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+            if value not in known:
+                return f"{key}={value}: no such {key}{nearest(value, known)}; known: {', '.join(known)}"
+            chosen.append(word)
+    if isinstance(error, MissingMandatoryValue):
+        key = getattr(error, "full_key", None) or str(error).rpartition(" ")[2]
+        return f"{command}: {key}=... is missing; see `ostraca {command} --help`"
+    base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
+    known = sorted(_flat_keys(base))
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("+~")
+        if key not in groups and key not in known:
+            return (
+                f"{command}: unknown key {key!r}{nearest(key, known)}; "
+                f"see `ostraca {command} --help` for all keys"
+            )
+    return f"{command}: {str(error).strip().splitlines()[0]}"
+
+
+def _flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flat_keys(value, f"{prefix}{key}.")
+
+
+def _help(command: str, line: str, config: dict[str, Any]) -> str:
+    """The command's keys with their comments, then those of each config group that it has."""
+    from omegaconf import OmegaConf
+
+    notes, _, rest = (CONF / f"{command}.yaml").read_text().partition("defaults:\n")
+    groups = []
+    while rest.startswith("  - "):
+        entry, _, rest = rest.partition("\n")
+        group = entry.removeprefix("  - ").partition(":")[0]
+        if group != "_self_":
+            groups.append(group)
+    text = [f"ostraca {command} key=value ...   {line}", "", _indent(f"{notes.rstrip()}\n\n{rest.strip()}")]
+    for group in groups:
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        text += ["", f"{group}=   {', '.join(names)}"]
+        if config.get(group) is not None:
+            text += [_indent(OmegaConf.to_yaml(OmegaConf.create({group: config[group]})).rstrip())]
+    return "\n".join(text)
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

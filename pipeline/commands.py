@@ -1,0 +1,144 @@
+"""The commands `build`, `verify`, `reproduce` and `inspect`: a config in, lines of text out."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import verify as checks
+from pipeline.build import build as build_corpus
+from pipeline.inspect import show
+from pipeline.manifest import read_manifest
+from pipeline.plan import count_examples, count_shards
+from pipeline.progress import ShardProgress
+from pipeline.shard import ShardRecord
+from pipeline.spec import check_spec
+from tasks.base import ConfigError
+
+
+def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec that a config of `build` asks for (see conf/build.yaml), not yet checked."""
+    corpus, dataset = config.get("corpus"), config.get("dataset")
+    if (corpus is None) == (dataset is None):
+        raise ConfigError(
+            "build: say what to build with either corpus=NAME or dataset=NAME, e.g. corpus=depo1"
+        )
+    if corpus is None:
+        assert dataset is not None
+        corpus = {"name": dataset["name"], "datasets": {dataset["name"]: dataset}}
+    spec: dict[str, Any] = copy.deepcopy(dict(corpus))
+    spec["seed"] = config["seed"]
+    for key in ("shard_tokens", "row_group_tokens"):
+        spec.setdefault(key, config[key])
+    for name, entry in spec["datasets"].items():
+        splits = entry.setdefault("splits", copy.deepcopy(config["splits"]))
+        if config["examples"] is not None:
+            if "train" not in splits:
+                raise ConfigError(f"build: examples= is for the split train, and {name} has none")
+            splits["train"]["examples"] = config["examples"]
+    return spec
+
+
+def build(config: Mapping[str, Any]) -> int:
+    """`ostraca build`: see conf/build.yaml."""
+    spec = check_spec(corpus_spec(config))
+    begun = time.perf_counter()
+    kept = made = 0
+    with ShardProgress(f"build {spec['name']}", count_shards(spec), count_examples(spec)) as progress:
+
+        def on_shard(record: ShardRecord, found: bool) -> None:
+            nonlocal kept, made
+            kept += record.tokens if found else 0
+            made += 0 if found else record.tokens
+            progress.advance(record.rows, 0 if found else record.tokens)
+
+        manifest = build_corpus(
+            spec,
+            str(config["out"]),
+            engine=config["engine"],
+            workers=config["workers"],
+            ray_address=config["ray"]["address"],
+            on_shard=on_shard,
+        )
+    seconds = time.perf_counter() - begun
+    print(_summary(str(config["out"]), manifest))
+    if made == 0:
+        print("it was whole already: nothing was made")
+    else:
+        found = f" ({kept / 1e6:,.1f} M tokens were there already)" if kept else ""
+        print(f"made {made / 1e6:,.1f} M tokens in {seconds:.1f} s, {made / seconds / 1e6:.1f} Mtok/s{found}")
+    return 0
+
+
+def _summary(root: str, manifest: Mapping[str, Any]) -> str:
+    lines = [f"{manifest['name']} in {root}"]
+    for name, entry in manifest["spec"]["datasets"].items():
+        for split in entry["splits"]:
+            shards = [s for s in manifest["splits"][split]["shards"] if s["dataset"] == name]
+            rows, tokens, size = (sum(s[key] for s in shards) for key in ("rows", "tokens", "bytes"))
+            lines.append(
+                f"  {name + '/' + split:<24} {rows:>13,} examples {tokens:>17,} tokens "
+                f"{len(shards):>6,} shards {size / 1e6:>10,.1f} MB"
+            )
+    lines.append(f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…")
+    return "\n".join(lines)
+
+
+def verify(config: Mapping[str, Any]) -> int:
+    """`ostraca verify`: see conf/verify.yaml."""
+    root = Path(str(config["path"]))
+    manifest = read_manifest(root)
+    totals = manifest["totals"]
+    rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
+    with ShardProgress("verify", totals["shards"], totals["rows"]) as progress:
+        problems = checks.verify(
+            root,
+            content=bool(config["content"]),
+            on_shard=lambda path: progress.advance(rows[path]),
+        )
+    if problems:
+        for problem in problems:
+            print(problem)
+        print(f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says")
+        return 1
+    how = "bytes and content" if config["content"] else "every byte"
+    print(
+        f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} examples, "
+        f"{totals['tokens']:,} tokens, {how} as the manifest says"
+    )
+    return 0
+
+
+def reproduce(config: Mapping[str, Any]) -> int:
+    """`ostraca reproduce`: see conf/reproduce.yaml."""
+    root = str(config["path"])
+    manifest = read_manifest(root)
+    rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
+    wanted = config["shards"]
+    count = min(wanted, len(rows)) if isinstance(wanted, int) else len(rows)
+    examples = sum(rows.values()) * count // max(len(rows), 1)
+    with ShardProgress("reproduce", count, examples) as progress:
+        made, problems = checks.reproduce(
+            root,
+            shards=wanted,
+            seed=config["seed"],
+            engine=config["engine"],
+            workers=config["workers"],
+            ray_address=config["ray"]["address"],
+            on_shard=lambda path, same: progress.advance(rows[path]),
+        )
+    for problem in problems:
+        print(problem)
+    if problems:
+        return 1
+    print(f"{root}: {made} of {len(rows)} shards made again from the manifest, content digests equal")
+    return 0
+
+
+def inspect(config: Mapping[str, Any]) -> int:
+    """`ostraca inspect`: see conf/inspect.yaml."""
+    show(config)
+    return 0

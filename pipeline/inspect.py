@@ -1,0 +1,104 @@
+"""`inspect`: examples made on the spot, or rows of a built corpus, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipeline.manifest import read_manifest
+from pipeline.storage import plain_errors
+from tasks import get_task
+from tasks.base import ConfigError, OstracaError, nearest
+from tasks.batch import rows_of
+from tasks.examples import check_seed, generate_batches
+from tasks.render import render, special_names, tokenizer_names
+
+_COLORS = {"auto": None, "always": True, "never": False}
+
+
+def show(config: Mapping[str, Any]) -> None:
+    """Print `show` examples; see conf/inspect.yaml."""
+    for key, low in (("show", 1), ("index", 0), ("max_tokens", -1)):
+        if isinstance(config[key], bool) or not isinstance(config[key], int) or config[key] < low:
+            raise ConfigError(f"inspect: {key}={config[key]!r} must be an integer, {low} or more")
+    if config["color"] not in _COLORS:
+        raise ConfigError(f"inspect: color={config['color']!r} must be one of {', '.join(_COLORS)}")
+    console = Console(force_terminal=_COLORS[config["color"]], highlight=False, soft_wrap=False)
+    if config["path"] is None:
+        entry = config["dataset"]
+        task = get_task(entry["task"])
+        complete = task.check(entry["config"])
+        seed, split = check_seed(config["seed"]), str(config["split"])
+        batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
+        where = f"{entry['name']}, seed {seed}, {split}"
+    else:
+        name, task_name, complete, batches = _corpus_rows(config)
+        task = get_task(task_name)
+        where = f"{config['path']}: {name}, {config['split']}"
+    if config["tokenizer_name_or_path"] is None:
+        name_of = special_names(task.token_names(complete))
+    else:
+        name_of = tokenizer_names(str(config["tokenizer_name_or_path"]))
+    for batch in batches:
+        verdicts = task.validate(batch, complete)
+        for row, example in enumerate(rows_of(batch)):
+            text = render(
+                example,
+                verdicts[row],
+                name_of,
+                title=f"{where}, example {example['index']}",
+                max_tokens=config["max_tokens"],
+                color=console.is_terminal,
+            )
+            console.print(text)
+
+
+def _corpus_rows(
+    config: Mapping[str, Any],
+) -> tuple[str, str, dict[str, Any], Iterator[pa.RecordBatch]]:
+    """Dataset, task, complete config and the rows asked for, of a built corpus."""
+    root = Path(str(config["path"]))
+    manifest = read_manifest(root)
+    datasets = manifest["spec"]["datasets"]
+    name = config["name"] if config["name"] is not None else next(iter(datasets))
+    if name not in datasets:
+        raise ConfigError(f"name={name}{nearest(name, datasets)}: {root} has {', '.join(datasets)}")
+    splits, split = datasets[name]["splits"], config["split"]
+    if split not in splits:
+        raise ConfigError(f"split={split}{nearest(split, splits)}: {name} has {', '.join(splits)}")
+    entry = splits[split]
+    if config["index"] >= entry["examples"]:
+        raise ConfigError(
+            f"index={config['index']}: {name}/{split} has {entry['examples']:,} examples, counted from 0"
+        )
+    records = [s for s in manifest["splits"][split]["shards"] if s["dataset"] == name]
+    batches = _read(root, records, entry, config["index"], config["show"])
+    return str(name), datasets[name]["task"], entry["config"], batches
+
+
+def _read(
+    root: Path, records: list[dict[str, Any]], entry: Mapping[str, Any], first: int, count: int
+) -> Iterator[pa.RecordBatch]:
+    """Rows first..first+count-1 of a split, from the row groups that hold them."""
+    size = entry["row_group_examples"]
+    last = min(first + count, entry["examples"])
+    while first < last:
+        shard, inside = divmod(first, entry["shard_examples"])
+        group, row = divmod(inside, size)
+        path = root / records[shard]["path"]
+        with plain_errors(path):
+            try:
+                with pq.ParquetFile(path) as file:
+                    (batch,) = file.read_row_group(group).combine_chunks().to_batches()
+            except pa.ArrowException as error:
+                raise OstracaError(
+                    f"{path}: cannot be read; run `ostraca verify path={root}`"
+                ) from error
+        found = batch.slice(row, last - first)
+        yield found
+        first += found.num_rows
