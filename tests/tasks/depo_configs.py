@@ -1,0 +1,74 @@
+"""What several tests of Depo need: presets, a varied set of small configs, streams, ragged rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.batch import unragged
+from tasks.depo import VERSION, check, generate
+from tasks.rng import stream_key
+
+DEPO1 = {"K": 8, "mini_vocab": 50, "min_tlen": 1, "max_tlen": 2}
+DEPO2 = {"K": 16, "mini_vocab": 3, "min_tlen": 5, "max_tlen": 7}
+
+# The published sizes (facts of the paper), for train (qa false) and test (qa true).
+PRESETS = {
+    **{f"depo1-{N}": {**DEPO1, "N": N} for N in (225, 300, 375)},
+    **{f"depo2-{N}": {**DEPO2, "N": N} for N in (75, 100, 125)},
+}
+
+# Small configs that reach every branch of the generator and of the validator.
+VARIED = {
+    "default words": {"N": 9},
+    "depo2 words": {**DEPO2, "N": 12},
+    "separator": {"N": 8, "K": 4, "separator": True, "mini_vocab": 3, "max_tlen": 3},
+    "qa": {"N": 11, "K": 6, "qa": True, "mini_vocab": 5},
+    "qa of 32": {"N": 7, "K": 32, "M": 20, "qa": True, "mini_vocab": 3, "min_tlen": 2},
+    "fixed_k": {"N": 10, "fixed_k": 3, "mini_vocab": 4},
+    "fixed_k under qa": {"N": 6, "K": 7, "fixed_k": 7, "qa": True, "mini_vocab": 2, "max_tlen": 3},
+    "more questions than nodes": {"N": 6, "M": 100, "mini_vocab": 3},
+    "one question": {"N": 8, "M": 1, "K": 1, "mini_vocab": 3},
+    "unary words": {"N": 8, "mini_vocab": 1, "min_tlen": 1, "max_tlen": 8},
+    "every word in use": {"N": 6, "qa": True, "mini_vocab": 2, "min_tlen": 1, "max_tlen": 2},
+    "only one-token words": {"N": 8, "mini_vocab": 9, "min_tlen": 1, "max_tlen": 1},
+    "hashed table": {"N": 9, "mini_vocab": 30, "min_tlen": 3, "max_tlen": 4},
+    "long words": {"N": 5, "mini_vocab": 2, "min_tlen": 1, "max_tlen": 40},
+    "other ids": {
+        "N": 7,
+        "K": 3,
+        "mini_vocab": 4,
+        "bos_token_id": 77,
+        "query_token_base": 40,
+        "answer_token_id": 9,
+        "separator": True,
+        "separator_token_id": 10,
+    },
+}
+
+
+def key_of(config: dict[str, Any], seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
+    """The stream of a complete config."""
+    return stream_key("depo", VERSION, config, seed, split)
+
+
+def make(
+    given: dict[str, Any], rows: int, seed: int = 0, split: str = "train"
+) -> tuple[dict[str, Any], pa.RecordBatch]:
+    """The complete config and its examples 0..rows-1."""
+    config = check(given)
+    return config, generate(config, key_of(config, seed, split), np.arange(rows, dtype=np.int64))
+
+
+def lists(array: pa.ListArray) -> list[NDArray[Any]]:
+    """The rows of a ragged column as NumPy views."""
+    values, offsets = unragged(array)
+    return [values[begin:end] for begin, end in zip(offsets, offsets[1:], strict=False)]
+
+
+def same_rows(one: pa.RecordBatch, other: pa.RecordBatch) -> bool:
+    """Whether two batches hold the same rows in the same order."""
+    return bool(one.equals(other))
