@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult
-from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, with_labels
+from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, unragged, with_labels
 from tasks.rng import stream_key
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def validate_example(
 ) -> ValidationResult:
     """Check one example: its tokens, and whatever else of an example's columns it has."""
     complete = task.check(config)
-    if "input_ids" not in example:
+    if not isinstance(example, Mapping) or "input_ids" not in example:
         return ValidationResult(valid=False, reason="it has no input_ids")
     arrays: dict[str, pa.Array] = {}
     fields = []
@@ -73,7 +73,7 @@ def validate_example(
     batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
     result = task.validate(batch, complete)[0]
     if result and "labels" in example:
-        return _check_labels(example)
+        return _check_labels(task, example, complete)
     return result
 
 
@@ -97,17 +97,22 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-def _check_labels(example: Mapping[str, Any]) -> ValidationResult:
+def _check_labels(task: Task, example: Mapping[str, Any], config: Mapping[str, Any]) -> ValidationResult:
     tokens = np.asarray(example["input_ids"])
-    labels = np.asarray(example["labels"])
+    try:
+        labels, _ = unragged(_one_row(example["labels"], list_type(pa.int32())))
+    except (TypeError, ValueError, OverflowError):
+        return ValidationResult(valid=False, reason="labels is not made of integers")
     if labels.shape != tokens.shape:
         return ValidationResult(valid=False, reason="labels and input_ids differ in length")
-    if "loss_mask" in example:
-        wanted = np.where(np.asarray(example["loss_mask"]) != 0, tokens, LABEL_IGNORED)
-        wrong = np.flatnonzero(labels != wanted)
-        if len(wrong):
-            reason = f"labels differ from input_ids under the mask (at token {wrong[0]})"
-            return ValidationResult(valid=False, reason=reason)
+    if "loss_mask" not in example:  # then the labels say what it is
+        implied = (labels != LABEL_IGNORED).astype(np.uint8)
+        example = {"input_ids": tokens, "loss_mask": implied, "labels": labels}
+        return validate_example(task, example, config)
+    wrong = np.flatnonzero(labels != np.where(np.asarray(example["loss_mask"]) != 0, tokens, LABEL_IGNORED))
+    if len(wrong):
+        reason = f"labels differ from input_ids under the mask (at token {wrong[0]})"
+        return ValidationResult(valid=False, reason=reason)
     return ValidationResult(valid=True)
 
 
