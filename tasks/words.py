@@ -29,7 +29,7 @@ def check_words(task: str, needed: int, mini_vocab: int, min_tlen: int, max_tlen
     """ConfigError where the lengths are impossible or fewer than `needed` words exist."""
     if min_tlen > max_tlen:
         raise ConfigError(f"{task}: min_tlen={min_tlen} must not be larger than max_tlen={max_tlen}")
-    if max_tlen * np.log2(max(mini_vocab, 2)) > 61:
+    if max_tlen * np.log2(mini_vocab) > 61:
         raise ConfigError(
             f"{task}: mini_vocab={mini_vocab} with max_tlen={max_tlen} makes over 2^61 words; "
             "lower one of them"
