@@ -45,6 +45,8 @@ class Key:
 
 def check_keys(task: str, config: Mapping[str, Any] | None, keys: Mapping[str, Key]) -> dict[str, Any]:
     """Return the complete config in the order of `keys`; ConfigError on the first thing that is wrong."""
+    if config is not None and not isinstance(config, Mapping):
+        raise ConfigError(f"{task}: the config must be a mapping of keys to values, not {config!r}")
     given = dict(config or {})
     for name in given:
         if name not in keys:
