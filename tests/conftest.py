@@ -1,0 +1,90 @@
+"""What all tests share: one Ray for the session, small specs, the command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests may import `oracles`
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+SMALL = {"N": 20, "K": 4, "M": 5}
+
+
+def make_spec(
+    train: int = 2000, test: int = 100, seed: int = 0, shard_tokens: int = 20_000, **extra: Any
+) -> dict[str, Any]:
+    """A Depo spec of some small shards."""
+    splits = {"train": {"examples": train}, "test": {"examples": test, "config": {"qa": True}}}
+    return {
+        "name": "small",
+        "seed": seed,
+        "shard_tokens": shard_tokens,
+        "row_group_tokens": 5_000,
+        "datasets": {"small": {"task": "depo", "config": SMALL, "splits": splits}},
+        **extra,
+    }
+
+
+@pytest.fixture
+def spec() -> Callable[..., dict[str, Any]]:
+    """A maker of small specs."""
+    return make_spec
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small built corpus. Tests must not change it: copy it first."""
+    from pipeline.build import build
+
+    root = tmp_path_factory.mktemp("corpus") / "small"
+    build(make_spec(), root, engine="local")
+    return root
+
+
+@pytest.fixture
+def corpus_copy(corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the small corpus, to be damaged."""
+    import shutil
+
+    return Path(shutil.copytree(corpus, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[Any]:
+    """One local Ray with 3 cores for all tests that need it."""
+    import ray
+
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def run_ostraca() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `ostraca ...` as a user does; its output is captured (a pipe, no terminal)."""
+
+    def run(*words: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "ostraca.py"), *words],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Every shard of a corpus with its bytes."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}

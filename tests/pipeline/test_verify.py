@@ -1,0 +1,188 @@
+"""`verify` finds every damage and names it; `reproduce` proves that the manifest is enough."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.manifest import read_manifest
+from pipeline.verify import reproduce, verify
+from tasks.base import ConfigError, OstracaError
+
+
+def test_a_whole_corpus_has_no_problem(corpus: Path) -> None:
+    assert verify(corpus) == []
+    assert verify(corpus, content=True) == []
+
+
+def test_any_single_byte_is_noticed(corpus_copy: Path) -> None:
+    rng = random.Random(0)
+    shards = sorted(corpus_copy.rglob("*.parquet"))
+    for _ in range(30):
+        path = rng.choice(shards)
+        data = bytearray(path.read_bytes())
+        place = rng.randrange(len(data))
+        data[place] ^= 1 << rng.randrange(8)
+        whole = path.read_bytes()
+        path.write_bytes(data)
+        (problem,) = verify(corpus_copy)
+        assert str(path) in problem
+        assert "corrupt" in problem
+        assert "\n" not in problem
+        path.write_bytes(whole)
+
+
+def test_truncated_missing_and_stray_shards(corpus_copy: Path, run_ostraca: Any) -> None:
+    truncated, missing, *_ = sorted(corpus_copy.rglob("train-*.parquet"))
+    truncated.write_bytes(truncated.read_bytes()[:-7])
+    missing.unlink()
+    stray = corpus_copy / "small" / "train-99999-of-00001.parquet"
+    shutil.copy(truncated, stray)
+    done = run_ostraca("verify", f"path={corpus_copy}")
+    assert done.returncode == 1
+    assert f"{truncated}: truncated" in done.stdout
+    assert f"{missing}: is missing" in done.stdout
+    assert f"{stray}: is not in the manifest" in done.stdout
+    assert "3 problem(s)" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_content_is_noticed_where_the_bytes_were_replaced_too(corpus_copy: Path) -> None:
+    """A forged shard with a forged sha256: the content digest still tells."""
+    manifest = json.loads((corpus_copy / "manifest.json").read_text())
+    record = manifest["splits"]["test"]["shards"][0]
+    path = corpus_copy / record["path"]
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[3]["input_ids"][5] += 1
+    import hashlib
+
+    import pyarrow as pa
+
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    before = record["bytes"]
+    record["bytes"] = path.stat().st_size
+    record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest["splits"]["test"]["bytes"] += record["bytes"] - before
+    manifest["totals"]["bytes"] += record["bytes"] - before
+    (corpus_copy / "manifest.json").write_text(json.dumps(manifest))
+    assert verify(corpus_copy) == []
+    (problem,) = verify(corpus_copy, content=True)
+    assert "its content digest is" in problem
+
+
+def edit(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads((root / "manifest.json").read_text())
+    change(manifest)
+    (root / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.update(format_version=2), ["format version 2", "install the release"]),
+        (lambda m: m.pop("format_version"), ["not a manifest"]),
+        (lambda m: m.pop("splits"), ["lacks splits"]),
+        (lambda m: m["spec"].update(seed=5), ["spec_digest", "edited"]),
+    ],
+)
+def test_manifests_that_cannot_be_used(
+    corpus_copy: Path, run_ostraca: Any, change: Callable[[dict[str, Any]], None], words: list[str]
+) -> None:
+    edit(corpus_copy, change)
+    for command in ("verify", "reproduce", "inspect"):
+        done = run_ostraca(command, f"path={corpus_copy}")
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        for word in words:
+            assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(content_digest="0" * 32),
+        lambda m: m["totals"].update(tokens=1),
+        lambda m: m["splits"]["train"].update(rows=1),
+        lambda m: m["splits"]["train"]["shards"].pop(),
+        lambda m: m["splits"]["train"]["shards"].append(m["splits"]["train"]["shards"][0]),
+        lambda m: m["splits"]["train"]["shards"][0].update(path="../../etc/passwd"),
+        lambda m: m["splits"]["train"]["shards"][0].update(first_index=7),
+        lambda m: m["splits"]["train"]["shards"][0].update(rows=7),
+        lambda m: m["splits"]["train"]["shards"][0].update(extra=7),
+        lambda m: m["splits"]["train"]["shards"][0].update(tokens=7),
+    ],
+)
+def test_an_edited_manifest_is_noticed(corpus_copy: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    edit(corpus_copy, change)
+    problems = verify(corpus_copy)
+    assert any("manifest.json" in problem for problem in problems), problems
+
+
+def test_no_json(corpus_copy: Path, run_ostraca: Any) -> None:
+    (corpus_copy / "manifest.json").write_text("{")
+    done = run_ostraca("verify", f"path={corpus_copy}")
+    assert done.returncode == 1
+    assert "not a manifest" in done.stderr
+
+
+def test_reproduce_needs_no_shard(corpus_copy: Path) -> None:
+    """Promise 6: the manifest alone is enough."""
+    for path in corpus_copy.rglob("*.parquet"):
+        path.unlink()
+    count = len(list(read_manifest(corpus_copy)["splits"]["train"]["shards"])) + 1
+    assert reproduce(corpus_copy) == (count, [])
+    assert reproduce(corpus_copy, workers=3) == (count, [])
+
+
+def test_reproduce_some(corpus: Path) -> None:
+    chosen: list[str] = []
+    made, problems = reproduce(corpus, shards=2, seed=3, on_shard=lambda path, same: chosen.append(path))
+    assert (made, problems) == (2, [])
+    again: list[str] = []
+    reproduce(corpus, shards=2, seed=3, on_shard=lambda path, same: again.append(path))
+    assert sorted(chosen) == sorted(again)
+    assert reproduce(corpus, shards=10**6)[0] > 2
+
+
+def test_reproduce_on_ray(corpus: Path, ray_session: Any) -> None:
+    made, problems = reproduce(corpus, engine="ray", workers=2)
+    assert made > 2
+    assert problems == []
+
+
+def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_ostraca: Any) -> None:
+    """All sums made to fit by the forger: only making the shard again tells."""
+    from pipeline.fingerprint import ContentDigest
+    from pipeline.manifest import make_manifest, records_of
+    from pipeline.shard import ShardRecord
+
+    manifest = read_manifest(corpus_copy)
+    records = [ShardRecord(split=split, **record) for split, record in records_of(manifest)]
+    wrong = ContentDigest.parse(records[0].content_digest) + ContentDigest((1, 0))
+    forged = ShardRecord(**{**records[0].as_dict(), "content_digest": str(wrong)})
+    again = make_manifest(manifest["spec"], [forged, *records[1:]])
+    (corpus_copy / "manifest.json").write_text(json.dumps(again))
+    done = run_ostraca("reproduce", f"path={corpus_copy}")
+    assert done.returncode == 1
+    assert f"{records[0].path}: made again its content digest is" in done.stdout
+
+
+@pytest.mark.parametrize("shards", [0, -1, "two", True])
+def test_bad_number_of_shards(corpus: Path, shards: Any) -> None:
+    with pytest.raises(ConfigError, match="shards="):
+        reproduce(corpus, shards=shards)
+
+
+def test_no_corpus_there(tmp_path: Path) -> None:
+    with pytest.raises(OstracaError, match="holds no corpus"):
+        verify(tmp_path)
+    with pytest.raises(OstracaError, match="no such folder"):
+        verify(tmp_path / "nothing")
