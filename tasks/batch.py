@@ -38,6 +38,7 @@ def unragged(array: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """
     _, offsets, *_ = array.buffers()
     first = np.frombuffer(offsets, dtype=np.int32, count=len(array) + 1, offset=4 * array.offset)
+    first.flags.writeable = False  # whatever the buffer: Numba would compile kernels once for each kind
     return array.values.to_numpy(zero_copy_only=True), first
 
 

@@ -57,7 +57,7 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     hops, hop_offsets = _optional(batch, "query_hops", np.int32)
     starts, start_offsets = _optional(batch, "answer_starts", np.int32)
     ends, end_offsets = _optional(batch, "answer_ends", np.int32)
-    sizes = batch.column("n").to_numpy() if "n" in names else np.empty(0, np.int32)
+    sizes = batch.column("n").to_numpy() if "n" in names else _empty(np.int32)
     codes = np.zeros(batch.num_rows, dtype=np.int32)
     positions = np.zeros(batch.num_rows, dtype=np.int64)
     if batch.num_rows:
@@ -106,7 +106,14 @@ def _optional(
     """A list column, or empty arrays where the batch has none."""
     if name in batch.schema.names:
         return unragged(batch.column(name))
-    return np.empty(0, dtype), np.empty(0, np.int32)
+    return _empty(dtype), _empty(np.int32)
+
+
+def _empty(dtype: Any) -> NDArray[Any]:
+    """No values, read-only as Arrow's are: Numba would compile the kernel once more for the other kind."""
+    array = np.empty(0, dtype)
+    array.flags.writeable = False
+    return array
 
 
 @kernel
