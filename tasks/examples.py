@@ -98,7 +98,7 @@ def _whole(value: Any) -> int:
 
 
 def _check_labels(task: Task, example: Mapping[str, Any], config: Mapping[str, Any]) -> ValidationResult:
-    tokens = np.asarray(example["input_ids"])
+    tokens = np.asarray(example["input_ids"]).astype(np.int64)
     try:
         labels, _ = unragged(_one_row(example["labels"], list_type(pa.int32())))
     except (TypeError, ValueError, OverflowError):
