@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def make(
 def lists(array: pa.ListArray) -> list[NDArray[Any]]:
     """The rows of a ragged column as NumPy views."""
     values, offsets = unragged(array)
-    return [values[begin:end] for begin, end in zip(offsets, offsets[1:], strict=False)]
+    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
 
 
 def same_rows(one: pa.RecordBatch, other: pa.RecordBatch) -> bool:
