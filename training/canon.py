@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from typing import final
+
 import torch
 from torch import Tensor, nn
 
 
+@final
 class Canon(nn.Module):
     """`y[t] = x[t] + sum_j weight[j] * x[t - j]`, j = 0 .. kernel - 1, each channel for itself.
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from typing import final
 
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.base import LanguageModel, document_mask
 from training.canon import Canon
 
 
-class Llama(nn.Module):
+@final
+class Llama(LanguageModel):
     """Decoder-only transformer of `layers` blocks over `width` channels.
 
-    `heads=None` is width / 64 (at least 1), `mlp_width=None` is 8/3 width rounded up to a multiple
-    of 8, as published. `hidden` and `head` stand apart so that a loss can compute the head only
-    where there is a label.
+    `heads=None` is width / 64 (at least 1), `mlp_width=None` is 8/3 width rounded up to a multiple of 8,
+    as published. All weights are normal with `init_std`; what adds to the residual stream starts smaller
+    by sqrt(2 layers), so that its size does not depend on the number of layers.
     """
 
     def __init__(
@@ -47,18 +51,11 @@ class Llama(nn.Module):
         for name, parameter in self.named_parameters():
             if "canon" in name or parameter.ndim < 2:
                 continue
-            # What adds to the residual stream starts smaller, so that its size does not depend on
-            # the number of layers.
             scale = (2 * layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
             nn.init.normal_(parameter, std=std * scale)
 
     def hidden(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
-        """int64 [B, L] -> [B, L, width], normed, ready for `head`.
-
-        Without `position_ids` positions count through the window and every token sees all before
-        it. With them (int64 [B, L], 0 at the first token of each example) positions are these, and
-        a token sees only its own example.
-        """
+        """See `LanguageModel.hidden`; normed, ready for `head`."""
         mask = None
         if position_ids is None:
             positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
@@ -69,17 +66,16 @@ class Llama(nn.Module):
         x = self.embedding(input_ids)
         for block in self.blocks:
             x = block(x, turn, mask, position_ids)
-        return self.norm(x)
+        normed: Tensor = self.norm(x)
+        return normed
 
     def head(self, hidden: Tensor) -> Tensor:
         """[..., width] -> logits [..., vocab_size]."""
-        return self.output(hidden)
-
-    def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
-        """int64 [B, L] -> logits [B, L, vocab_size]."""
-        return self.head(self.hidden(input_ids, position_ids))
+        logits: Tensor = self.output(hidden)
+        return logits
 
 
+@final
 class Block(nn.Module):
     """Attention, then SwiGLU, each on the normed stream (Canon first where `canon_kernel` > 0)."""
 
@@ -110,7 +106,7 @@ class Block(nn.Module):
         # [3, B, heads, L, head_dim]
         split = self.qkv(y).view(batch, length, 3, self.heads, width // self.heads)
         q, k, v = split.permute(2, 0, 3, 1, 4).unbind()
-        y = F.scaled_dot_product_attention(
+        y = functional.scaled_dot_product_attention(
             rotate(q, turn), rotate(k, turn), v, attn_mask=mask, is_causal=mask is None
         )
         x = x + self.out(y.transpose(1, 2).reshape(batch, length, width))
@@ -118,7 +114,8 @@ class Block(nn.Module):
         if self.mlp_canon is not None:
             y = self.mlp_canon(y, position_ids)
         gate, up = self.gate_up(y).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        added: Tensor = self.down(functional.silu(gate) * up)
+        return x + added
 
 
 def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
@@ -130,14 +127,3 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     cos, sin = (part.to(x.dtype) for part in turn)
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
-def document_mask(position_ids: Tensor) -> Tensor:
-    """bool [B, 1, L, L], true where query t may see key s: s <= t and both in one example.
-
-    An example starts where `position_ids` (int64 [B, L]) is 0: positions 0 1 2 0 1 are two
-    examples, of three tokens and of two.
-    """
-    example = (position_ids == 0).cumsum(dim=1)
-    same = example[:, None, :, None] == example[:, None, None, :]
-    return same.tril()

@@ -1,0 +1,1 @@
+"""How well a model does a task: one file a task."""

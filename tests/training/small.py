@@ -1,0 +1,59 @@
+"""Small settings and models whose answers are known, for the tests beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostraca import compose
+from training.base import LanguageModel
+from training.llama import Llama
+
+# Two-token words out of 6, compact ids; an example has at most 1 + 5*4 + 3*6 = 39 tokens.
+DEPO = {
+    "N": 5,
+    "K": 4,
+    "M": 3,
+    "mini_vocab": 6,
+    "min_tlen": 1,
+    "max_tlen": 2,
+    "query_token_base": 12,
+    "answer_token_id": 17,
+}
+VOCABULARY = 18
+
+
+def curve_config(out: Path, *overrides: str) -> dict[str, Any]:
+    """`ostraca curve` on `DEPO` with a model of a few thousand weights: a second or so."""
+    dataset = [f"dataset.{key}={value}" for key, value in DEPO.items()]
+    small = ["model=llama", "model.width=16", "model.heads=2", "model.layers=1"]
+    brief = ["train.max_steps=4", "train.batch_size=4", "train.threads=1", "train.warmup_steps=2"]
+    measured = ["eval.every_steps=2", "eval.num_examples_per_hop=3", "eval.batch_size=2"]
+    return compose("curve", [f"out={out}", *dataset, *small, *brief, *measured, *overrides])
+
+
+def tiny_llama(*, canon: bool = False, seed: int = 0, vocabulary: int = VOCABULARY) -> Llama:
+    """One or two thousand random weights, large enough that logits differ clearly."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Llama(vocabulary, layers=2, width=16, heads=2, canon=canon, init_std=0.5)
+
+
+class Oracle(LanguageModel):
+    """Looks one token ahead: right everywhere, but wrong where the next token is in `wrong`."""
+
+    def __init__(self, vocabulary: int, wrong: set[int] | None = None) -> None:
+        super().__init__()
+        self._vocabulary, self._wrong = vocabulary, wrong or set()
+
+    def hidden(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        following = input_ids.roll(-1, dims=1)
+        for token in self._wrong:
+            following = torch.where(following == token, (token + 1) % self._vocabulary, following)
+        return torch.nn.functional.one_hot(following, self._vocabulary).float()
+
+    def head(self, hidden: Tensor) -> Tensor:
+        return hidden

@@ -1,0 +1,202 @@
+"""Causality, document borders, RoPE and the models that conf/model describes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import tiny_llama
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from ostraca import compose
+from tasks.base import ConfigError, OstracaError
+from training.base import LanguageModel, document_mask, labelled_logits
+from training.hugging_face import HuggingFace, tiny_gpt2
+from training.llama import rotate
+from training.models import build_model
+
+MODELS = {
+    "llama": lambda: tiny_llama(),
+    "llama_canon": lambda: tiny_llama(canon=True),
+    "tiny_gpt2": lambda: tiny_gpt2(18, 16, layers=2, width=16, heads=2),
+    "hf_llama": lambda: HuggingFace(small_hf_llama()),
+}
+
+
+def small_hf_llama(vocabulary: int = 18) -> Any:
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return MODELS[request.param]().eval()
+
+
+def ids(rows: int = 2, length: int = 12) -> torch.Tensor:
+    return torch.randint(0, 18, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def test_a_token_changes_nothing_before_it(model: LanguageModel) -> None:
+    tokens = ids()
+    before = model(tokens)
+    for t in range(tokens.shape[1]):
+        changed = tokens.clone()
+        changed[:, t] = (changed[:, t] + 1) % 18
+        after = model(changed)
+        torch.testing.assert_close(after[:, :t], before[:, :t], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(after[:, t], before[:, t], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_with_document_borders_an_example_stands_alone(model: LanguageModel) -> None:
+    tokens = ids(rows=1)
+    positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3]])
+    packed = model(tokens, positions)
+    for begin, end in ((0, 5), (5, 8), (8, 12)):
+        alone = model(tokens[:, begin:end])
+        torch.testing.assert_close(packed[:, begin:end], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(packed[:, 5:], model(tokens)[:, 5:], rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_labelled_logits_are_the_full_ones_shifted(model: LanguageModel) -> None:
+    tokens = ids()
+    labels = torch.where(ids() % 3 == 0, tokens, -100)
+    logits, targets = labelled_logits(model, tokens, labels)
+    rows, columns = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+    torch.testing.assert_close(logits, model(tokens)[rows, columns], rtol=1e-4, atol=1e-5)
+    assert torch.equal(targets, tokens[rows, columns + 1])
+
+
+def test_document_mask_by_hand() -> None:
+    mask = document_mask(torch.tensor([[0, 1, 0, 1]]))[0, 0]
+    expected = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    assert mask.int().tolist() == expected
+
+
+def test_rope_knows_distances_alone() -> None:
+    frequencies = 100.0 ** (-torch.arange(0, 8, 2, dtype=torch.float64) / 8)
+    q, k = torch.randn(2, 8, dtype=torch.float64)
+
+    def score(at_q: int, at_k: int) -> torch.Tensor:
+        def turned(x: torch.Tensor, at: int) -> torch.Tensor:
+            angles = (at * frequencies)[None, None, None]
+            return rotate(x[None, None, None], (angles.cos(), angles.sin()))
+
+        return (turned(q, at_q) * turned(k, at_k)).sum()
+
+    torch.testing.assert_close(score(9, 4), score(105, 100))
+    torch.testing.assert_close(score(5, 5), q @ k)
+    assert not torch.allclose(score(9, 4), score(9, 5))
+
+
+@torch.no_grad()
+def test_our_llama_is_the_llama_of_transformers() -> None:
+    theirs = small_hf_llama().eval()
+    ours = tiny_llama()
+    state = dict(theirs.state_dict())
+    names = {"model.embed_tokens.weight": "embedding.weight", "model.norm.weight": "norm.weight"}
+    ours_state = {names[name]: state[name] for name in names} | {"output.weight": state["lm_head.weight"]}
+    for layer in range(2):
+        old, new = f"model.layers.{layer}.", f"blocks.{layer}."
+        qkv = [state[f"{old}self_attn.{part}_proj.weight"] for part in "qkv"]
+        gate_up = [state[f"{old}mlp.{part}_proj.weight"] for part in ("gate", "up")]
+        ours_state |= {
+            f"{new}attention_norm.weight": state[f"{old}input_layernorm.weight"],
+            f"{new}qkv.weight": torch.cat(qkv),
+            f"{new}out.weight": state[f"{old}self_attn.o_proj.weight"],
+            f"{new}mlp_norm.weight": state[f"{old}post_attention_layernorm.weight"],
+            f"{new}gate_up.weight": torch.cat(gate_up),
+            f"{new}down.weight": state[f"{old}mlp.down_proj.weight"],
+        }
+    ours = type(ours)(18, layers=2, width=16, heads=2, mlp_width=32)
+    ours.load_state_dict(ours_state)
+    torch.testing.assert_close(ours(ids()), theirs(ids()).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tiny_gpt2", "llama", "llama_canon"])
+def test_files_of_conf_model_are_a_function_of_the_seed(name: str) -> None:
+    config = compose("curve", [f"model={name}"])["model"]
+    state = torch.random.get_rng_state()
+    first, again, other = (build_model(config, vocab_size=60, positions=64, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for (key, a), b, c in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b), key
+        assert a.unique().numel() == 1 or not torch.equal(a, c), key  # norms and biases begin constant
+    assert any("canon" in key for key, _ in first.named_parameters()) == (name == "llama_canon")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"kind": "lama"}, "did you mean 'llama'"),
+        ({"layers": 0}, "model.layers=0"),
+        ({"heads": 3}, "multiple of"),
+        ({"init_std": -1.0}, "model.init_std"),
+        ({"canon": 1}, "model.canon"),
+        ({"depth": 3}, "model.depth is not a key"),
+    ],
+)
+def test_wrong_models_are_refused(change: dict[str, Any], line: str) -> None:
+    config = compose("curve", ["model=llama"])["model"] | change
+    with pytest.raises(ConfigError, match=line):
+        build_model(config, vocab_size=60, positions=64, seed=0)
+
+
+def pretrained(path: object) -> LanguageModel:
+    config = {"kind": "from_pretrained", "name_or_path": None if path is None else str(path)}
+    return build_model(config, vocab_size=18, positions=40, seed=0)
+
+
+@torch.no_grad()
+def test_pretrained_models_load_and_grow(tmp_path: Path) -> None:
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=11, n_positions=48, n_layer=1, n_embd=8, n_head=2))
+    for name, inner in (("gpt2", gpt2), ("llama", small_hf_llama(vocabulary=30))):
+        inner.save_pretrained(tmp_path / name)
+        model = pretrained(tmp_path / name).eval()
+        tokens = ids() % 11
+        kept = model(tokens)[..., :11]
+        torch.testing.assert_close(kept, inner.eval()(tokens).logits[..., :11], rtol=1e-4, atol=1e-5)
+        assert model(ids()).shape[-1] == (18 if name == "gpt2" else 30)
+
+
+def test_pretrained_models_that_cannot_be_used_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=32, n_layer=1, n_embd=8, n_head=2)).save_pretrained(
+        tmp_path / "short"
+    )
+    with pytest.raises(OstracaError, match="takes 32 tokens, but 40"):
+        pretrained(tmp_path / "short")
+    with pytest.raises(OstracaError, match="save_pretrained") as caught:
+        pretrained(tmp_path / "nothing")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(OstracaError, match=r"model.name_or_path is not set"):
+        pretrained(None)
+
+
+def test_a_head_that_does_more_is_not_taken_apart() -> None:
+    inner = small_hf_llama()
+    plain, forward = HuggingFace(inner), inner.forward
+    assert plain.hidden(ids()).shape[-1] == 16
+
+    def capped(*arguments: Any, **keys: Any) -> Any:
+        output = forward(*arguments, **keys)
+        output.logits = 2.0 * torch.tanh(output.logits / 2.0 + 0.1)
+        return output
+
+    inner.forward = capped
+    model = HuggingFace(inner)
+    torch.testing.assert_close(model(ids()), inner(ids()).logits)
+    assert model.hidden(ids()).shape[-1] == 18

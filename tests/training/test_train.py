@@ -1,0 +1,141 @@
+"""The loop: rate, decay groups, loss, and that it learns."""
+
+import dataclasses
+
+import pytest
+import torch
+from small import DEPO, VOCABULARY, tiny_llama
+
+from loaders import TaskSource, TokenStream
+from ostraca import compose
+from tasks.base import ConfigError, OstracaError
+from training.data import StreamDataset
+from training.llama import Llama
+from training.settings import EvalSettings, TrainSettings, read_settings
+from training.train import batch_loss, isolated, learning_rate, make_optimizer, train
+
+CPU = torch.device("cpu")
+
+
+def settings(**changes: object) -> TrainSettings:
+    values = compose("curve", [])["train"] | {"threads": 1} | changes
+    return read_settings(TrainSettings, "train", values)
+
+
+def data(count: int | None = None, length: int = 39, batch_size: int = 8) -> StreamDataset:
+    source = TaskSource("depo", DEPO, count=count)
+    return StreamDataset(TokenStream(source, batch_size=batch_size, length=length))
+
+
+def test_loss_is_the_mean_over_labels_of_the_shifted_logits() -> None:
+    model, batch = tiny_llama(), next(iter(data()))
+    logits = model(batch["input_ids"])[:, :-1].flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
+    torch.testing.assert_close(batch_loss(model, batch, settings(), CPU), expected)
+    masked = batch_loss(model, batch, settings(document_mask=True), CPU)
+    logits = model(batch["input_ids"], batch["position_ids"])[:, :-1].flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
+    torch.testing.assert_close(masked, expected)
+    assert abs((masked - batch_loss(model, batch, settings(), CPU)).item()) > 1e-4
+
+
+def test_a_batch_without_labels_is_no_step_into_nan() -> None:
+    batch = next(iter(data()))
+    batch["labels"] = torch.full_like(batch["labels"], -100)
+    loss = batch_loss(tiny_llama(), batch, settings(), CPU)
+    assert loss.item() == 0.0
+    loss.backward()
+
+
+@pytest.mark.parametrize("canon", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_learns(canon: bool, precision: str) -> None:
+    with isolated(0, 1):
+        model = Llama(VOCABULARY, layers=1, width=16, heads=2, canon=canon, init_std=0.06)
+        wanted = settings(max_steps=40, warmup_steps=5, learning_rate=0.01, precision=precision)
+        losses = [float(step.loss) for step in train(model, data(), wanted, CPU)]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_learning_rate_rises_then_falls_to_its_ratio() -> None:
+    wanted = settings(max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate_ratio=0.2)
+    rates = [learning_rate(number, wanted) for number in range(1, 101)]
+    assert rates[:10] == pytest.approx([number / 10 for number in range(1, 11)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[54] == pytest.approx(0.6)
+    assert rates[-1] == pytest.approx(0.2)
+    assert learning_rate(1, dataclasses.replace(wanted, warmup_steps=0, max_steps=1)) > 0
+
+
+def test_decay_spares_norms_embeddings_and_canon() -> None:
+    model = tiny_llama(canon=True)
+    decayed, spared = make_optimizer(model, settings(weight_decay=0.5)).param_groups
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    assert decayed["weight_decay"] == 0.5
+    assert spared["weight_decay"] == 0.0
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
+    for parameter in spared["params"]:
+        assert any(word in names[parameter] for word in ("norm", "embedding", "canon"))
+    for parameter in decayed["params"]:
+        assert not any(word in names[parameter] for word in ("norm", "embedding", "canon"))
+
+
+def test_data_that_ends_is_told() -> None:
+    with pytest.raises(OstracaError, match=r"ended after \d+ of train.max_steps=400"):
+        list(train(tiny_llama(), data(count=20), settings(), CPU))
+
+
+def test_global_state_is_put_back() -> None:
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    with isolated(1, threads + 1):
+        torch.rand(3)
+        assert torch.get_num_threads() == threads + 1
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_dataset_shares_memory_and_resumes() -> None:
+    stream = TokenStream(TaskSource("depo", DEPO), batch_size=2, length=40)
+    dataset = StreamDataset(stream)
+    batches = iter(dataset)
+    first = next(batches)
+    assert set(first) == {"input_ids", "labels", "position_ids"}
+    assert {(value.dtype, tuple(value.shape)) for value in first.values()} == {(torch.int64, (2, 40))}
+    state, seen = dataset.state_dict(), dataset.examples_seen
+    second = next(batches)
+    other = data(length=40, batch_size=2)
+    other.load_state_dict(state)
+    assert other.examples_seen == seen
+    assert torch.equal(next(iter(other))["input_ids"], second["input_ids"])
+
+
+def test_dataset_goes_through_a_data_loader() -> None:
+    loader = torch.utils.data.DataLoader(data(), batch_size=None)
+    assert torch.equal(next(iter(loader))["input_ids"], next(iter(data()))["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "line"),
+    [
+        ("train", {"max_step": 3}, "did you mean 'max_steps'"),
+        ("train", {"batch_size": 0}, "train.batch_size=0 must be 1 or more"),
+        ("train", {"betas": 0.9}, "must be a list"),
+        ("train", {"betas": [0.9]}, "train.betas"),
+        ("train", {"learning_rate": "fast"}, "must be a number"),
+        ("train", {"precision": "float16"}, "bfloat16"),
+        ("train", {"document_mask": 1}, "true or false"),
+        ("eval", {"hops": [1.5]}, "must be an integer"),
+        ("eval", {"qa": "yes"}, "true or false"),
+    ],
+)
+def test_wrong_settings_are_refused(section: str, change: dict[str, object], line: str) -> None:
+    values = compose("curve", [])[section] | change
+    with pytest.raises(ConfigError, match=line):
+        read_settings({"train": TrainSettings, "eval": EvalSettings}[section], section, values)
+
+
+def test_a_missing_key_is_named() -> None:
+    values = compose("curve", [])["eval"]
+    del values["qa"]
+    with pytest.raises(ConfigError, match="'qa' is missing"):
+        read_settings(EvalSettings, "eval", values)

@@ -1,0 +1,79 @@
+"""What the training loop and the evaluation need of a model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tasks.base import OstracaError
+from tasks.batch import LABEL_IGNORED
+
+
+class LanguageModel(nn.Module):
+    """A causal model in two parts, so that the head is computed only where there is a label.
+
+    Depo labels a twentieth of the tokens while its ids go up to 9,500: the head over every token would
+    be most of the work. `max_positions` is the longest window the model takes (None: any).
+    """
+
+    max_positions: int | None = None
+
+    def hidden(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        """int64 [B, L] -> [B, L, width].
+
+        Without `position_ids` positions count through the window and every token sees all before it.
+        With them (int64 [B, L], 0 at the first token of each example) positions are these, and a token
+        sees only its own example.
+        """
+        raise NotImplementedError
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """[..., width] -> logits [..., vocabulary]."""
+        raise NotImplementedError
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        """int64 [B, L] -> logits [B, L, vocabulary]."""
+        return self.head(self.hidden(input_ids, position_ids))
+
+
+def labelled_logits(
+    model: LanguageModel, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Logits [labelled, vocabulary] and their targets, int64 [labelled], row by row.
+
+    The next-token shift is here: the logits at t are for labels[t + 1]. A label of the first column has
+    nothing before it and does not count.
+    """
+    targets = labels[:, 1:]
+    wanted = targets != LABEL_IGNORED
+    hidden = model.hidden(input_ids, position_ids)[:, :-1]
+    return model.head(hidden[wanted]), targets[wanted]
+
+
+def document_mask(position_ids: Tensor) -> Tensor:
+    """bool [B, 1, L, L], true where query t may see key s: s <= t and both in one example.
+
+    An example starts where `position_ids` (int64 [B, L]) is 0: positions 0 1 2 0 1 are two examples, of
+    three tokens and of two.
+    """
+    example = (position_ids == 0).cumsum(dim=1)
+    same = example[:, None, :, None] == example[:, None, None, :]
+    return same.tril()
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the first CUDA GPU, else the CPU; anything else is torch's own name of a device.
+
+    OstracaError where the machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either where it lacks the device
+        reason = str(error).splitlines()[0]
+        raise OstracaError(
+            f"train.device={name!r} cannot be used ({reason}); use auto, cpu, or cuda where there is a GPU"
+        ) from error
+    return device

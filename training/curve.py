@@ -1,0 +1,214 @@
+"""`ostraca curve`: train a model on the stream and draw its accuracy hop by hop."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from loaders import CorpusSource, Source, TaskSource, TokenStream
+from tasks import get_task
+from tasks.base import ConfigError, OstracaError
+from training.base import LanguageModel, resolve_device
+from training.data import StreamDataset
+from training.evaluate import depo
+from training.models import build_model
+from training.plots import METRICS, draw_runs
+from training.record import MetricsCsv, Wandb
+from training.settings import EvalSettings, TrainSettings, WandbSettings, read_settings
+from training.train import Step, isolated, learning_rate, train
+
+PICTURE = "depo_hop_curves.png"
+
+
+def run(config: Mapping[str, Any]) -> None:
+    """Train and measure as conf/curve.yaml says; writes `METRICS`, `PICTURE` and config.json to `out`.
+
+    Everything that can be refused is refused before the first step. OstracaError says why in one line.
+    """
+    settings = read_settings(TrainSettings, "train", config["train"])
+    evaluation = read_settings(EvalSettings, "eval", config["eval"])
+    wandb = read_settings(WandbSettings, "logging.wandb", config["logging"]["wandb"])
+    source = open_source(config)
+    task_config = source.config
+    hops = depo.choose_hops(evaluation.hops, task_config)
+    sets = {hop: depo.hop_config(task_config, hop, qa=evaluation.qa) for hop in hops}
+    longest = max(int(get_task("depo").max_tokens(each)) for each in sets.values())
+    length = context_length(settings.context_length, longest)
+    stream = TokenStream(source, batch_size=settings.batch_size, length=length)
+    data = StreamDataset(stream)
+    seed = int(config["seed"])
+    device = resolve_device(settings.device)
+    with isolated(seed, settings.threads):
+        vocabulary = get_task("depo").vocab_size(task_config)
+        model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
+        parameters = sum(each.numel() for each in model.parameters())
+        print(
+            f"{config['model'].get('name', 'model')}: {parameters:,} parameters, {vocabulary:,} ids, "
+            f"{settings.batch_size} x {length:,} tokens a step, on {device}"
+        )
+        out = Path(config["out"])
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        with MetricsCsv(out / METRICS) as table, Wandb(wandb, config, out) as tracker:
+            measure = _Measure(model, sets, evaluation, settings, seed + evaluation.seed_offset, device)
+            _run(model, data, settings, evaluation, device, measure, table, tracker)
+    draw_runs([out], out / PICTURE)
+    print(f"wrote {out / METRICS} and {out / PICTURE}")
+
+
+def open_source(config: Mapping[str, Any]) -> Source:
+    """The training examples: a built corpus where `corpus_path` is set, else made on the fly.
+
+    A corpus decides task and config; ConfigError where `dataset` was set to ask for something else.
+    """
+    seed, dataset = int(config["seed"]), config["dataset"]
+    if dataset["task"] != "depo":
+        raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for depo alone")
+    if config["corpus_path"] is None:
+        return TaskSource("depo", dataset["config"], seed=seed)
+    source = CorpusSource(config["corpus_path"], dataset=config["corpus_dataset"], seed=seed)
+    if source.task != "depo":
+        raise ConfigError(f"{config['corpus_path']} holds {source.task}; curves by hop are for depo alone")
+    # A key that is not as the task's default was set on purpose.
+    task = get_task("depo")
+    default = task.check({})
+    for key, value in task.check(dataset["config"]).items():
+        if value not in (default[key], source.config[key]):
+            raise ConfigError(
+                f"dataset.{key}={value!r}, but the corpus has {source.config[key]!r}; "
+                "the corpus decides: leave dataset out, or build another corpus"
+            )
+    return source
+
+
+def context_length(asked: int | None, longest: int) -> int:
+    """Tokens a window; None is the longest test example rounded up to a multiple of 64.
+
+    ConfigError where the longest test example does not fit: its last positions would never be trained.
+    """
+    if asked is None:
+        return -(-longest // 64) * 64
+    if asked < longest:
+        raise ConfigError(
+            f"train.context_length={asked} is shorter than a test example can be ({longest} tokens), so its "
+            f"end would never be trained; set {longest} or more (or null), or lower dataset.N or dataset.M"
+        )
+    return asked
+
+
+class _Measure:
+    """Evaluations of one model, each on fixed sets of one hop."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        sets: Mapping[int, Mapping[str, Any]],
+        evaluation: EvalSettings,
+        settings: TrainSettings,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._model, self._sets, self._evaluation = model, sets, evaluation
+        self._precision, self._seed, self._device = settings.precision, seed, device
+        self._done = 0
+
+    def __call__(self) -> dict[int, tuple[depo.HopScore, float]]:
+        """hop -> its score and the chance level."""
+        count = self._evaluation.num_examples_per_hop
+        start = self._done * count if self._evaluation.resample_each_eval else 0
+        self._done += 1
+        scores = {}
+        for hop, config in self._sets.items():
+            data = depo.hop_dataset(
+                config, seed=self._seed, start=start, count=count, batch_size=self._evaluation.batch_size
+            )
+            answer = int(config["answer_token_id"])
+            score = depo.score_hop(self._model, data, answer, device=self._device, precision=self._precision)
+            scores[hop] = score, depo.chance(config)
+        return scores
+
+
+def _run(
+    model: LanguageModel,
+    data: StreamDataset,
+    settings: TrainSettings,
+    evaluation: EvalSettings,
+    device: torch.device,
+    measure: _Measure,
+    table: MetricsCsv,
+    tracker: Wandb,
+) -> None:
+    """Train; measure and write down at step 0, every `evaluation.every_steps` and at the end."""
+    losses: list[torch.Tensor] = []
+    progress = Progress(settings.max_steps, sys.stderr)
+
+    def evaluate(number: int, tokens: int, seconds: float) -> None:
+        loss = float(torch.stack(losses).mean()) if losses else math.nan
+        if losses and not math.isfinite(loss):
+            raise OstracaError(
+                f"the loss is {loss} at step {number}: training diverged; lower train.learning_rate or "
+                "train.grad_clip, or raise train.warmup_steps"
+            )
+        losses.clear()
+        shared = {
+            "step": number,
+            "examples_seen": data.examples_seen,
+            "train_loss": "" if math.isnan(loss) else f"{loss:.6f}",
+            "learning_rate": f"{learning_rate(number, settings) if number else 0.0:.3e}",
+            "tokens_seen": tokens,
+            "train_seconds": f"{seconds:.2f}",
+        }
+        scores = measure()
+        for hop, (score, chance) in scores.items():
+            row = {"hop": hop, "accuracy": f"{score.accuracy:.6f}", "answers": score.answers}
+            error = "" if math.isnan(score.standard_error) else f"{score.standard_error:.6f}"
+            table.write({**shared, **row, "standard_error": error, "chance": f"{chance:.6f}"})
+        values = {f"accuracy/hop_{hop}": score.accuracy for hop, (score, _) in scores.items()}
+        sent = {**values, "examples_seen": float(data.examples_seen), "tokens_seen": float(tokens)}
+        tracker.log(sent | ({} if math.isnan(loss) else {"train_loss": loss}), number)
+        progress.clear()
+        hops = "  ".join(f"{hop}-hop {score.accuracy:6.1%}" for hop, (score, _) in scores.items())
+        print(f"step {number:>6,}  loss {'  -  ' if math.isnan(loss) else f'{loss:.3f}'}  {hops}", flush=True)
+
+    evaluate(0, 0, 0.0)
+    for step in train(model, data, settings, device):
+        losses.append(step.loss)
+        progress.show(step)
+        if step.number % evaluation.every_steps == 0 or step.number == settings.max_steps:
+            evaluate(step.number, step.tokens, step.seconds)
+
+
+class Progress:
+    """A line that is written over: step, loss, tokens a second, time left. Nothing where it is a pipe."""
+
+    def __init__(self, steps: int, stream: TextIO) -> None:
+        self._steps, self._stream, self._shown, self._next = steps, stream, False, 0.0
+        self._live = stream.isatty()
+
+    def show(self, step: Step) -> None:
+        """Show `step`, at most four times a second (reading the loss waits for the GPU)."""
+        if not self._live or time.perf_counter() < self._next:
+            return
+        self._next = time.perf_counter() + 0.25
+        left = step.seconds / step.number * (self._steps - step.number)
+        rate = step.tokens / max(step.seconds, 1e-9)
+        self._stream.write(
+            f"\r\033[Kstep {step.number:,} of {self._steps:,}  loss {float(step.loss):.3f}  "
+            f"{rate / 1000:,.0f}k tokens/s  {left:,.0f} s left"
+        )
+        self._stream.flush()
+        self._shown = True
+
+    def clear(self) -> None:
+        """Remove the line, so that a lasting one can be printed."""
+        if self._shown:
+            self._stream.write("\r\033[K")
+            self._stream.flush()
+            self._shown = False

@@ -1,0 +1,126 @@
+"""Depo: whole-answer exact match on questions of one hop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from loaders import TaskSource, TokenStream
+from tasks import get_task
+from tasks.base import ConfigError
+from tasks.batch import LABEL_IGNORED
+from tasks.sizes import MIN_SIZE, size_probabilities
+from training.base import LanguageModel, labelled_logits
+from training.data import Batch, StreamDataset, to_device
+from training.train import autocast
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopScore:
+    """How many answers of one hop were right."""
+
+    answers: int
+    correct: int
+    standard_error: float  # of the accuracy, over examples (answers of one example go together)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the answers with every token right, 0..1."""
+        return self.correct / max(1, self.answers)
+
+
+def choose_hops(hops: Sequence[int] | None, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The hops to measure; None means 1, 2, 4, ... up to K. ConfigError where one is not in 1..K."""
+    largest = int(config["K"])
+    if hops is None:
+        return tuple(1 << power for power in range(largest.bit_length()))
+    if not hops:
+        raise ConfigError(f"eval.hops is empty; give hops from 1 to K={largest}, or null for 1, 2, 4, ...")
+    for hop in hops:
+        if not 1 <= hop <= largest:
+            raise ConfigError(
+                f"eval.hops has {hop}, but the model is trained on hops 1 to K={largest} alone; leave it out "
+                f"or raise dataset.K"
+            )
+    if len(set(hops)) < len(hops):
+        raise ConfigError(f"eval.hops={list(hops)} names a hop twice")
+    return tuple(hops)
+
+
+def hop_config(config: Mapping[str, Any], hop: int, *, qa: bool) -> dict[str, Any]:
+    """The task config that asks `hop` alone; with `qa` all examples have n = N nodes."""
+    return get_task("depo").check({**config, "fixed_k": hop, "qa": qa})
+
+
+def hop_dataset(
+    config: Mapping[str, Any], *, seed: int, start: int, count: int, batch_size: int
+) -> StreamDataset:
+    """Examples start..start+count-1 of the eval split of `config` (see `hop_config`), one a row."""
+    source = TaskSource("depo", config, seed=seed, split="eval", start=start, count=count)
+    return StreamDataset(TokenStream(source, batch_size=batch_size, length=None, mode="padded"))
+
+
+def chance(config: Mapping[str, Any]) -> float:
+    """Accuracy of naming one of the example's n nodes blindly, 0..1: 1/n, averaged over the answers."""
+    if config["qa"]:
+        return 1.0 / int(config["N"])
+    answers = total = 0.0
+    for n, probability in enumerate(size_probabilities(config["N"]), start=MIN_SIZE):
+        asked = min(int(config["M"]), n)
+        answers += float(probability) * asked
+        total += float(probability) * asked / n
+    return total / answers
+
+
+def score_hop(
+    model: LanguageModel,
+    batches: Iterable[Batch],
+    answer_token_id: int,
+    *,
+    device: torch.device,
+    precision: str = "float32",
+) -> HopScore:
+    """Measure `model` on padded batches, over every question of every example.
+
+    An answer is right when all its tokens are; `<ans>` itself is not counted (it would be a free one).
+    The tokens before an answer are the true ones. Within an answer this is the same as greedy
+    generation: up to its first wrong token greedy has produced the true ones, and after a wrong token
+    the answer is wrong either way. Each question thus counts on its own, as if the earlier ones had been
+    answered rightly.
+    """
+    answers, correct = [], []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            moved = to_device(batch, device)
+            with autocast(precision, device):
+                # One example a row, padded behind: what is causal needs no mask.
+                logits, targets = labelled_logits(model, moved["input_ids"], moved["labels"])
+            wrong = logits.argmax(-1) != targets
+            begins = targets == answer_token_id
+            # Each <ans> begins an answer: int64 [labelled], its number in the batch.
+            answer = begins.cumsum(0) - 1
+            row = (moved["labels"][:, 1:] != LABEL_IGNORED).nonzero()[:, 0]
+            count = int(begins.sum())
+            wrong_tokens = torch.zeros(count, dtype=torch.int64, device=wrong.device)
+            wrong_tokens.index_add_(0, answer[~begins], wrong[~begins].long())
+            rows = len(moved["labels"])
+            answers.append(torch.bincount(row[begins], minlength=rows))
+            correct.append(torch.bincount(row[begins][wrong_tokens == 0], minlength=rows))
+    model.train(was_training)
+    return _summed(torch.cat(answers), torch.cat(correct))
+
+
+def _summed(answers: torch.Tensor, correct: torch.Tensor) -> HopScore:
+    """From int64 [examples] each; the error is that of a ratio of sums over examples."""
+    total, right, examples = int(answers.sum()), int(correct.sum()), len(answers)
+    error = math.nan
+    if examples > 1 and total > 0:
+        rest = correct.double() - answers.double() * (right / total)
+        error = math.sqrt(float((rest**2).sum()) * examples / (examples - 1)) / total
+    return HopScore(answers=total, correct=right, standard_error=error)

@@ -1,0 +1,47 @@
+"""`ostraca train-minimal`: a tiny GPT-2 takes a few steps on Depo; the smallest check that all fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loaders import TaskSource, TokenStream
+from tasks import get_task
+from tasks.base import ConfigError
+from training.base import resolve_device
+from training.data import StreamDataset
+from training.evaluate import depo
+from training.models import build_model
+from training.settings import TrainSettings, read_settings
+from training.train import isolated, train
+
+
+def run(config: Mapping[str, Any]) -> None:
+    """Train as conf/train-minimal.yaml says; prints the loss as it falls and the accuracy at the end."""
+    settings = read_settings(TrainSettings, "train", config["train"])
+    seed, every, dataset = int(config["seed"]), int(config["print_every"]), config["dataset"]
+    if dataset["task"] != "depo":
+        raise ConfigError(f"dataset.task={dataset['task']!r}: train-minimal is for depo alone")
+    task = get_task("depo")
+    length = settings.context_length or int(task.max_tokens(task.check(dataset["config"])))
+    source = TaskSource("depo", dataset["config"], seed=seed)
+    data = StreamDataset(TokenStream(source, batch_size=settings.batch_size, length=length))
+    test = TaskSource("depo", dataset["config"], seed=seed, split="eval", count=int(config["eval_examples"]))
+    answer = int(source.config["answer_token_id"])
+    device = resolve_device(settings.device)
+    with isolated(seed, settings.threads):
+        vocabulary = task.vocab_size(source.config)
+        model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
+        losses: list[float] = []
+        for step in train(model, data, settings, device):
+            losses.append(float(step.loss))
+            if step.number % every == 0 or step.number == settings.max_steps:
+                print(f"step {step.number:>4}  loss {sum(losses) / len(losses):.3f}", flush=True)
+                losses.clear()
+        batches = StreamDataset(
+            TokenStream(test, batch_size=settings.batch_size, length=length, mode="padded")
+        )
+        score = depo.score_hop(model, batches, answer, device=device, precision=settings.precision)
+    print(
+        f"answers right: {score.accuracy:.1%} of {score.answers:,} (chance {depo.chance(source.config):.1%})"
+    )

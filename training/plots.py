@@ -1,0 +1,190 @@
+"""`ostraca plot`: the hop curves of one or more runs, side by side in one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.base import ConfigError, OstracaError
+from training.record import read_metrics
+
+METRICS = "depo_hop_metrics.csv"
+# Shallow to deep hops, dark to light: told apart by lightness alone, so also by colour-blind readers.
+_COLOURS = ("#1d2671", "#1f6fb2", "#18a39b", "#79b943", "#eda31d", "#e4572e")
+_INK, _FAINT, _GRID = "#22262b", "#6b737c", "#e7eaee"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One run: hop -> its points in order of steps, and what stands beside them."""
+
+    label: str
+    hops: Mapping[int, Sequence[tuple[float, float, float]]]  # (step, accuracy, standard error), 0..1
+    chance: float  # NaN where the CSV does not say
+    last_step: float
+    last_examples: float
+
+
+def run(config: Mapping[str, Any]) -> None:
+    """Draw `config["runs"]` into `config["out"]`; see conf/plot.yaml."""
+    runs, labels = config["runs"], config["labels"]
+    runs = [runs] if isinstance(runs, str) else list(runs)
+    if not runs:
+        raise ConfigError("runs is empty; give folders that `ostraca curve` wrote, e.g. runs=[runs/a,runs/b]")
+    if labels is not None and len(labels) != len(runs):
+        raise ConfigError(f"labels has {len(labels)} entries for {len(runs)} runs; give one each, or null")
+    draw_runs([Path(each) for each in runs], Path(config["out"]), labels)
+    print(f"wrote {config['out']}")
+
+
+def read_curve(folder: Path, label: str | None = None) -> Curve:
+    """Read what `ostraca curve` wrote to `folder`; OstracaError where it is not there."""
+    rows = read_metrics(folder / METRICS)
+    hops: dict[int, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        point = (row["step"], row["accuracy"], row.get("standard_error", math.nan))
+        hops.setdefault(int(row["hop"]), []).append(point)
+    last = rows[-1]
+    return Curve(
+        label=label or folder.resolve().name,
+        hops={hop: sorted(hops[hop]) for hop in sorted(hops)},
+        chance=last.get("chance", math.nan),
+        last_step=last["step"],
+        last_examples=last["examples_seen"],
+    )
+
+
+def draw_runs(folders: Sequence[Path], out: Path, labels: Sequence[str] | None = None) -> None:
+    """One panel a run: a line a hop, its colour the same in all panels, chance dashed.
+
+    OstracaError where a run cannot be read or `out` has an ending that cannot be drawn.
+    """
+    # Objects of our own rather than pyplot: no window system is looked for, no global state changes.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    curves = [
+        read_curve(folder, str(labels[number]) if labels else None) for number, folder in enumerate(folders)
+    ]
+    hops = sorted({hop for curve in curves for hop in curve.hops})
+    colours = dict(zip(hops, hop_colours(len(hops)), strict=True))
+    width = 12 if len(curves) == 2 else max(7.5, 5 * len(curves))
+    layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.12, wspace=0.03)
+    figure = Figure(figsize=(width, 5), layout=layout)
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(curves), sharey=True, sharex=True, squeeze=False)[0]
+    end = max(curve.last_step for curve in curves) or 1.0
+    for panel, curve in zip(panels, curves, strict=True):
+        _draw_panel(panel, curve, colours, end)
+    panels[0].set_ylabel("answers exactly right", color=_FAINT, fontsize=12, labelpad=8)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(out, dpi=100, facecolor="white")
+    except ValueError as error:
+        raise OstracaError(f"out={out} cannot be drawn ({error}); use .png, .svg or .pdf") from error
+
+
+def hop_colours(count: int) -> list[str]:
+    """`count` colours from the first to the last of the palette, evenly spread."""
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    if count <= 2:
+        return [_COLOURS[1], _COLOURS[-1]][:count]
+    scale = LinearSegmentedColormap.from_list("hops", _COLOURS)
+    return [to_hex(scale(number / (count - 1))) for number in range(count)]
+
+
+def _draw_panel(panel: Any, curve: Curve, colours: Mapping[int, str], end: float) -> None:
+    labels: list[tuple[float, str, str]] = []  # (accuracy, text, colour)
+    for hop, points in curve.hops.items():
+        steps, accuracy, error = zip(*points, strict=True)
+        percent = [100 * each for each in accuracy]
+        low = [each - 196 * wide for each, wide in zip(percent, error, strict=True)]
+        high = [each + 196 * wide for each, wide in zip(percent, error, strict=True)]
+        panel.fill_between(steps, low, high, color=colours[hop], alpha=0.13, linewidth=0)
+        panel.plot(
+            steps,
+            percent,
+            color=colours[hop],
+            linewidth=2.4,
+            marker="o",
+            markersize=4.5 if len(steps) <= 30 else 0,
+            solid_capstyle="round",
+            clip_on=False,
+            zorder=3,
+        )
+        plural = "hop" if hop == 1 else "hops"
+        labels.append((percent[-1], f"{hop} {plural}  {percent[-1]:.0f}%", colours[hop]))
+    if not math.isnan(curve.chance):
+        panel.axhline(100 * curve.chance, color=_FAINT, linewidth=1.3, linestyle=(0, (4, 3)), zorder=2)
+        percent_chance = 100 * curve.chance
+        digits = 0 if percent_chance >= 2 else 1
+        labels.append((percent_chance, f"chance  {percent_chance:.{digits}f}%", _FAINT))
+    for place, (_, text, colour) in zip(spread([each[0] for each in labels], 5.6), labels, strict=True):
+        panel.annotate(
+            text,
+            (curve.last_step, place),
+            xytext=(11, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=12.5,
+            fontweight="normal" if colour == _FAINT else "bold",
+            annotation_clip=False,
+        )
+    panel.set_title(curve.label, loc="left", fontsize=16, fontweight="bold", color=_INK, pad=14)
+    panel.set_xlim(0, end)
+    panel.set_ylim(0, 100)
+    panel.set_yticks(range(0, 101, 20), [f"{each}%" for each in range(0, 101, 20)])
+    panel.xaxis.set_major_locator(_locator())
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    panel.set_xlabel(
+        f"training steps ({_short(curve.last_examples)} examples in all)",
+        color=_FAINT,
+        fontsize=12,
+        labelpad=8,
+    )
+    panel.grid(axis="y", color=_GRID, linewidth=1)
+    panel.set_axisbelow(True)
+    panel.tick_params(colors=_FAINT, length=0, labelsize=11.5, pad=6)
+    for side in ("top", "left", "right"):
+        panel.spines[side].set_visible(False)
+    panel.spines["bottom"].set_color("#c3c9d0")
+
+
+def _locator() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=True)
+
+
+def _short(count: float) -> str:
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """The nearest places that lie `gap` apart or more, in the same order: touching ones move as a block."""
+    order = sorted(range(len(places)), key=lambda each: places[each])
+    blocks: list[list[int]] = []
+    centres: list[float] = []
+    for index in order:
+        blocks.append([index])
+        centres.append(places[index])
+        while len(blocks) > 1:
+            room = gap * (len(blocks[-2]) + len(blocks[-1])) / 2
+            if centres[-1] - centres[-2] >= room:
+                break
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+            centres[-2:] = [sum(places[each] for each in blocks[-1]) / len(blocks[-1])]
+    spaced = [0.0] * len(places)
+    for block, centre in zip(blocks, centres, strict=True):
+        for number, index in enumerate(block):
+            spaced[index] = centre + gap * (number - (len(block) - 1) / 2)
+    return spaced

@@ -1,0 +1,109 @@
+"""Where a curve is written down: a CSV row as it happens, and Weights & Biases where wanted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+from tasks.base import OstracaError
+from training.settings import WandbSettings
+
+COLUMNS = (
+    "step",
+    "examples_seen",
+    "hop",
+    "accuracy",
+    "standard_error",
+    "answers",
+    "chance",
+    "train_loss",
+    "learning_rate",
+    "tokens_seen",
+    "train_seconds",
+)
+
+
+@final
+class MetricsCsv:
+    """A CSV with `COLUMNS`, one row per step and hop; every row is on disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer.writeheader()
+        self._file.flush()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add one row; its keys are `COLUMNS`."""
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a `MetricsCsv` as numbers (an empty field is NaN); OstracaError where it is not one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if not {"step", "examples_seen", "hop", "accuracy"} <= set(reader.fieldnames or ()):
+                raise OstracaError(f"{path} is not a hop curve: its columns are {reader.fieldnames}")
+            rows = [{key: float(value or "nan") for key, value in row.items()} for row in reader]
+    except (OSError, ValueError) as error:
+        raise OstracaError(f"{path} cannot be read ({error}); `ostraca curve` writes it") from error
+    if not rows:
+        raise OstracaError(f"{path} has no rows yet; wait for the run's first evaluation")
+    return rows
+
+
+@final
+class Wandb:
+    """A Weights & Biases run; does nothing where it is not enabled."""
+
+    def __init__(self, settings: WandbSettings, config: Mapping[str, Any], folder: Path) -> None:
+        self._run: Any = None
+        if not settings.enabled:
+            return
+        try:
+            import wandb as library
+        except ModuleNotFoundError as error:
+            raise OstracaError(
+                "logging.wandb.enabled=true needs wandb: pip install 'ostraca[wandb]', or leave it out"
+            ) from error
+        start: Any = library.init
+        try:
+            self._run = start(
+                project=settings.project,
+                name=settings.name or folder.name,
+                mode=settings.mode,
+                config=dict(config),
+                dir=str(folder),
+            )
+        except library.Error as error:
+            raise OstracaError(
+                f"wandb did not start ({' '.join(str(error).split())}); log in with `wandb login`, or set "
+                "logging.wandb.mode=offline"
+            ) from error
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Send `values` for `step`."""
+        if self._run is not None:
+            self._run.log(dict(values), step=step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._run is not None:
+            self._run.finish(exit_code=0 if kind is None else 1)
