@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.permutation import permutation_key, permute
+from tasks.permutation import shuffled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,7 @@ class EpochOrder:
     ) -> None:
         """block_rows: int64 [blocks], how many rows each block has."""
         count = len(block_rows)
-        order = np.arange(count, dtype=np.int64)
-        if shuffle:
-            order = permute(order, count, permutation_key("blocks", seed, epoch))
+        order = shuffled(count, "blocks", seed, epoch) if shuffle else np.arange(count, dtype=np.int64)
         self._order, self._shuffle, self._window_blocks = order, shuffle, window_blocks
         self._seed, self._epoch = seed, epoch
         ends = np.cumsum(block_rows[order])
@@ -60,9 +58,11 @@ class EpochOrder:
         first = int(np.searchsorted(self._window_ends, position, side="right"))
         for number in range(first, len(self._window_ends)):
             start = int(self._window_ends[number - 1]) if number else 0
-            rows = np.arange(max(position - start, 0), self._window_ends[number] - start)
+            count = int(self._window_ends[number]) - start
             if self._shuffle:
-                key = permutation_key("rows", self._seed, self._epoch, number)
-                rows = permute(rows, int(self._window_ends[number]) - start, key)
+                rows = shuffled(count, "rows", self._seed, self._epoch, number)
+            else:
+                rows = np.arange(count, dtype=np.int64)
             begin = number * self._window_blocks
-            yield Window(blocks=self._order[begin : begin + self._window_blocks], rows=rows)
+            blocks = self._order[begin : begin + self._window_blocks]
+            yield Window(blocks=blocks, rows=rows[max(position - start, 0) :])

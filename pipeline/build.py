@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import manifest as manifests
-from pipeline.engine import map_shards
+from pipeline.engine import check_engine, map_shards
 from pipeline.plan import Shard, plan
 from pipeline.shard import ShardRecord, make_shard, record_path
 from pipeline.spec import check_spec, spec_digest
@@ -36,6 +36,7 @@ def build(
     shard, in any order; kept: it was there already.
     """
     complete = check_spec(spec)
+    check_engine(engine, workers)
     digest = spec_digest(complete)
     root = Path(out)
     state = root / _STATE

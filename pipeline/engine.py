@@ -28,6 +28,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def check_engine(engine: Any, workers: Any) -> None:
+    """ConfigError where there is no such engine or number of workers."""
+    if engine not in ENGINES:
+        raise ConfigError(f"engine={engine!r}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ConfigError(f"workers={workers!r} must be an integer, 1 or more (null: one a core)")
+
+
 def map_shards(
     job: Callable[[Shard], R],
     shards: Iterable[Shard],
@@ -41,12 +49,10 @@ def map_shards(
 
     workers: at most so many jobs run at a time (None: one a core). The first job that fails stops all.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"engine={engine!r}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ConfigError(f"workers={workers!r} must be an integer, 1 or more (null: one a core)")
+    check_engine(engine, workers)
+    shards = iter(shards)
     first = list(itertools.islice(shards, 1))
-    if not first:
+    if not first:  # nothing to do: no Ray is started
         return
     shards = itertools.chain(first, shards)
     if engine == "local":

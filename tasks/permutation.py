@@ -1,8 +1,4 @@
-"""Keyed permutations: a shuffle as a pure map from index to index, without a table.
-
-A balanced Feistel network over the smallest even number of bits that holds the size, walked along its
-cycle until it lands inside. Source: Black and Rogaway, CT-RSA 2002.
-"""
+"""Shuffles: uniform permutations, each a pure function of its size and of what names it."""
 
 from __future__ import annotations
 
@@ -11,46 +7,28 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.kernels import inlined, kernel
-from tasks.rng import canonical_json
-
-_ROUNDS = 6
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
-_ONE = np.uint64(1)
-_S29, _S32 = np.uint64(29), np.uint64(32)
+from tasks.base import OstracaError
+from tasks.kernels import kernel
+from tasks.rng import STATE_WORDS, canonical_json, integers, seed_stream
 
 
-def permutation_key(*parts: object) -> NDArray[np.uint64]:
-    """The key of a permutation from anything that names it: uint64 [6], one a round."""
-    text = canonical_json(list(parts)).encode()
-    digest = hashlib.blake2b(text, digest_size=8 * _ROUNDS, person=b"ostraca permute").digest()
-    return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+def shuffled(size: int, *name: object) -> NDArray[np.int64]:
+    """The numbers 0..size-1 (size < 2^32) in the order that `name` (plain values) stands for.
 
-
-def permute(positions: NDArray[np.int64], size: int, key: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where each of `positions` (int64, in 0..size-1) goes in a permutation of 0..size-1."""
-    result = np.empty(len(positions), dtype=np.int64)
-    half_bits = (max(size - 1, 1).bit_length() + 1) // 2
-    _permute(positions, np.uint64(size), np.uint64(half_bits), key, result)
-    return result
-
-
-@inlined
-def _feistel(value, half_bits, key):
-    mask = (_ONE << half_bits) - _ONE
-    left, right = value >> half_bits, value & mask
-    for place in range(len(key)):
-        mixed = (right + key[place]) * _MULTIPLIER
-        mixed = (mixed ^ (mixed >> _S32)) * _MIX
-        left, right = right, left ^ ((mixed >> _S29) & mask)
-    return (left << half_bits) | right
+    Every order is equally likely: Fisher and Yates's shuffle with a stream of `tasks.rng`.
+    """
+    if size >= 1 << 32:
+        raise OstracaError(f"{size} things cannot be shuffled at once (at most 2^32 - 1)")
+    digest = hashlib.blake2b(canonical_json(list(name)).encode(), digest_size=16, person=b"ostraca shuffle")
+    key = np.frombuffer(digest.digest(), dtype="<u8").astype(np.uint64)
+    order = np.arange(size, dtype=np.int64)
+    _shuffle(order, key, np.empty(STATE_WORDS, dtype=np.uint64))
+    return order
 
 
 @kernel
-def _permute(positions, size, half_bits, key, result):
-    for place in range(len(positions)):
-        value = _feistel(np.uint64(positions[place]), half_bits, key)
-        while value >= size:
-            value = _feistel(value, half_bits, key)
-        result[place] = np.int64(value)
+def _shuffle(order, key, state):
+    seed_stream(state, key, 0, 0)
+    for place in range(len(order) - 1, 0, -1):
+        chosen = integers(state, place + 1)
+        order[place], order[chosen] = order[chosen], order[place]

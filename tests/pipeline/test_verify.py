@@ -138,7 +138,9 @@ def test_reproduce_needs_no_shard(corpus_copy: Path) -> None:
     for path in corpus_copy.rglob("*.parquet"):
         path.unlink()
     count = len(list(read_manifest(corpus_copy)["splits"]["train"]["shards"])) + 1
-    assert reproduce(corpus_copy) == (count, [])
+    made: list[str] = []
+    assert reproduce(corpus_copy, on_shard=lambda path, same: made.append(path)) == (count, [])
+    assert len(made) == len(set(made)) == count
     assert reproduce(corpus_copy, workers=3) == (count, [])
 
 

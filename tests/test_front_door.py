@@ -1,0 +1,161 @@
+"""The command line: lists, help, overrides; bad input gets one clear line and a status other than 0."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ostraca
+
+ROOT = Path(ostraca.__file__).parent
+
+
+def test_no_arguments_lists_the_commands(run_ostraca: Any) -> None:
+    done = run_ostraca()
+    assert done.returncode == 0
+    for command in ostraca.COMMANDS:
+        assert f"  {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", ostraca.COMMANDS)
+def test_help_shows_every_key_with_its_default(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ostraca.main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    config = ostraca.compose(command, [], resolve=False)
+    assert all(f"{key}:" in shown or f"{key}=" in shown for key in config)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["biuld"], ["unknown command 'biuld'", "did you mean 'build'"]),
+        (["build", "out=x"], ["corpus=NAME or dataset=NAME"]),
+        (["build", "corpus=depo1", "dataset=depo1", "out=x"], ["corpus=NAME or dataset=NAME"]),
+        (["build", "corpus=depo1"], ["out=... is missing"]),
+        (["build", "corpus=depo3", "out=x"], ["no such corpus", "did you mean 'depo", "depo2-125"]),
+        (["build", "dataset=deppo1", "out=x"], ["no such dataset", "did you mean 'depo1'"]),
+        (["build", "dataset=depo1", "out=x", "worker=2"], ["unknown key 'worker'", "'workers'"]),
+        (["build", "dataset=depo1", "out=x", "dataset.mini_vocap=2"], ["dataset.config.mini_vocab"]),
+        (["build", "dataset=depo1", "out=x", "dataset.N=2"], ["N=2", "from 3"]),
+        (["build", "dataset=depo1", "out=x", "dataset.K=0"], ["K=0", "from 1"]),
+        (["build", "dataset=depo1", "out=x", "dataset.N=many"], ["N='many'", "integer"]),
+        (["build", "dataset=depo1", "out=x", "dataset.N=2551"], ["2551", "2550", "raise mini_vocab"]),
+        (["build", "dataset=depo1", "out=x", "dataset.K=500"], ["collide", "9500"]),
+        (["build", "dataset=depo1", "out=x", "dataset.bos_token_id=7"], ["bos_token_id", "collide"]),
+        (["build", "dataset=depo1", "out=x", "seed=-1"], ["seed=-1"]),
+        (["build", "dataset=depo1", "out=x", "examples=0"], ["examples=0"]),
+        (["build", "dataset=depo1", "out=x", "engine=spark"], ["engine='spark'", "ray, local"]),
+        (["build", "dataset=depo1", "out=x", "workers=0", "engine=local"], ["workers=0"]),
+        (["build", "--fast"], ["'--fast' is not key=value"]),
+        (["build", "depo1"], ["'depo1' is not key=value"]),
+        (["verify", "path=/no/such/folder"], ["/no/such/folder: no such folder"]),
+        (["reproduce", "path=/no/such/folder"], ["/no/such/folder: no such folder"]),
+        (["inspect", "show=0"], ["show=0"]),
+        (["inspect", "dataset.fixed_k=9"], ["fixed_k=9", "K=8"]),
+        (["inspect", "color=blue"], ["color='blue'", "auto, always, never"]),
+        (["inspect", "tokenizer_name_or_path=/no/tokenizer"], ["cannot be loaded", "tokenizer.json"]),
+    ],
+)
+def test_bad_input(
+    words: list[str],
+    said: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ostraca.main(words) != 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("ostraca: ")
+    assert err.count("\n") == 1
+    for word in said:
+        assert word in err
+    assert list(tmp_path.iterdir()) == [], "nothing may be left behind"
+
+
+def test_debug_gives_the_traceback(run_ostraca: Any) -> None:
+    plain = run_ostraca("verify", "path=/no/such")
+    debug = run_ostraca("verify", "path=/no/such", "--debug")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert plain.returncode != 0
+    assert debug.returncode != 0
+
+
+def test_both_spellings_of_a_task_key() -> None:
+    for word in ("dataset.K=5", "dataset.config.K=5"):
+        assert ostraca.compose("inspect", [word])["dataset"]["config"]["K"] == 5
+
+
+def test_inspect_names_tokens_and_gives_the_verdict(run_ostraca: Any) -> None:
+    done = run_ostraca("inspect", "dataset=depo", "show=2", "max_tokens=-1", "dataset.N=30")
+    assert done.returncode == 0
+    assert done.stdout.count("\nvalid\n") == 2
+    for name in ("<bos>", "<query_", "[<ans>]"):
+        assert name in done.stdout
+    qa = run_ostraca("inspect", "show=1", "dataset.config.qa=true", "dataset.config.fixed_k=8")
+    assert "n 225" in qa.stdout
+    assert "query_hops 8 8 8 8 8 8 8 8 8 8" in qa.stdout.replace("\n", " ")
+    coloured = run_ostraca("inspect", "show=1", "dataset.N=4", "color=always")
+    assert "\x1b[32m<ans>\x1b[0m" in coloured.stdout
+    assert "\x1b[2m<bos>\x1b[0m" in coloured.stdout
+
+
+def test_inspect_with_a_tokenizer(run_ostraca: Any, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {f"w{number}": number for number in range(9600)}
+    fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="w0")))
+    fast.save_pretrained(tmp_path)
+    done = run_ostraca("inspect", "show=1", "dataset.N=4", f"tokenizer_name_or_path={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "[w9500]" in done.stdout
+
+
+def test_inspect_shows_rows_of_a_corpus(run_ostraca: Any, corpus: Path) -> None:
+    done = run_ostraca("inspect", f"path={corpus}", "index=1999", "show=1", "max_tokens=-1")
+    assert done.returncode == 0
+    assert "example 1999" in done.stdout
+    assert "\nvalid\n" in done.stdout
+    beyond = run_ostraca("inspect", f"path={corpus}", "index=2000")
+    assert beyond.returncode != 0
+    assert "has 2,000 examples" in beyond.stderr
+
+
+def test_inspect_tells_that_a_row_is_wrong(run_ostraca: Any, corpus_copy: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = corpus_copy / "small/test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    start = rows[0]["answer_starts"][0]
+    rows[0]["input_ids"][start] = rows[0]["input_ids"][start] % 50 + 1
+    size = pq.read_metadata(path).row_group(0).num_rows
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, row_group_size=size)
+    done = run_ostraca("inspect", f"path={corpus_copy}", "split=test", "show=1")
+    assert "invalid: " in done.stdout
+
+
+def test_every_command_of_the_house_starts_light() -> None:
+    """`ostraca` alone in under half a second, `import tasks` in under 1.5 (the best of five)."""
+
+    def best(*command: str) -> float:
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=ROOT)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    assert best("ostraca.py") < 0.5
+    assert best("-c", "import tasks") < 1.5
