@@ -129,7 +129,9 @@ def make_hf_dataset(
     made = generate_batches(task, complete, check_seed(seed), split, 0, num_examples)
     position = task.schema.get_field_index("loss_mask") + 1
     schema = task.schema.insert(position, column("labels", list_type(pa.int32())))
-    table = pa.Table.from_batches([with_labels(batch) for batch in made], schema=schema)
+    batches = [with_labels(batch) for batch in made]
+    # `datasets` cannot take a table without a chunk; an empty one has one.
+    table = pa.Table.from_batches(batches, schema=schema) if batches else schema.empty_table()
     try:
         import datasets
     except ImportError:
