@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from depo_configs import VARIED, key_of, lists, make
-from depo_judge import judge
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.depo_judge import judge
 
 from tasks import get_task
 from tasks.base import ConfigError, OstracaError

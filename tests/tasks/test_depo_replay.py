@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from depo_configs import PRESETS, VARIED, key_of, make
-from depo_oracle import replay
+from oracles.depo import replay
 
 from tasks.batch import rows_of
 from tasks.depo import check, generate

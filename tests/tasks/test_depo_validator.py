@@ -1,7 +1,7 @@
 """Promise 3: the validator accepts every example and nothing else.
 
-What it says of thousands of damaged examples is compared with `depo_judge`, which was written from the
-layout alone.
+What it says of thousands of damaged examples is compared with `oracles.depo_judge`, which was written
+from the layout alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from depo_configs import PRESETS, VARIED, key_of, lists, make
-from depo_judge import judge
 from depo_mutants import damage_parts, damage_tokens, join, single_replacements, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.depo_judge import judge
 
 from tasks.base import Verdicts
 from tasks.batch import ragged, rows_of

@@ -1,0 +1,187 @@
+"""The house: imports point one way, every heavy library has one home, light doors stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Each room may import from itself and from these.
+MAY_IMPORT = {
+    "tasks": set(),
+    "pipeline": {"tasks"},
+    "loaders": {"tasks", "pipeline"},
+    "training": {"tasks", "pipeline", "loaders"},
+    "ostraca": {"tasks"},
+    "conf": set(),
+}
+# The only homes of each heavy library, and whether it may be imported at the top of the file there.
+HOMES = {
+    "ray": (("pipeline/engine.py",), False),
+    "torch": (("training/",), True),
+    "transformers": (("training/", "tasks/render.py"), False),
+    "hydra": (("ostraca.py",), False),
+    "omegaconf": (("ostraca.py",), False),
+    "datasets": (("tasks/examples.py",), False),
+    "wandb": (("training/",), False),
+    "matplotlib": (("training/",), False),
+    "numba": (("tasks/kernels.py",), True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """One imported module; `eager` where it is loaded with the file (not in a function, not for types)."""
+
+    file: str
+    line: int
+    module: str
+    eager: bool
+    for_types: bool
+
+
+def sources() -> list[Path]:
+    found = [ROOT / "ostraca.py"]
+    for room in MAY_IMPORT:
+        found += sorted((ROOT / room).rglob("*.py"))
+    return found
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import statement of a file, wherever it stands; `from a import b` gives a and a.b."""
+    file = path.relative_to(ROOT).as_posix()
+
+    def walk(node: ast.AST, eager: bool, for_types: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            modules = []
+            if isinstance(child, ast.Import):
+                modules = [alias.name for alias in child.names]
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{file}:{child.lineno}: relative import"
+                modules = [child.module or "", *(f"{child.module}.{alias.name}" for alias in child.names)]
+            for module in modules:
+                yield Import(file=file, line=child.lineno, module=module, eager=eager, for_types=for_types)
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                yield from walk(ast.Module(body=child.body, type_ignores=[]), False, True)
+                yield from walk(ast.Module(body=child.orelse, type_ignores=[]), eager, for_types)
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                yield from walk(child, False, for_types)
+            else:
+                yield from walk(child, eager, for_types)
+
+    yield from walk(ast.parse(path.read_text()), True, False)
+
+
+IMPORTS = [found for path in sources() for found in imports_of(path)]
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_the_reader_of_imports_sees_all_kinds(tmp_path: Path) -> None:
+    """Guards this test itself: at the top, in a function, in a class, for types, under if and try."""
+    file = ROOT / "tests" / "test_layering.py"
+    seen = {(found.module, found.eager) for found in imports_of(file)}
+    assert ("ast", True) in seen
+    assert ("dataclasses.dataclass", True) in seen
+    assert any(found.module == "numba" and found.eager for found in IMPORTS)
+    assert any(found.module == "ray" and not found.eager for found in IMPORTS)
+    assert any(found.module == "datasets" and found.for_types for found in IMPORTS)
+    assert len({found.file for found in IMPORTS}) > 30
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_one_way(room: str) -> None:
+    """tasks <- pipeline <- loaders <- training; imports for type checking count as well."""
+    allowed = MAY_IMPORT[room] | {room}
+    rooms = set(MAY_IMPORT)
+    for found in IMPORTS:
+        if top(found.file.removesuffix(".py").replace("/", ".")) == room and top(found.module) in rooms:
+            assert top(found.module) in allowed, f"{found.file}:{found.line} imports {found.module}"
+
+
+def test_loaders_do_not_import_the_engine() -> None:
+    """A loader runs where Ray is not installed."""
+    for found in IMPORTS:
+        if found.file.startswith("loaders/"):
+            assert not found.module.startswith("pipeline.engine"), f"{found.file}:{found.line}"
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_every_heavy_library_has_one_home(library: str) -> None:
+    """And is imported there at first use, but for torch in training and numba in kernels."""
+    homes, eagerly = HOMES[library]
+    uses = [found for found in IMPORTS if top(found.module) == library]
+    assert uses, f"nothing imports {library}: take it out of this list"
+    for found in uses:
+        where = f"{found.file}:{found.line} imports {found.module}"
+        assert found.for_types or found.file.startswith(homes), where
+        assert eagerly or not found.eager, f"{where} at the top of the file"
+
+
+def test_the_validator_shares_nothing_with_the_generator() -> None:
+    """Promise 3: of tasks it imports types, columns and compiler; no words, stream or depo."""
+    used = {found.module for found in IMPORTS if found.file == "tasks/depo_validator.py"}
+    modules = {".".join(module.split(".")[:2]) for module in used if top(module) == "tasks"}
+    assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after running `code`."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"{code}\nimport sys\nprint('\\n'.join(sys.modules))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return {top(module) for module in done.stdout.splitlines()}
+
+
+HEAVY = {
+    "ray",
+    "torch",
+    "transformers",
+    "hydra",
+    "omegaconf",
+    "datasets",
+    "wandb",
+    "matplotlib",
+    "numba",
+    "pyarrow",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "needs"),
+    [
+        ("import tasks", set()),
+        ("import ostraca; ostraca.main([])", set()),
+        ("import tasks.base", {"pyarrow"}),
+        ("import tasks.depo", {"pyarrow", "numba"}),
+        ("import loaders", {"pyarrow", "numba"}),
+        ("import pipeline.build", {"pyarrow", "numba"}),
+    ],
+)
+def test_light_doors_stay_light(code: str, needs: set[str]) -> None:
+    """What is imported brings in no more heavy libraries than it needs."""
+    assert loaded_by(code) & HEAVY <= needs
+
+
+def test_import_has_no_side_effects_on_numpy_or_numba() -> None:
+    """Neither the global random state nor Numba's settings change on import."""
+    code = """
+import numba, numpy as np
+before = np.random.get_state()[1].tolist(), numba.config.CACHE_DIR
+import tasks.depo, loaders, pipeline.build
+assert (np.random.get_state()[1].tolist(), numba.config.CACHE_DIR) == before
+"""
+    assert "tasks" in loaded_by(code)
