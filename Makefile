@@ -21,8 +21,22 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-demo: $(READY)  ## build, verify, reproduce and inspect a corpus, train two models on it, draw their curves
-	PATH="$(BIN):$$PATH" DEMO="$(DEMO)" bash scripts/demo.sh
+demo: $(READY)  ## build, verify, reproduce and look at a corpus, train two models on it, draw their curves
+	@rm -rf $(DEMO)
+	$(BIN)/ostraca build corpus=depo-demo out=$(DEMO)/corpus
+	$(BIN)/ostraca verify path=$(DEMO)/corpus
+	$(BIN)/ostraca reproduce path=$(DEMO)/corpus shards=1
+	$(BIN)/ostraca inspect path=$(DEMO)/corpus show=2
+	$(BIN)/ostraca curve model=llama train=demo eval=demo corpus_path=$(DEMO)/corpus out=$(DEMO)/llama
+	$(BIN)/ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/corpus out=$(DEMO)/llama_canon
+	$(BIN)/ostraca plot 'runs=[$(DEMO)/llama,$(DEMO)/llama_canon]' out=$(DEMO)/hop_curves.png
+	@echo
+	@echo "the corpus    $(DEMO)/corpus          (manifest.json says all about it)"
+	@echo "the curves    $(DEMO)/hop_curves.png   $(DEMO)/llama_canon/depo_hop_metrics.csv"
+	@echo "try next      . .venv/bin/activate"
+	@echo "              ostraca inspect dataset=depo2 show=1"
+	@echo "              ostraca build corpus=depo1 out=corpora/depo1 examples=1000000"
+	@echo "              ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/corpus train.max_steps=6000"
 
 test: lint  ## lint, format check, type check, and all tests
 	$(BIN)/python -m pytest

@@ -21,7 +21,13 @@ COMMANDS = {
     "plot": ("training.plots:run", "draw the hop curves of several runs in one picture"),
 }
 # What a command's extra is for, where a library is missing.
-_EXTRAS = {"torch": "train", "transformers": "train", "matplotlib": "train", "datasets": "hf", "wandb": "wandb"}
+_EXTRAS = {
+    "torch": "train",
+    "transformers": "train",
+    "matplotlib": "train",
+    "datasets": "hf",
+    "wandb": "wandb",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,9 +31,7 @@ class Rows:
         """The rows of a batch with `input_ids` and `loss_mask`, in `order`; nothing is copied."""
         tokens, offsets = unragged(batch.column("input_ids"))
         mask, mask_offsets = unragged(batch.column("loss_mask"))
-        return Rows(
-            tokens=tokens, offsets=offsets, mask=mask, mask_offsets=mask_offsets, order=order
-        )
+        return Rows(tokens=tokens, offsets=offsets, mask=mask, mask_offsets=mask_offsets, order=order)
 
 
 class Source(Protocol):

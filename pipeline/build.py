@@ -32,8 +32,8 @@ def build(
     """Build the corpus of `spec` in the folder `out` and return its manifest.
 
     A folder in which the same build was begun is finished, its shards kept; one that holds the whole
-    corpus is left as it is; any other that is not empty is refused. `on_shard(record, kept)` is called for every
-    shard, in any order; kept: it was there already.
+    corpus is left as it is; any other that is not empty is refused. `on_shard(record, kept)` is called for
+    every shard, in any order; kept: it was there already.
     """
     complete = check_spec(spec)
     check_engine(engine, workers)
@@ -74,9 +74,7 @@ def _finish(
             on_shard(found, True)
     job = functools.partial(make_shard, spec, digest, root=str(root.resolve()))
     missing = _without(plan(spec), frozenset(records))
-    results = map_shards(
-        job, missing, spec, engine=engine, workers=workers, ray_address=ray_address
-    )
+    results = map_shards(job, missing, spec, engine=engine, workers=workers, ray_address=ray_address)
     for record in results:
         records[record.path] = record
         on_shard(record, False)

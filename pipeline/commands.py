@@ -32,7 +32,8 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
     spec["seed"] = config["seed"]
     for key in ("shard_tokens", "row_group_tokens"):
-        spec.setdefault(key, config[key])
+        if config[key] is not None:
+            spec[key] = config[key]
     for name, entry in spec["datasets"].items():
         splits = entry.setdefault("splits", copy.deepcopy(config["splits"]))
         if config["examples"] is not None:
@@ -83,7 +84,9 @@ def _summary(root: str, manifest: Mapping[str, Any]) -> str:
                 f"  {name + '/' + split:<24} {rows:>13,} examples {tokens:>17,} tokens "
                 f"{len(shards):>6,} shards {size / 1e6:>10,.1f} MB"
             )
-    lines.append(f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…")
+    lines.append(
+        f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…"
+    )
     return "\n".join(lines)
 
 

@@ -44,9 +44,7 @@ class ContentDigest:
     lanes: tuple[int, int] = (0, 0)
 
     def __add__(self, other: ContentDigest) -> ContentDigest:
-        first, second = (
-            (a + b) % _LANE for a, b in zip(self.lanes, other.lanes, strict=True)
-        )
+        first, second = ((a + b) % _LANE for a, b in zip(self.lanes, other.lanes, strict=True))
         return ContentDigest((first, second))
 
     def __str__(self) -> str:

@@ -96,9 +96,7 @@ def _read(
                 with pq.ParquetFile(path) as file:
                     (batch,) = file.read_row_group(group).combine_chunks().to_batches()
             except pa.ArrowException as error:
-                raise OstracaError(
-                    f"{path}: cannot be read; run `ostraca verify path={root}`"
-                ) from error
+                raise OstracaError(f"{path}: cannot be read; run `ostraca verify path={root}`") from error
         found = batch.slice(row, last - first)
         yield found
         first += found.num_rows

@@ -72,7 +72,9 @@ def read_manifest(root: Path | str) -> dict[str, Any]:
         state = "was begun and not finished; run the same `ostraca build` again to finish it"
         if not (Path(root) / "_build").is_dir():
             state = "holds no corpus: it has no manifest.json"
-        raise OstracaError(f"{root}: this folder {state}" if Path(root).is_dir() else f"{root}: no such folder")
+        raise OstracaError(
+            f"{root}: this folder {state}" if Path(root).is_dir() else f"{root}: no such folder"
+        )
     with plain_errors(path):
         text = path.read_text()
     try:
@@ -109,8 +111,4 @@ def _check(path: Path, manifest: Mapping[str, Any]) -> None:
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """All (split, shard record) of a manifest."""
-    return [
-        (split, record)
-        for split, entry in manifest["splits"].items()
-        for record in entry["shards"]
-    ]
+    return [(split, record) for split, entry in manifest["splits"].items() for record in entry["shards"]]

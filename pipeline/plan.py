@@ -58,8 +58,4 @@ def count_shards(spec: Mapping[str, Any]) -> int:
 
 def count_examples(spec: Mapping[str, Any]) -> int:
     """How many examples the plan has."""
-    return sum(
-        split["examples"]
-        for entry in spec["datasets"].values()
-        for split in entry["splits"].values()
-    )
+    return sum(split["examples"] for entry in spec["datasets"].values() for split in entry["splits"].values())

@@ -88,9 +88,7 @@ def shard_content(spec: Mapping[str, Any], shard: Shard) -> ContentDigest:
     return content
 
 
-def shard_batches(
-    spec: Mapping[str, Any], shard: Shard
-) -> Iterator[tuple[pa.RecordBatch, ContentDigest]]:
+def shard_batches(spec: Mapping[str, Any], shard: Shard) -> Iterator[tuple[pa.RecordBatch, ContentDigest]]:
     """The shard's examples, a row group at a time, each checked, with its content digest."""
     task = get_task(spec["datasets"][shard.dataset]["task"])
     entry = spec["datasets"][shard.dataset]["splits"][shard.split]

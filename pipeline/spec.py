@@ -61,9 +61,7 @@ def spec_digest(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
-def _check_dataset(
-    name: str, given: Any, shard_tokens: int, group_tokens: int
-) -> dict[str, Any]:
+def _check_dataset(name: str, given: Any, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
     where = f"spec: dataset {name}"
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{where}: a dataset's name is letters, digits, '_', '-' and '.'")
@@ -125,9 +123,7 @@ def _only(given: Any, known: tuple[str, ...], where: str) -> None:
         raise ConfigError(f"{where}: must be a mapping with the keys {', '.join(known)}")
     for key in given:
         if key not in known:
-            raise ConfigError(
-                f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}"
-            )
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}")
 
 
 def _count(given: Mapping[str, Any], key: str, where: str, default: int, low: int, high: int) -> int:

@@ -53,7 +53,7 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
     wanted = {shard.path: shard for shard in plan(manifest["spec"])}
     records = {}
     for split, record in records_of(manifest):
-        shard = wanted.get(record.get("path"))
+        shard = wanted.get(str(record.get("path")))
         if shard is None or record["path"] in records:
             return [f"{NAME}: {record.get('path')!r} is no shard of the spec, or is listed twice"]
         try:
@@ -108,9 +108,7 @@ def _check_shard(
     return []
 
 
-def _content_of(
-    file: pq.ParquetFile, spec: Mapping[str, Any], dataset: str, split: str
-) -> ContentDigest:
+def _content_of(file: pq.ParquetFile, spec: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:
     key = split_key(spec, dataset, split)
     digest = ContentDigest()
     for group in range(file.num_row_groups):
@@ -153,7 +151,9 @@ def reproduce(
     for path, digest in results:
         same = digest == wanted[path]
         if not same:
-            problems.append(f"{path}: made again its content digest is {digest}, the manifest says {wanted[path]}")
+            problems.append(
+                f"{path}: made again its content digest is {digest}, the manifest says {wanted[path]}"
+            )
         on_shard(path, same)
     return len(chosen), problems
 

@@ -50,9 +50,7 @@ def check_keys(task: str, config: Mapping[str, Any] | None, keys: Mapping[str, K
     given = dict(config or {})
     for name in given:
         if name not in keys:
-            raise ConfigError(
-                f"{task}: unknown key {name!r}{nearest(name, keys)}; known: {', '.join(keys)}"
-            )
+            raise ConfigError(f"{task}: unknown key {name!r}{nearest(name, keys)}; known: {', '.join(keys)}")
     return {name: _check_value(task, name, given.get(name, key.default), key) for name, key in keys.items()}
 
 

@@ -26,9 +26,7 @@ def ragged(values: NDArray[Any], offsets: NDArray[np.int32]) -> pa.ListArray:
     value_type = pa.from_numpy_dtype(values.dtype)
     child = pa.Array.from_buffers(value_type, len(values), [None, pa.py_buffer(values)])
     buffers = [None, pa.py_buffer(offsets)]
-    return pa.Array.from_buffers(
-        list_type(value_type), len(offsets) - 1, buffers, children=[child]
-    )
+    return pa.Array.from_buffers(list_type(value_type), len(offsets) - 1, buffers, children=[child])
 
 
 def unragged(array: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.int32]]:

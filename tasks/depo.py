@@ -11,6 +11,7 @@ Source: Physics of Language Models, Part 4.1 (arXiv 2512.17351).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,13 +87,12 @@ def _check_ids(full: Mapping[str, Any]) -> None:
     if full["separator"]:
         ranges.append((full["separator_token_id"],) * 2 + ("separator_token_id",))
     ranges.sort()
-    for (_, last, one), (first, end, other) in zip(ranges, ranges[1:], strict=False):
+    for (_, last, one), (first, _, other) in pairwise(ranges):
         if first <= last:
             raise ConfigError(
                 f"depo: {one} and {other} collide at id {first}; move one of them, e.g. "
                 "query_token_base or the special token's id"
             )
-        last = end
     if ranges[-1][1] > INT32_MAX:
         raise ConfigError(f"depo: {ranges[-1][2]} go past 2^31 - 1, the largest id; lower them")
 
@@ -113,7 +113,7 @@ def hop_choices(config: Mapping[str, Any]) -> NDArray[np.int32]:
 
 def max_tokens(config: Mapping[str, Any]) -> int:
     """No example has more tokens."""
-    return _token_bound(config, config["N"])
+    return int(_token_bound(config, config["N"]))
 
 
 def _token_bound(config: Mapping[str, Any], nodes: Any) -> Any:
@@ -135,9 +135,7 @@ def mean_tokens(config: Mapping[str, Any]) -> float:
 
 def token_names(config: Mapping[str, Any]) -> dict[int, str]:
     """id -> name of the special tokens; every other id in use is a word's token."""
-    names = {
-        config["query_token_base"] + hop: f"<query_{hop}>" for hop in range(1, config["K"] + 1)
-    }
+    names = {config["query_token_base"] + hop: f"<query_{hop}>" for hop in range(1, config["K"] + 1)}
     names[config["bos_token_id"]] = "<bos>"
     names[config["answer_token_id"]] = "<ans>"
     if config["separator"]:
@@ -264,9 +262,7 @@ def _generate(
             draw_size(state, thresholds)
         n = sizes[row]
         # Names are independent draws, so the cycle word 0 -> word 1 -> ... is already a random one.
-        draw_distinct_words(
-            state, n, mini_vocab, min_tlen, firsts, words, lengths, seen, seen_in, row + 1
-        )
+        draw_distinct_words(state, n, mini_vocab, min_tlen, firsts, words, lengths, seen, seen_in, row + 1)
         tokens[at] = bos
         at += 1
         for place in range(n):
@@ -337,9 +333,7 @@ def generate_depo_example(
     return examples.generate_example(TASK, config, seed, index, split)
 
 
-def validate_depo_example(
-    example: Mapping[str, Any], config: Mapping[str, Any] | None
-) -> ValidationResult:
+def validate_depo_example(example: Mapping[str, Any], config: Mapping[str, Any] | None) -> ValidationResult:
     """Solve the example again from its tokens; truthy when valid, and says why when not."""
     return examples.validate_example(TASK, example, config)
 

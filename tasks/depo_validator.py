@@ -100,9 +100,7 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     return Verdicts(codes=codes, positions=positions, messages=MESSAGES)
 
 
-def _optional(
-    batch: pa.RecordBatch, name: str, dtype: Any
-) -> tuple[NDArray[Any], NDArray[np.int32]]:
+def _optional(batch: pa.RecordBatch, name: str, dtype: Any) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """A list column, or empty arrays where the batch has none."""
     if name in batch.schema.names:
         return unragged(batch.column(name))

@@ -135,5 +135,5 @@ def make_hf_dataset(
     try:
         import datasets
     except ImportError:
-        return table.to_pylist()  # type: ignore[no-any-return]
+        return table.to_pylist()
     return datasets.Dataset(datasets.table.InMemoryTable(table))

@@ -12,12 +12,10 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_PACKAGES = ("tasks", "pipeline", "loaders")
@@ -40,7 +38,7 @@ def _cache_folder() -> str:
 CACHE_FOLDER = _cache_folder()
 
 
-def inlined(function: F) -> F:
+def inlined(function: Callable[..., Any]) -> Any:
     """A helper that is copied into every `@kernel` that calls it.
 
     Numba does not inline across functions by itself, and a call that hands over an array costs about
@@ -48,10 +46,10 @@ def inlined(function: F) -> F:
     """
     if numba.config.DISABLE_JIT:
         return function
-    return numba.njit(inline="always", _nrt=False)(function)  # type: ignore[no-any-return]
+    return numba.njit(inline="always", _nrt=False)(function)
 
 
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` at its first call: no GIL, IEEE arithmetic (no fastmath), cached on disk.
 
     With `NUMBA_DISABLE_JIT=1` the plain Python function runs and is its own reference; it then wraps
@@ -64,11 +62,11 @@ def kernel(function: F) -> F:
             with np.errstate(over="ignore"):
                 return function(*arguments)
 
-        return reference  # type: ignore[return-value]
+        return reference
     # Numba reads the folder when it decorates; other users of Numba in this process keep theirs.
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = CACHE_FOLDER
     try:
-        return numba.njit(nogil=True, cache=True, _nrt=False)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, cache=True, _nrt=False)(function)
     finally:
         numba.config.CACHE_DIR = previous

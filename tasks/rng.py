@@ -51,9 +51,7 @@ def stream_key(
     return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
 
 
-def numpy_generator(
-    key: NDArray[np.uint64], index: int, attempt: int = 0
-) -> np.random.Generator:
+def numpy_generator(key: NDArray[np.uint64], index: int, attempt: int = 0) -> np.random.Generator:
     """The stream of one example as a plain NumPy generator: the published way to replay it."""
     state = np.random.Philox(key=key, counter=np.array([index, attempt, 0, 0], np.uint64))
     bits = np.random.SFC64()

@@ -23,9 +23,7 @@ def test_no_arguments_lists_the_commands(run_ostraca: Any) -> None:
 
 
 @pytest.mark.parametrize("command", ostraca.COMMANDS)
-def test_help_shows_every_key_with_its_default(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_shows_every_key_with_its_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ostraca.main([command, "--help"]) == 0
     shown = capsys.readouterr().out
     config = ostraca.compose(command, [], resolve=False)

@@ -36,9 +36,7 @@ def test_same_files_for_any_number_of_threads(
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_same_files_on_ray(
-    spec: Maker, corpus: Path, tmp_path: Path, ray_session: Any, workers: int
-) -> None:
+def test_same_files_on_ray(spec: Maker, corpus: Path, tmp_path: Path, ray_session: Any, workers: int) -> None:
     build(spec(), tmp_path / "c", engine="ray", workers=workers)
     assert files_of(tmp_path / "c") == files_of(corpus)
     manifest, other = read_manifest(tmp_path / "c"), read_manifest(corpus)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from functools import reduce
+from itertools import pairwise
 from operator import add
 from typing import Any
 
@@ -65,10 +66,7 @@ def test_golden() -> None:
 def test_parts_add_up_in_any_order(order: list[int], cuts: list[int]) -> None:
     shuffled = ROWS.take(pa.array(order))
     bounds = [0, *sorted(cuts), ROWS.num_rows]
-    parts = [
-        content_digest(shuffled.slice(start, stop - start), KEY)
-        for start, stop in zip(bounds, bounds[1:], strict=False)
-    ]
+    parts = [content_digest(shuffled.slice(start, stop - start), KEY) for start, stop in pairwise(bounds)]
     assert reduce(add, parts, ContentDigest()) == content_digest(ROWS, KEY)
 
 

@@ -26,7 +26,9 @@ def test_a_complete_spec_checks_to_itself(spec: Maker) -> None:
 
 def test_digest_golden(spec: Maker) -> None:
     """If this changes, no folder that was begun can be finished, and no manifest passes its own check."""
-    assert spec_digest(check_spec(spec())) == "f32537ae403ebca9a767bb7fee36d48dbd0024141e1a21fe223fb8c09bc154ac"
+    assert (
+        spec_digest(check_spec(spec())) == "f32537ae403ebca9a767bb7fee36d48dbd0024141e1a21fe223fb8c09bc154ac"
+    )
 
 
 def test_defaults_are_written_out_and_do_not_change_the_digest(spec: Maker) -> None:

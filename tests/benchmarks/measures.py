@@ -1,0 +1,258 @@
+"""What `run.py` measures; each function runs in a process of its own and prints one line of JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def best(action: Callable[[], Any], repetitions: int = 5) -> float:
+    """The shortest time of some repetitions, in seconds."""
+    times = []
+    for _ in range(repetitions):
+        begun = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def say(**figures: float) -> None:
+    print(json.dumps(figures))
+
+
+def preset_config(name: str) -> dict[str, Any]:
+    import ostraca
+
+    config: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]["config"]
+    return config
+
+
+def depo_spec(config: dict[str, Any], examples: int, seed: int = 0) -> dict[str, Any]:
+    splits = {"train": {"examples": examples}}
+    return {"seed": seed, "datasets": {"depo": {"task": "depo", "config": config, "splits": splits}}}
+
+
+def warm() -> None:
+    from pipeline.spec import check_spec
+    from pipeline.warm import warm_kernels
+
+    warm_kernels(check_spec(depo_spec({}, 1)))
+    say(done=1)
+
+
+def kernels(preset: str) -> None:
+    import numpy as np
+
+    from pipeline.fingerprint import content_digest
+    from tasks import depo, examples
+    from tasks.rng import stream_key
+
+    config = depo.check(preset_config(preset))
+    key = stream_key("depo", depo.VERSION, config, 0, "train")
+    rows = examples.batch_rows(depo.TASK, config)
+    parts = [np.arange(start, start + rows) for start in range(0, 8 * rows, rows)]
+    batches = [depo.generate(config, key, part) for part in parts]
+    tokens = sum(len(batch.column("input_ids").values) for batch in batches)
+    content_digest(batches[0], key)
+    depo.validate(batches[0], config)
+    bits = np.random.SFC64(0)
+    block = bytes(1 << 24)
+    say(
+        generate=tokens / 1e6 / best(lambda: [depo.generate(config, key, part) for part in parts]),
+        validate=tokens / 1e6 / best(lambda: [depo.validate(batch, config) for batch in batches]),
+        fingerprint=tokens / 1e6 / best(lambda: [content_digest(batch, key) for batch in batches]),
+        draws=4.0 / best(lambda: bits.random_raw(4_000_000)),
+        sha256=len(block) / 4e6 / best(lambda: hashlib.sha256(block).digest()),
+    )
+
+
+def build(folder: str, preset: str, examples: str) -> None:
+    import pyarrow.parquet as pq
+
+    from pipeline.build import build as build_corpus
+    from pipeline.spec import check_spec
+    from pipeline.verify import reproduce, verify
+    from pipeline.warm import warm_kernels
+    from pipeline.writers.parquet import ParquetShardWriter
+
+    spec = depo_spec(preset_config(preset), int(examples))
+    warm_kernels(check_spec(spec))
+    root = Path(folder) / "corpus"
+    seconds = []
+    for _ in range(2):
+        shutil.rmtree(root, ignore_errors=True)
+        begun = time.perf_counter()
+        manifest = build_corpus(spec, root, engine="local")
+        seconds.append(time.perf_counter() - begun)
+    totals = manifest["totals"]
+    first = root / manifest["splits"]["train"]["shards"][0]["path"]
+    file = pq.ParquetFile(first)
+    groups = [file.read_row_group(g).combine_chunks().to_batches()[0] for g in range(file.num_row_groups)]
+    tokens = sum(len(batch.column("input_ids").values) for batch in groups)
+
+    def as_we_write() -> None:
+        with open(Path(folder) / "yard.parquet", "wb") as sink:
+            writer = ParquetShardWriter(sink, groups[0].schema, {})
+            for batch in groups:
+                writer.write(batch)
+            writer.close()
+
+    def with_defaults() -> None:
+        with pq.ParquetWriter(Path(folder) / "yard.parquet", groups[0].schema) as writer:
+            for batch in groups:
+                writer.write_batch(batch)
+
+    data = first.read_bytes()
+    say(
+        rate=totals["tokens"] / 1e6 / min(seconds),
+        bytes_per_token=totals["bytes"] / totals["tokens"],
+        parquet=tokens / 1e6 / best(as_we_write, 3),
+        default=tokens / 1e6 / best(with_defaults, 3),
+        verify=totals["tokens"] / 1e6 / best(lambda: verify(root), 3),
+        reproduce=totals["tokens"] / 1e6 / best(lambda: reproduce(root), 1),
+        sha256=tokens / 1e6 / best(lambda: hashlib.sha256(data).digest(), 3),
+    )
+
+
+def ray_scaling(folder: str, examples: str) -> None:
+    """Builds of the same corpus by one and two workers of a Ray that runs already, its workers warm."""
+    import ray
+
+    from pipeline.build import build as build_corpus
+
+    begun = time.perf_counter()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    start = time.perf_counter() - begun
+    build_corpus(depo_spec({}, 120_000, seed=1), Path(folder) / "warm", workers=2)
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for repetition in range(2):
+        for workers in (1, 2):
+            root = Path(folder) / f"ray-{workers}-{repetition}"
+            begun = time.perf_counter()
+            manifest = build_corpus(depo_spec({}, int(examples)), root, workers=workers)
+            rates[workers].append(manifest["totals"]["tokens"] / 1e6 / (time.perf_counter() - begun))
+            shutil.rmtree(root)
+    ray.shutdown()
+    say(start=start, one=max(rates[1]), two=max(rates[2]))
+
+
+def plain_scaling(folder: str, examples: str) -> None:
+    """What two processes that share nothing get out of this machine, against one."""
+
+    def run(count: int) -> float:
+        code = "import measures, sys; measures.plain_build(*sys.argv[1:])"
+        begun = time.perf_counter()
+        running = [
+            subprocess.Popen([sys.executable, "-c", code, f"{folder}/plain-{count}-{n}", examples])
+            for n in range(count)
+        ]
+        for process in running:
+            process.wait()
+        return count / (time.perf_counter() - begun)
+
+    say(ratio=max(run(2), run(2)) / max(run(1), run(1)))
+
+
+def plain_build(root: str, examples: str) -> None:
+    from pipeline.build import build as build_corpus
+
+    shutil.rmtree(root, ignore_errors=True)
+    build_corpus(depo_spec({}, int(examples)), root, engine="local")
+    shutil.rmtree(root)
+
+
+def peak_memory(folder: str, examples: str) -> None:
+    from pipeline.build import build as build_corpus
+
+    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    manifest = build_corpus(depo_spec({}, int(examples)), Path(folder) / "corpus", engine="local")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    say(peak=peak, imports=imports, tokens=manifest["totals"]["tokens"])
+
+
+def first_use() -> None:
+    """From an empty process to a batch that is made, checked, fingerprinted and packed."""
+    begun = time.perf_counter()
+    import tasks
+
+    tasks_imported = time.perf_counter() - begun
+    from loaders import TaskSource, TokenStream
+    from pipeline.spec import check_spec
+    from pipeline.warm import warm_kernels
+
+    warm_kernels(check_spec(depo_spec({}, 1)))
+    for mode in ("left_aligned", "padded"):
+        next(iter(TokenStream(TaskSource("depo"), batch_size=2, length=64, mode=mode)))
+    assert tasks.TASKS
+    say(ready=time.perf_counter() - begun, tasks=tasks_imported)
+
+
+def imports_only() -> None:
+    def run(*words: str) -> float:
+        return best(lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True), 5)
+
+    python = run("-c", "pass")
+    root = Path(__file__).resolve().parents[2]
+    say(
+        python=python,
+        numpy=run("-c", "import numpy"),
+        numba=run("-c", "import numba"),
+        ostraca=run(str(root / "ostraca.py")),
+    )
+
+
+def streams(folder: str) -> None:
+    import itertools
+
+    import pyarrow.parquet as pq
+
+    from loaders import CorpusSource, TaskSource, TokenStream
+    from pipeline.build import build as build_corpus
+    from tasks.examples import generate_batches
+
+    root = Path(folder) / "corpus"
+    manifest = build_corpus(depo_spec({}, 200_000), root, engine="local")
+    paths = [root / shard["path"] for shard in manifest["splits"]["train"]["shards"]]
+
+    def rate(stream: TokenStream, batches: int) -> float:
+        iterator = iter(stream)
+        next(iterator)
+        tokens = batches * 8 * 2048
+        return tokens / 1e6 / best(lambda: list(itertools.islice(iterator, batches)), 3)
+
+    def new() -> TokenStream:
+        return TokenStream(CorpusSource(root), batch_size=8, length=2048)
+
+    stream = new()
+    state = {**stream.state_dict(), "position": 3 * 200_000 + 100_000}
+
+    def resume() -> None:
+        stream = new()
+        stream.load_state_dict(state)
+        next(iter(stream))
+
+    columns = ["input_ids", "loss_mask"]
+    read = best(lambda: [pq.read_table(path, columns=columns, use_threads=False) for path in paths], 3)
+    task = TaskSource("depo")
+    made = best(lambda: list(generate_batches_of(task, generate_batches)), 3)
+    say(
+        corpus=rate(stream, 800),
+        task=rate(TokenStream(task, batch_size=8, length=2048), 800),
+        resume=best(resume, 3),
+        pyarrow=manifest["totals"]["tokens"] / 1e6 / read,
+        generate=20_000 * 284.2 / 1e6 / made,
+    )
+
+
+def generate_batches_of(source: Any, generate: Any) -> Any:
+    from tasks import get_task
+
+    return generate(get_task("depo"), dict(source.config), 0, "train", 0, 20_000)

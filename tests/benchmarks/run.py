@@ -1,0 +1,148 @@
+"""`make bench`: speed, each figure next to a yardstick measured in the same run.
+
+    python tests/benchmarks/run.py [part ...]     parts: kernels build ray memory start loaders (all)
+
+Every part runs in processes of its own, so that one core is one core. Figures are the best of several
+repetitions: machines are noisy, and noise only ever slows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PARTS: dict[str, Callable[[], list[Row]]] = {}
+Row = tuple[str, float, str, str, str]  # what, figure, unit, aimed at, yardstick
+HERE = Path(__file__).resolve()
+
+
+def part(function: Callable[[], list[Row]]) -> Callable[[], list[Row]]:
+    PARTS[function.__name__] = function
+    return function
+
+
+def measured(script: str, *arguments: str, core: int | None = 0, **environment: str) -> dict[str, Any]:
+    """Run a function of measures.py in a fresh process, on one core; it prints JSON."""
+    code = f"import measures, sys; measures.{script}(*sys.argv[1:])"
+    pin = ["taskset", "-c", str(core)] if core is not None else []
+    done = subprocess.run(
+        [*pin, sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=HERE.parent,
+        env={**os.environ, "PYTHONPATH": f"{HERE.parents[2]}:{HERE.parent}", **environment},
+    )
+    if done.returncode:
+        sys.exit(f"{script}: {done.stderr}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@part
+def kernels() -> list[Row]:
+    rows: list[Row] = []
+    aims = {"depo1-225": "60", "depo1-300": "", "depo1-375": "", "depo2-75": "", "depo2-125": "150"}
+    for preset, aim in aims.items():
+        m = measured("kernels", preset)
+        yard = f"NumPy's SFC64 fills {m['draws']:.0f} M random words/s"
+        rows.append((f"generate {preset}", m["generate"], "Mtok/s", aim, yard))
+        rows.append((f"validate {preset}", m["validate"], "Mtok/s", f"{m['generate']:.0f}", "generation"))
+        rows.append((f"fingerprint {preset}", m["fingerprint"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"))
+    return rows
+
+
+@part
+def build() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        m = measured("build", folder, "depo1-225", "400000")
+    yard = f"pyarrow alone writes it with {m['parquet']:.0f} (snappy: its default {m['default']:.0f})"
+    return [
+        ("build depo1-225, local, one core", m["rate"], "Mtok/s", "18", yard),
+        ("  bytes a token on disk", m["bytes_per_token"], "bytes", "", "4 as int32"),
+        ("verify (every byte)", m["verify"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"),
+        ("reproduce (from the manifest)", m["reproduce"], "Mtok/s", "", "build"),
+    ]
+
+
+@part
+def ray() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        m = measured("ray_scaling", folder, "1500000", core=None)
+        plain = measured("plain_scaling", folder, "700000", core=None)
+    yard = f"two plain processes: {plain['ratio']:.2f} times one"
+    return [
+        ("Ray starts in", m["start"], "s", "", ""),
+        ("build depo1-225, Ray, 1 worker", m["one"], "Mtok/s", "", "local, above"),
+        ("build depo1-225, Ray, 2 workers", m["two"], "Mtok/s", "", ""),
+        ("  two workers against one", m["two"] / m["one"], "times", "1.7", yard),
+    ]
+
+
+@part
+def memory() -> list[Row]:
+    rows: list[Row] = []
+    for examples in ("100000", "1000000"):
+        with tempfile.TemporaryDirectory() as folder:
+            m = measured("peak_memory", folder, examples)
+        name = f"peak memory of a worker, {m['tokens'] / 1e6:.0f} M tokens"
+        rows.append((name, m["peak"], "MB", "1000", f"{m['imports']:.0f} MB after the imports"))
+    return rows
+
+
+@part
+def start() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        first = measured("first_use", NUMBA_CACHE_DIR=folder)
+        later = min(
+            (measured("first_use", NUMBA_CACHE_DIR=folder) for _ in range(3)), key=lambda m: m["ready"]
+        )
+    aside = min((measured("imports_only") for _ in range(3)), key=lambda m: m["numba"])
+    return [
+        ("first use of all kernels on a machine", first["ready"], "s", "20", ""),
+        ("later start, to the first checked batch", later["ready"], "s", "2", f"numba {aside['numba']:.2f}"),
+        ("import tasks", later["tasks"], "s", "1.5", f"numpy {aside['numpy']:.2f}"),
+        ("ostraca without arguments", aside["ostraca"], "s", "0.5", f"python -c pass {aside['python']:.2f}"),
+    ]
+
+
+@part
+def loaders() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        m = measured("streams", folder)
+    yard = f"pyarrow reads the columns with {m['pyarrow']:.0f}"
+    return [
+        ("stream of a corpus, shuffled, packed", m["corpus"], "Mtok/s", "", yard),
+        ("stream of a task, made on the fly", m["task"], "Mtok/s", "", f"generation {m['generate']:.0f}"),
+        ("resume in the middle of epoch 3", m["resume"] * 1e3, "ms", "", "first batch of a new stream"),
+    ]
+
+
+def main(chosen: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    wrong = [name for name in chosen if name not in PARTS]
+    if wrong:
+        sys.exit(f"no part {wrong[0]!r}; known: {', '.join(PARTS)}")
+    measured("warm")
+    table = Table(title=f"ostraca on {os.cpu_count()} cores; yardsticks from the same run")
+    for heading in ("what", "measured", "aim", "yardstick"):
+        table.add_column(heading, justify="left" if heading in ("what", "yardstick") else "right")
+    for name in chosen or PARTS:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        for what, figure, unit, aim, yardstick in PARTS[name]():
+            digits = 0 if figure >= 100 else 1 if figure >= 10 else 2
+            table.add_row(what, f"{figure:,.{digits}f} {unit}", aim, yardstick)
+        table.add_section()
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
