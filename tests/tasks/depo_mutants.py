@@ -92,7 +92,7 @@ def damage_parts(draw: random.Random, config: Mapping[str, Any], tokens: list[in
         ask, also = draw.randrange(len(questions)), draw.randrange(len(questions))
         (source, target), (hop, start, answer) = edges[at], questions[ask]
         word = draw.choice((edges[other][0], _new_word(draw, config)))
-        edit = draw.randrange(15)
+        edit = draw.randrange(17)
         if edit == 0:  # another order of the edges: still valid
             draw.shuffle(edges)
         elif edit == 1:  # another order of the questions: still valid
@@ -123,8 +123,12 @@ def damage_parts(draw: random.Random, config: Mapping[str, Any], tokens: list[in
             questions[ask] = (draw.randint(1, config["K"]), start, answer)
         elif edit == 13:
             questions.insert(also, questions[ask])
-        else:
+        elif edit == 14:
             del questions[ask]
+        else:  # another name for one node, everywhere: valid where the name is a word and is free
+            new = draw.choice((word, _new_word(draw, config), _damaged_word(draw, config, source)))
+            edges = [(new if a == source else a, new if b == source else b) for a, b in edges]
+            questions = [(k, new if q == source else q, new if a == source else a) for k, q, a in questions]
     return join(config, (edges, questions))
 
 
@@ -133,6 +137,12 @@ def _new_word(draw: random.Random, config: Mapping[str, Any]) -> Word:
     length = draw.randint(max(1, config["min_tlen"] - 1), config["max_tlen"] + 1)
     inner = [draw.randint(1, config["mini_vocab"]) for _ in range(length - 1)]
     return [*inner, config["mini_vocab"] + draw.randint(1, config["mini_vocab"])]
+
+
+def _damaged_word(draw: random.Random, config: Mapping[str, Any], word: Word) -> Word:
+    """The word with a first or last token just outside of its range."""
+    vocab = config["mini_vocab"]
+    return draw.choice(([*word[:-1], 2 * vocab + 1], [*word[:-1], vocab], [0, *word[1:]], [-1, *word]))
 
 
 def single_replacements(config: Mapping[str, Any], tokens: list[int]) -> Iterator[tuple[int, list[int]]]:

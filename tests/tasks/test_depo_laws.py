@@ -230,6 +230,22 @@ def test_starts_and_hops_are_uniform_and_independent() -> None:
     chi_square_uniform(seen, 4 * 3 * 3 * 3)
 
 
+def test_starts_are_uniform_on_the_cycle() -> None:
+    """Three questions of six nodes: how far the second and third start stand from the first, 5 * 4 ways.
+
+    Their places in the list of edges would look uniform for any choice, since that list is shuffled.
+    """
+    seen: Counter[Any] = Counter()
+    for edges, questions in parsed({**NAMED, "N": 6, "M": 3}, 6000, seed=12):
+        after = dict(edges)
+        distance, node = {}, questions[0][1]
+        for steps in range(6):
+            distance[node] = steps
+            node = after[node]
+        seen[tuple(distance[start] for _, start, _ in questions[1:])] += 1
+    chi_square_uniform(seen, 5 * 4)
+
+
 def test_answers_are_the_node_hop_steps_on() -> None:
     """Walked one edge at a time, with hops beyond the cycle's length too."""
     beyond = 0

@@ -234,6 +234,8 @@ def test_a_mask_with_the_right_sum_in_the_wrong_place_is_caught() -> None:
         {ones[0]: 2, ones[1]: 0},
         {ones[-1]: 0, zeros[-1]: 1},
         {zeros[3]: 255, zeros[5]: 1},
+        {zeros[0]: 2},
+        {zeros[7]: 128, zeros[9]: 128},
         dict.fromkeys(zeros[:256], 1),
     ):
         mask = [change.get(place, bit) for place, bit in enumerate(good[0])]
