@@ -68,8 +68,3 @@ def lists(array: pa.ListArray) -> list[NDArray[Any]]:
     """The rows of a ragged column as NumPy views."""
     values, offsets = unragged(array)
     return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
-
-
-def same_rows(one: pa.RecordBatch, other: pa.RecordBatch) -> bool:
-    """Whether two batches hold the same rows in the same order."""
-    return bool(one.equals(other))
