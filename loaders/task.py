@@ -10,7 +10,7 @@ import numpy as np
 from loaders.source import Rows
 from tasks import get_task
 from tasks.base import ConfigError
-from tasks.examples import batch_rows, check_seed
+from tasks.examples import batch_rows, check_seed, check_split
 from tasks.rng import stream_key
 
 
@@ -34,8 +34,9 @@ class TaskSource:
         self._config = self._task.check(config)
         if start < 0 or (count is not None and count < 0):
             raise ConfigError(f"start={start!r} and count={count!r} must be 0 or more")
-        self._seed, self._split, self._start, self._count = check_seed(seed), split, start, count
-        self._key = stream_key(task, self._task.version, self._config, self._seed, split)
+        self._seed, self._split = check_seed(seed), check_split(split)
+        self._start, self._count = start, count
+        self._key = stream_key(task, self._task.version, self._config, self._seed, self._split)
 
     @property
     def task(self) -> str:

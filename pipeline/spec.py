@@ -20,15 +20,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks import get_task
-from tasks.base import ConfigError, Task, nearest
-from tasks.examples import check_seed
+from tasks.base import ConfigError, Task, nearest, shown
+from tasks.examples import check_seed, check_split
 from tasks.rng import canonical_json
 
 DEFAULT_SHARD_TOKENS = 1 << 24
 DEFAULT_ROW_GROUP_TOKENS = 1 << 18
 MAX_EXAMPLES = 10**15
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     _only(given, known, "spec")
     name = given.get("name", "corpus")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"spec: name={name!r} must be letters, digits, '_', '-' and '.'")
+        raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
     if given.get("format", "parquet") != "parquet":
         raise ConfigError(f"spec: format={given['format']!r} must be 'parquet'")
     shard_tokens = _count(given, "shard_tokens", "spec", DEFAULT_SHARD_TOKENS, 1, 2**40)
@@ -98,8 +97,7 @@ def _check_split(
     shard_tokens: int,
     group_tokens: int,
 ) -> dict[str, Any]:
-    if not _SPLIT.fullmatch(split):
-        raise ConfigError(f"{where}: a split's name is small letters, digits and '_'")
+    check_split(split)
     _only(given, ("examples", "config", "shard_examples", "row_group_examples"), where)
     if "examples" not in given:
         raise ConfigError(f"{where}: examples is missing; say how many it has")
@@ -129,5 +127,5 @@ def _only(given: Any, known: tuple[str, ...], where: str) -> None:
 def _count(given: Mapping[str, Any], key: str, where: str, default: int, low: int, high: int) -> int:
     value = given.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{where}: {key}={value!r} must be an integer from {low} to {high}")
+        raise ConfigError(f"{where}: {key}={shown(value)} must be an integer from {low} to {high}")
     return value

@@ -22,6 +22,15 @@ class ConfigError(OstracaError):
     """A config or a spec that cannot be used."""
 
 
+def shown(value: object) -> str:
+    """A value in a message: one line, not too long, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """' (did you mean X?)' where some known name is close to `name`, else nothing."""
     close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
@@ -46,11 +55,13 @@ class Key:
 def check_keys(task: str, config: Mapping[str, Any] | None, keys: Mapping[str, Key]) -> dict[str, Any]:
     """Return the complete config in the order of `keys`; ConfigError on the first thing that is wrong."""
     if config is not None and not isinstance(config, Mapping):
-        raise ConfigError(f"{task}: the config must be a mapping of keys to values, not {config!r}")
+        raise ConfigError(f"{task}: the config must be a mapping of keys to values, not {shown(config)}")
     given = dict(config or {})
     for name in given:
         if name not in keys:
-            raise ConfigError(f"{task}: unknown key {name!r}{nearest(name, keys)}; known: {', '.join(keys)}")
+            raise ConfigError(
+                f"{task}: unknown key {shown(name)}{nearest(name, keys)}; known: {', '.join(keys)}"
+            )
     return {name: _check_value(task, name, given.get(name, key.default), key) for name, key in keys.items()}
 
 
@@ -60,11 +71,11 @@ def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
     if key.kind is bool:
         if isinstance(value, (bool, np.bool_)):
             return bool(value)
-        raise ConfigError(f"{task}: {name}={value!r} must be true or false")
+        raise ConfigError(f"{task}: {name}={shown(value)} must be true or false")
     integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not integral or not key.low <= int(value) <= key.high:
         allowed = f"an integer from {key.low} to {key.high}" + (" or null" if key.optional else "")
-        raise ConfigError(f"{task}: {name}={value!r} must be {allowed}")
+        raise ConfigError(f"{task}: {name}={shown(value)} must be {allowed}")
     return int(value)
 
 

@@ -25,7 +25,7 @@ from tasks.depo_validator import validate
 from tasks.kernels import inlined, kernel
 from tasks.rng import STATE_WORDS, integers, seed_stream
 from tasks.sizes import MIN_SIZE, draw_size, size_probabilities, size_thresholds
-from tasks.words import check_words, draw_distinct_words, first_word_numbers, table_bits
+from tasks.words import check_words, draw_distinct_words, first_word_numbers, mean_lengths, table_bits
 
 if TYPE_CHECKING:
     import datasets
@@ -70,8 +70,6 @@ def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
             f"depo: fixed_k={full['fixed_k']} must not be larger than K={full['K']}; raise K to ask it"
         )
     _check_ids(full)
-    if max_tokens(full) > INT32_MAX:
-        raise ConfigError("depo: an example could have more than 2^31 tokens; lower N or max_tlen")
     return full
 
 
@@ -123,9 +121,9 @@ def _token_bound(config: Mapping[str, Any], nodes: Any) -> Any:
 
 
 def mean_tokens(config: Mapping[str, Any]) -> float:
-    """Expected tokens of an example, had words no need to be distinct (within a few percent)."""
-    word = (config["min_tlen"] + config["max_tlen"]) / 2
+    """Expected tokens of an example, to a percent: what shards and batches are measured out with."""
     nodes = np.arange(MIN_SIZE, config["N"] + 1)
+    word = mean_lengths(config["N"], config["mini_vocab"], config["min_tlen"], config["max_tlen"])[nodes]
     lengths = 1 + nodes * (2 * word + config["separator"])
     lengths = lengths + np.minimum(nodes, config["M"]) * (2 + 2 * word)
     if config["qa"]:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult
+from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult, shown
 from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, unragged, with_labels
 from tasks.rng import stream_key
 
 if TYPE_CHECKING:
     import datasets
 
+_SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 BATCH_TOKENS = 1 << 20  # aimed at in one batch: what stays in the processor's cache
 
 
 def check_seed(seed: Any) -> int:
-    """A seed is an integer, 0 or more, of any size."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")
+    """The seed; ConfigError where it is no integer from 0 to 2^63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed={shown(seed)} must be an integer from 0 to 2^63 - 1")
     return int(seed)
+
+
+def check_split(split: Any) -> str:
+    """The split's name; ConfigError where it is none."""
+    if not isinstance(split, str) or not _SPLIT.fullmatch(split):
+        raise ConfigError(f"split={shown(split)} must be small letters, digits and '_', e.g. 'train'")
+    return split
 
 
 def batch_rows(task: Task, config: Mapping[str, Any]) -> int:
@@ -34,7 +43,7 @@ def generate_batches(
     task: Task, config: Mapping[str, Any], seed: int, split: str, first: int, count: int
 ) -> Iterator[pa.RecordBatch]:
     """Examples first..first+count-1 of the split, in batches. `config` is complete."""
-    key = stream_key(task.name, task.version, config, seed, split)
+    key = stream_key(task.name, task.version, config, seed, check_split(split))
     step = batch_rows(task, config)
     for start in range(first, first + count, step):
         stop = min(start + step, first + count)
@@ -46,7 +55,7 @@ def generate_example(
 ) -> dict[str, Any]:
     """The example at one address, as a plain dictionary of ints and lists."""
     if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < 2**62:
-        raise ConfigError(f"index={index!r} must be an integer from 0 to 2^62 - 1")
+        raise ConfigError(f"index={shown(index)} must be an integer from 0 to 2^62 - 1")
     complete = task.check(config)
     (batch,) = generate_batches(task, complete, check_seed(seed), split, int(index), 1)
     return rows_of(with_labels(batch))[0]
@@ -124,7 +133,7 @@ def make_hf_dataset(
     Where `datasets` is not installed: a list of dictionaries.
     """
     if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 0:
-        raise ConfigError(f"num_examples={num_examples!r} must be an integer, 0 or more")
+        raise ConfigError(f"num_examples={shown(num_examples)} must be an integer, 0 or more")
     complete = task.check(config)
     made = generate_batches(task, complete, check_seed(seed), split, 0, num_examples)
     position = task.schema.get_field_index("loss_mask") + 1

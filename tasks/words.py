@@ -8,6 +8,8 @@ config is refused, so the loop always ends: by a coupon collector's argument aft
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +61,30 @@ def table_bits(needed: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> in
     words = count_words(mini_vocab, min_tlen, max_tlen)
     slots = words if words <= _DIRECT_SLOTS else 4 * needed
     return max(1, int(slots - 1).bit_length())
+
+
+@lru_cache(maxsize=64)
+def mean_lengths(most: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> NDArray[np.float64]:
+    """The mean length of n distinct words, for n = 0..most (float64 [most + 1]; entry 0 is 0).
+
+    Short words run out as they are taken: the taken of each length are followed as fractions, in at most
+    1,000 steps of equal size.
+    """
+    lengths = np.arange(min_tlen, max_tlen + 1)
+    words = np.array([float(mini_vocab ** int(length)) for length in lengths])
+    steps = min(most, 1000)
+    taken = np.zeros(len(lengths))
+    counts, totals = [0.0], [0.0]
+    for step in range(1, steps + 1):
+        left = np.maximum(1 - taken / words, 0)
+        fresh = np.minimum(left / max(left.sum(), 1e-300) * (most / steps), words - taken)
+        taken = taken + fresh
+        counts.append(most * step / steps)
+        totals.append(float(taken @ lengths))
+    nodes = np.arange(most + 1)
+    means = np.interp(nodes, counts, totals) / np.maximum(nodes, 1)
+    means.flags.writeable = False
+    return means
 
 
 @inlined
