@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,27 +172,35 @@ def _flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _help(command: str, line: str, config: dict[str, Any]) -> str:
-    """The command's keys with their comments, then those of each config group that it has."""
-    from omegaconf import OmegaConf
-
-    notes, _, rest = (CONF / f"{command}.yaml").read_text().partition("defaults:\n")
-    groups = []
-    while rest.startswith("  - "):
-        entry, _, rest = rest.partition("\n")
-        group = entry.removeprefix("  - ").partition(":")[0]
-        if group != "_self_":
-            groups.append(group)
-    text = [f"ostraca {command} key=value ...   {line}", "", _indent(f"{notes.rstrip()}\n\n{rest.strip()}")]
+    """The command's keys with the values they have now and their comments, then its config groups."""
+    notes, _, body = (CONF / f"{command}.yaml").read_text().partition("defaults:\n")
+    groups = re.findall(r"^  - (\w+):", body, flags=re.MULTILINE)
+    own = {key: value for key, value in config.items() if key not in groups}
+    text = [f"ostraca {command} key=value ...   {line}", ""]
+    text += [f"  {note}" for note in notes.splitlines() if note.startswith("#")]
+    text += ["", *_commented(own, [CONF / f"{command}.yaml"])]
     for group in groups:
-        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        text += ["", f"{group}=   {', '.join(names)}"]
+        files = sorted((CONF / group).glob("*.yaml"), key=lambda path: (path.stem != "default", path))
+        text += ["", f"{group}=   {', '.join(sorted(path.stem for path in files))}"]
         if config.get(group) is not None:
-            text += [_indent(OmegaConf.to_yaml(OmegaConf.create({group: config[group]})).rstrip())]
+            text += _commented({group: config[group]}, files)
     return "\n".join(text)
 
 
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+def _commented(config: dict[str, Any], files: list[Path]) -> list[str]:
+    """The config as YAML lines, each with its key's comment in the first of `files` that has one."""
+    from omegaconf import OmegaConf
+
+    comments: dict[str, str] = {}
+    for path in files:
+        for key, comment in re.findall(r"^\s*(\w+):.*?  # (.*)$", path.read_text(), flags=re.MULTILINE):
+            comments.setdefault(key, comment)
+    lines = []
+    for line in OmegaConf.to_yaml(OmegaConf.create(config)).splitlines():
+        line = re.sub(r"^(\s*)'(\w+)':", r"\1\2:", line)  # YAML 1.1 takes N for no, and quotes it
+        comment = comments.get(line.strip().partition(":")[0])
+        lines.append(f"  {line}  # {comment}" if comment else f"  {line}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from loaders.order import EpochOrder, Window
 from loaders.source import Rows
 from pipeline.manifest import read_manifest
 from pipeline.storage import plain_errors
-from tasks.base import ConfigError, OstracaError, nearest
+from tasks.base import ConfigError, OstracaError, check_integer, nearest
 from tasks.examples import check_seed
 
 _COLUMNS = ["input_ids", "loss_mask"]
@@ -55,9 +55,6 @@ class CorpusSource:
             raise ConfigError(
                 f"{path}: no split {split!r}{nearest(split, splits)}; {name} has {', '.join(splits)}"
             )
-        for key, value in (("epochs", epochs), ("window_blocks", window_blocks)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{key}={value!r} must be an integer, 1 or more")
         self._entry = splits[split]
         self._task_name = datasets[name]["task"]
         records = manifest["splits"][split]["shards"]
@@ -70,8 +67,8 @@ class CorpusSource:
             "split": split,
             "seed": check_seed(seed),
             "shuffle": shuffle,
-            "epochs": epochs,
-            "window_blocks": window_blocks,
+            "epochs": None if epochs is None else check_integer("epochs", epochs, 1),
+            "window_blocks": check_integer("window_blocks", window_blocks, 1),
         }
         # Block b is row group `_groups[b, 1]` of shard `_groups[b, 0]`, known without opening a file.
         size = self._entry["row_group_examples"]

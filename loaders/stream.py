@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loaders.pack import pack_left_aligned, pack_padded
 from loaders.source import Rows, Source
-from tasks.base import ConfigError, OstracaError, nearest
+from tasks.base import ConfigError, OstracaError, check_integer, nearest
 from tasks.batch import LABEL_IGNORED
 from tasks.rng import canonical_json
 
@@ -46,14 +46,12 @@ class TokenStream:
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode={mode!r}{nearest(mode, MODES)} must be one of {', '.join(MODES)}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size!r} must be an integer, 1 or more")
         if length is None and mode != "padded":
             raise ConfigError("length=None is for mode='padded' only; say how long a line is")
-        if length is not None and (not isinstance(length, int) or length < 1):
-            raise ConfigError(f"length={length!r} must be an integer, 1 or more")
-        self._source, self._batch_size, self._length = source, batch_size, length
-        self._mode, self._pad_id = mode, pad_id
+        self._source, self._mode = source, mode
+        self._batch_size = check_integer("batch_size", batch_size, 1)
+        self._length = None if length is None else check_integer("length", length, 1)
+        self._pad_id = check_integer("pad_id", pad_id, 0)
         self._position = 0
 
     @property

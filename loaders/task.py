@@ -9,7 +9,7 @@ import numpy as np
 
 from loaders.source import Rows
 from tasks import get_task
-from tasks.base import ConfigError
+from tasks.base import check_integer
 from tasks.examples import batch_rows, check_seed, check_split
 from tasks.rng import stream_key
 
@@ -32,10 +32,9 @@ class TaskSource:
     ) -> None:
         self._task = get_task(task)
         self._config = self._task.check(config)
-        if start < 0 or (count is not None and count < 0):
-            raise ConfigError(f"start={start!r} and count={count!r} must be 0 or more")
         self._seed, self._split = check_seed(seed), check_split(split)
-        self._start, self._count = start, count
+        self._start = check_integer("start", start, 0)
+        self._count = None if count is None else check_integer("count", count, 0)
         self._key = stream_key(task, self._task.version, self._config, self._seed, self._split)
 
     @property

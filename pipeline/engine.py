@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pipeline.plan import Shard
 from pipeline.warm import warm_kernels
-from tasks.base import ConfigError, OstracaError, nearest
+from tasks.base import ConfigError, OstracaError, check_integer, nearest, shown
 
 R = TypeVar("R")
 ENGINES = ("ray", "local")
@@ -31,9 +31,11 @@ def available_cores() -> int:
 def check_engine(engine: Any, workers: Any) -> None:
     """ConfigError where there is no such engine or number of workers."""
     if engine not in ENGINES:
-        raise ConfigError(f"engine={engine!r}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ConfigError(f"workers={workers!r} must be an integer, 1 or more (null: one a core)")
+        raise ConfigError(
+            f"engine={shown(engine)}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}"
+        )
+    if workers is not None:
+        check_integer("workers", workers, 1)
 
 
 def map_shards(

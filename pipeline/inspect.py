@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline.manifest import read_manifest
 from pipeline.storage import plain_errors
 from tasks import get_task
-from tasks.base import ConfigError, OstracaError, nearest
+from tasks.base import ConfigError, OstracaError, check_integer, nearest, shown
 from tasks.batch import rows_of
 from tasks.examples import check_seed, generate_batches
 from tasks.render import render, special_names, tokenizer_names
@@ -24,10 +24,9 @@ _COLORS = {"auto": None, "always": True, "never": False}
 def show(config: Mapping[str, Any]) -> None:
     """Print `show` examples; see conf/inspect.yaml."""
     for key, low in (("show", 1), ("index", 0), ("max_tokens", -1)):
-        if isinstance(config[key], bool) or not isinstance(config[key], int) or config[key] < low:
-            raise ConfigError(f"inspect: {key}={config[key]!r} must be an integer, {low} or more")
+        check_integer(f"inspect: {key}", config[key], low)
     if config["color"] not in _COLORS:
-        raise ConfigError(f"inspect: color={config['color']!r} must be one of {', '.join(_COLORS)}")
+        raise ConfigError(f"inspect: color={shown(config['color'])} must be one of {', '.join(_COLORS)}")
     console = Console(force_terminal=_COLORS[config["color"]], highlight=False, soft_wrap=False)
     if config["path"] is None:
         entry = config["dataset"]

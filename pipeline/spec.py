@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks import get_task
-from tasks.base import ConfigError, Task, nearest, shown
+from tasks.base import ConfigError, Task, check_integer, nearest, shown
 from tasks.examples import check_seed, check_split
 from tasks.rng import canonical_json
 
@@ -125,7 +125,4 @@ def _only(given: Any, known: tuple[str, ...], where: str) -> None:
 
 
 def _count(given: Mapping[str, Any], key: str, where: str, default: int, low: int, high: int) -> int:
-    value = given.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{where}: {key}={shown(value)} must be an integer from {low} to {high}")
-    return value
+    return check_integer(f"{where}: {key}", given.get(key, default), low, high)

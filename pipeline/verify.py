@@ -18,7 +18,7 @@ from pipeline.manifest import NAME, make_manifest, read_manifest, records_of
 from pipeline.plan import Shard, plan
 from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.storage import plain_reason, sha256_of
-from tasks.base import ConfigError, OstracaError
+from tasks.base import OstracaError, check_integer
 
 
 def verify(
@@ -134,8 +134,9 @@ def reproduce(
     """
     manifest = read_manifest(root)
     spec = manifest["spec"]
-    if shards is not None and (isinstance(shards, bool) or not isinstance(shards, int) or shards < 1):
-        raise ConfigError(f"shards={shards!r} must be an integer, 1 or more (null: all)")
+    if shards is not None:
+        check_integer("shards", shards, 1)
+    check_integer("seed", seed, 0)
     problems = _check_records(manifest)
     if problems:
         raise OstracaError(f"{root}/{problems[0]}")

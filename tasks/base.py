@@ -72,10 +72,19 @@ def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
         if isinstance(value, (bool, np.bool_)):
             return bool(value)
         raise ConfigError(f"{task}: {name}={shown(value)} must be true or false")
-    integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not integral or not key.low <= int(value) <= key.high:
-        allowed = f"an integer from {key.low} to {key.high}" + (" or null" if key.optional else "")
-        raise ConfigError(f"{task}: {name}={shown(value)} must be {allowed}")
+    return check_integer(f"{task}: {name}", value, key.low, key.high, " or null" if key.optional else "")
+
+
+def check_integer(name: str, value: Any, low: int, high: int = 2**63 - 1, also: str = "") -> int:
+    """`value` as an int; ConfigError where it is no integer (NumPy's too) from `low` to `high`.
+
+    `also`: what else is allowed, for the message.
+    """
+    integral = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    if not integral or not low <= value <= high:
+        unbounded = high == 2**63 - 1 and not (integral and value > high)
+        allowed = f"an integer, {low} or more" if unbounded else f"an integer from {low} to {high}"
+        raise ConfigError(f"{name}={shown(value)} must be {allowed}{also}")
     return int(value)
 
 

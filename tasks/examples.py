@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult, shown
+from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult, check_integer, shown
 from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, unragged, with_labels
 from tasks.rng import stream_key
 
@@ -22,9 +22,7 @@ BATCH_TOKENS = 1 << 20  # aimed at in one batch: what stays in the processor's c
 
 def check_seed(seed: Any) -> int:
     """The seed; ConfigError where it is no integer from 0 to 2^63 - 1."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise ConfigError(f"seed={shown(seed)} must be an integer from 0 to 2^63 - 1")
-    return int(seed)
+    return check_integer("seed", seed, 0)
 
 
 def check_split(split: Any) -> str:
@@ -54,10 +52,9 @@ def generate_example(
     task: Task, config: Mapping[str, Any] | None, seed: int, index: int, split: str
 ) -> dict[str, Any]:
     """The example at one address, as a plain dictionary of ints and lists."""
-    if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < 2**62:
-        raise ConfigError(f"index={shown(index)} must be an integer from 0 to 2^62 - 1")
+    index = check_integer("index", index, 0, 2**62 - 1)
     complete = task.check(config)
-    (batch,) = generate_batches(task, complete, check_seed(seed), split, int(index), 1)
+    (batch,) = generate_batches(task, complete, check_seed(seed), split, index, 1)
     return rows_of(with_labels(batch))[0]
 
 
@@ -132,8 +129,7 @@ def make_hf_dataset(
 
     Where `datasets` is not installed: a list of dictionaries.
     """
-    if isinstance(num_examples, bool) or not isinstance(num_examples, int) or num_examples < 0:
-        raise ConfigError(f"num_examples={shown(num_examples)} must be an integer, 0 or more")
+    num_examples = check_integer("num_examples", num_examples, 0)
     complete = task.check(config)
     made = generate_batches(task, complete, check_seed(seed), split, 0, num_examples)
     position = task.schema.get_field_index("loss_mask") + 1

@@ -284,6 +284,8 @@ def test_a_state_of_another_stream_is_refused(corpus: Path) -> None:
         ({"batch_size": 0}, "batch_size=0"),
         ({"length": None}, "length=None"),
         ({"length": 0}, "length=0"),
+        ({"length": 1.5}, "length=1.5"),
+        ({"pad_id": -1}, "pad_id=-1"),
     ],
 )
 def test_bad_stream_options(options: dict[str, Any], words: str) -> None:

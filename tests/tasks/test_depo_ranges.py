@@ -52,7 +52,9 @@ def test_any_split_of_a_range_gives_the_same_rows(
 
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(
-    st.sampled_from(sorted(VARIED)), st.lists(st.integers(0, 2**62 - 1), max_size=12), st.integers(0, 2**64)
+    st.sampled_from(sorted(VARIED)),
+    st.lists(st.integers(0, 2**62 - 1), max_size=12),
+    st.integers(0, 2**63 - 1),
 )
 def test_scattered_and_repeated_indices_are_the_single_examples(
     name: str, indices: list[int], seed: int
