@@ -29,7 +29,7 @@ demo: $(READY)  ## build, verify, reproduce and look at a corpus, train two mode
 	$(BIN)/ostraca inspect path=$(DEMO)/corpus show=2
 	$(BIN)/ostraca curve model=llama train=demo eval=demo corpus_path=$(DEMO)/corpus out=$(DEMO)/llama
 	$(BIN)/ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/corpus out=$(DEMO)/llama_canon
-	$(BIN)/ostraca plot 'runs=[$(DEMO)/llama,$(DEMO)/llama_canon]' out=$(DEMO)/hop_curves.png
+	$(BIN)/ostraca plot 'runs=[$(DEMO)/llama,$(DEMO)/llama_canon]' 'labels=[Llama,Llama with Canon layers]' out=$(DEMO)/hop_curves.png
 	@echo
 	@echo "the corpus    $(DEMO)/corpus          (manifest.json says all about it)"
 	@echo "the curves    $(DEMO)/hop_curves.png   $(DEMO)/llama_canon/depo_hop_metrics.csv"
