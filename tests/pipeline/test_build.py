@@ -110,6 +110,17 @@ def test_parquet_as_promised(corpus: Path) -> None:
             assert chunk.statistics.has_min_max
 
 
+def test_hugging_face_datasets_reads_the_shards(corpus: Path, tmp_path: Path) -> None:
+    """A peer's reader gives the rows that were written."""
+    import datasets
+
+    files = sorted(map(str, corpus.glob("small/train-*.parquet")))
+    loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path))["train"]
+    assert loaded.num_rows == 2000
+    written = pq.read_table(files[0]).slice(5, 1).to_pylist()[0]
+    assert loaded[5] == written
+
+
 def test_a_whole_corpus_is_left_alone(spec: Maker, corpus_copy: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in corpus_copy.rglob("*") if path.is_file()}
     build(spec(), corpus_copy, engine="local")
