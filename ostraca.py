@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tasks.errors import ConfigError, OstracaError, nearest
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -35,7 +38,37 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors are one line, with `--debug` a traceback too."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    try:
+        status = _main([word for word in words if word != "--debug"])
+        sys.stdout.flush()
+        return status
+    except OstracaError as error:
+        if debug:
+            raise
+        return _say(str(error), 1)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if debug or extra is None:
+            raise
+        return _say(f"{words[0]} needs {error.name}: pip install 'ostraca[{extra}]'", 1)
+    except KeyboardInterrupt:
+        return _say("stopped", 130)
+    except BrokenPipeError:  # the reader of our output has gone; Python would complain at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except OSError as error:
+        if debug:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _say(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+
+
+def _say(line: str, status: int) -> int:
+    print(f"ostraca: {line}", file=sys.stderr)
+    return status
+
+
+def _main(words: list[str]) -> int:
     wants_help = any(word in ("-h", "--help") for word in words)
     words = [word for word in words if word not in ("-h", "--help")]
     if not words:
@@ -46,27 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"ostraca {version('ostraca')}")
         return 0
-    from tasks.base import OstracaError
-
-    try:
-        return _run(words[0], words[1:], wants_help)
-    except OstracaError as error:
-        if debug:
-            raise
-        print(f"ostraca: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if debug or extra is None:
-            raise
-        print(f"ostraca: {words[0]} needs {error.name}: pip install 'ostraca[{extra}]'", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("ostraca: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
-        return 1
+    return _run(words[0], words[1:], wants_help)
 
 
 def _overview() -> str:
@@ -78,8 +91,6 @@ def _overview() -> str:
 
 
 def _run(command: str, overrides: list[str], wants_help: bool) -> int:
-    from tasks.base import OstracaError, nearest
-
     if command not in COMMANDS:
         raise OstracaError(
             f"unknown command {command!r}{nearest(command, COMMANDS)}; known: {', '.join(COMMANDS)}"
@@ -89,11 +100,18 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
             raise OstracaError(
                 f"{word!r} is not key=value; see `ostraca {command} --help` for the keys of {command}"
             )
+        # Keys can be added below a corpus or its splits, which are checked as a whole, and nowhere else.
+        if word.startswith(("+", "~", "hydra.", "=")) and not word.startswith(("+corpus.", "+splits.")):
+            raise OstracaError(
+                f"{word!r}: only keys that {command} has can be set (as key=value); "
+                f"see `ostraca {command} --help`"
+            )
     target, line = COMMANDS[command]
     if wants_help:
         print(_help(command, line, compose(command, overrides, resolve=False)))
         return 0
-    config = compose(command, overrides)
+    # `overrides`: what the user set, for commands that must tell it from a default.
+    config = {**compose(command, overrides), "overrides": overrides}
     module, _, function = target.partition(":")
     status = getattr(importlib.import_module(module), function)(config)
     return int(status or 0)
@@ -108,60 +126,64 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from tasks.base import ConfigError
-
     GlobalHydra.instance().clear()
-    overrides = [_shorthand(word) for word in overrides]
+    overrides = [_plain_word(word) for word in overrides]
+    for word in overrides:
+        _check_choice(word)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = hydra_compose(command, overrides)
             plain = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
-        except (HydraException, OmegaConfBaseException) as error:
-            reason = _explain(command, overrides, error)
-            raise ConfigError(reason) from error
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(f"{command}: {_explain(command, overrides, error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
-def _shorthand(word: str) -> str:
-    """`dataset.K=16` means `dataset.config.K=16`."""
+def _plain_word(word: str) -> str:
+    """`dataset.K=16` means `dataset.config.K=16`, and `~/` is the home folder."""
     key, _, value = word.partition("=")
     parts = key.split(".")
     if parts[0] == "dataset" and len(parts) == 2 and parts[1] not in ("name", "task", "config"):
-        return f"dataset.config.{parts[1]}={value}"
-    return word
+        key = f"dataset.config.{parts[1]}"
+    return f"{key}={os.path.expanduser(value) if value.startswith('~/') else value}"
+
+
+def _check_choice(word: str) -> None:
+    """ConfigError where a config group is set to something that is no file of it."""
+    key, _, value = word.partition("=")
+    if "." not in key and (CONF / key).is_dir() and value != "null":
+        known = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+        if value not in known:
+            raise ConfigError(
+                f"{key}={value}: no such {key}{nearest(value, known)}; known: {', '.join(known)}"
+            )
 
 
 def _explain(command: str, overrides: list[str], error: Exception) -> str:
     """One line on why a config could not be composed."""
     from hydra import compose as hydra_compose
+    from hydra.errors import OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue
 
-    from tasks.base import nearest
-
-    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    chosen = []
-    for word in overrides:
-        key, _, value = word.partition("=")
-        if key in groups:
-            known = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
-            if value not in known:
-                return f"{key}={value}: no such {key}{nearest(value, known)}; known: {', '.join(known)}"
-            chosen.append(word)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be read; put the value in quotes, e.g. 'out=\"a=b\"'"
     if isinstance(error, MissingMandatoryValue):
         key = getattr(error, "full_key", None) or str(error).rpartition(" ")[2]
-        return f"{command}: {key}=... is missing; see `ostraca {command} --help`"
+        return f"{key}=... is missing; see `ostraca {command} --help`"
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    chosen = [word for word in overrides if word.partition("=")[0] in groups]
+    for word in chosen:
+        if word.endswith("=null"):
+            return f"{word}: {command} needs one; see `ostraca {command} --help`"
     base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
     known = sorted(_flat_keys(base))
     for word in overrides:
-        key = word.partition("=")[0].lstrip("+~")
+        key = word.partition("=")[0].lstrip("+")
         if key not in groups and key not in known:
-            return (
-                f"{command}: unknown key {key!r}{nearest(key, known)}; "
-                f"see `ostraca {command} --help` for all keys"
-            )
-    return f"{command}: {str(error).strip().splitlines()[0]}"
+            return f"unknown key {key!r}{nearest(key, known)}; see `ostraca {command} --help` for all keys"
+    return str(error).strip().splitlines()[0]
 
 
 def _flat_keys(config: Any, prefix: str = "") -> Iterator[str]:

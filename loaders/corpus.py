@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from loaders.order import EpochOrder, Window
 from loaders.source import Rows
 from pipeline.manifest import read_manifest
-from pipeline.storage import plain_errors
-from tasks.base import ConfigError, OstracaError, check_integer, nearest
+from pipeline.readers import read_row_group
+from tasks import get_task
+from tasks.base import INT32_MAX
+from tasks.errors import ConfigError, check_bool, check_integer, nearest
 from tasks.examples import check_seed
 
 _COLUMNS = ["input_ids", "loss_mask"]
@@ -66,19 +67,24 @@ class CorpusSource:
             "dataset": name,
             "split": split,
             "seed": check_seed(seed),
-            "shuffle": shuffle,
+            "shuffle": check_bool("shuffle", shuffle),
             "epochs": None if epochs is None else check_integer("epochs", epochs, 1),
             "window_blocks": check_integer("window_blocks", window_blocks, 1),
         }
         # Block b is row group `_groups[b, 1]` of shard `_groups[b, 0]`, known without opening a file.
         size = self._entry["row_group_examples"]
-        groups, rows = [], []
-        for number, record in enumerate(self._records):
-            for group, start in enumerate(range(0, record["rows"], size)):
-                groups.append((number, group))
-                rows.append(min(size, record["rows"] - start))
-        self._groups = np.array(groups, dtype=np.int64)
-        self._block_rows = np.array(rows, dtype=np.int64)
+        rows = np.array([record["rows"] for record in self._records], dtype=np.int64)
+        counts = -(-rows // size)
+        shards = np.repeat(np.arange(len(rows)), counts)
+        groups = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._groups = np.stack([shards, groups], axis=1)
+        self._block_rows = np.minimum(size, rows[shards] - groups * size)
+        largest = self._identity["window_blocks"] * size * get_task(self._task_name).max_tokens(self.config)
+        if largest > INT32_MAX:
+            raise ConfigError(
+                f"window_blocks={window_blocks}: a window could have over 2^31 tokens; lower it to "
+                f"{max(1, window_blocks * INT32_MAX // largest)} or less"
+            )
 
     @property
     def task(self) -> str:
@@ -88,6 +94,11 @@ class CorpusSource:
     def config(self) -> Mapping[str, Any]:
         config: Mapping[str, Any] = self._entry["config"]
         return config
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name in the corpus."""
+        return str(self._identity["dataset"])
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -115,19 +126,16 @@ class CorpusSource:
 
     def _read(self, window: Window) -> pa.RecordBatch:
         """The window's blocks, end to end."""
-        tables = []
-        for shard, group in self._groups[window.blocks]:
-            record = self._records[shard]
-            path = self._root / record["path"]
-            with plain_errors(path):
-                try:
-                    with pq.ParquetFile(path) as file:
-                        tables.append(file.read_row_group(group, columns=_COLUMNS))
-                except pa.ArrowException as error:
-                    raise OstracaError(
-                        f"{path}: cannot be read ({str(error).splitlines()[0]}); "
-                        f"run `ostraca verify path={self._root}`"
-                    ) from error
+        tables = [
+            read_row_group(
+                self._root,
+                self._records[self._groups[block, 0]],
+                int(self._groups[block, 1]),
+                int(self._block_rows[block]),
+                _COLUMNS,
+            )
+            for block in window.blocks
+        ]
         table = pa.concat_tables(tables).combine_chunks()
         (batch,) = table.to_batches()
         return batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 
 from loaders.pack import pack_left_aligned, pack_padded
 from loaders.source import Rows, Source
-from tasks.base import ConfigError, OstracaError, check_integer, nearest
 from tasks.batch import LABEL_IGNORED
-from tasks.rng import canonical_json
+from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 
 Batch = dict[str, NDArray[np.int64]]
 MODES = ("left_aligned", "padded")
@@ -32,7 +30,9 @@ class TokenStream:
     `attention_mask`. A finite source's last batch may have fewer lines, and its last line may be filled
     up with pad_id.
 
-    Iterating goes on from where the stream stands; `state_dict` after a batch is where the next begins.
+    Iterating goes on from where the stream stands (nothing comes once a finite source has ended);
+    `state_dict` after a batch is where the next begins. An iterator ends with an OstracaError where the
+    stream was moved by another one or by `load_state_dict`.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class TokenStream:
         self._length = None if length is None else check_integer("length", length, 1)
         self._pad_id = check_integer("pad_id", pad_id, 0)
         self._position = 0
+        self._moves = 0  # rises with every new iterator and load_state_dict
 
     @property
     def source(self) -> Source:
@@ -65,7 +66,14 @@ class TokenStream:
         return self._position
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._packed() if self._mode == "left_aligned" else self._padded()
+        self._moves += 1
+        mine = self._moves
+        batches = self._packed() if self._mode == "left_aligned" else self._padded()
+        for taken, batch in batches:
+            self._position += taken
+            yield batch
+            if self._moves != mine:
+                raise OstracaError("the stream was moved while this iterator was in use; call iter() again")
 
     def _empty(self, lines: int, length: int) -> Batch:
         batch = {
@@ -77,7 +85,8 @@ class TokenStream:
             batch["attention_mask"] = np.zeros((lines, length), dtype=np.int64)
         return batch
 
-    def _packed(self) -> Iterator[Batch]:
+    def _packed(self) -> Iterator[tuple[int, Batch]]:
+        """(examples taken, batch) from where the stream stands now."""
         assert self._length is not None
         batch = self._empty(self._batch_size, self._length)
         line = place = taken = 0
@@ -96,25 +105,24 @@ class TokenStream:
                 )
                 taken += first - before
                 if line == self._batch_size:
-                    self._position += taken
-                    yield batch
+                    yield taken, batch
                     batch = self._empty(self._batch_size, self._length)
                     line = place = taken = 0
         if taken:
-            self._position += taken
-            yield {name: values[: line + (place > 0)] for name, values in batch.items()}
+            yield taken, {name: values[: line + (place > 0)] for name, values in batch.items()}
 
-    def _padded(self) -> Iterator[Batch]:
+    def _padded(self) -> Iterator[tuple[int, Batch]]:
+        """(examples taken, batch) from where the stream stands now."""
         waiting: list[Rows] = []
         for rows in self._source.rows_from(self._position):
             waiting.append(rows)
             while sum(map(len, waiting)) >= self._batch_size:
                 batch, waiting = self._take(waiting, self._batch_size)
-                yield batch
+                yield self._batch_size, batch
         count = sum(map(len, waiting))
         if count:
             batch, _ = self._take(waiting, count)
-            yield batch
+            yield count, batch
 
     def _take(self, waiting: list[Rows], count: int) -> tuple[Batch, list[Rows]]:
         """A padded batch of the first `count` examples, and what is left."""
@@ -139,7 +147,6 @@ class TokenStream:
                 batch["position_ids"],
                 batch["attention_mask"],
             )
-        self._position += count
         return batch, left
 
     def _identity(self) -> dict[str, Any]:
@@ -153,30 +160,26 @@ class TokenStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch begins: small, plain values, the same for any reader."""
-        identity = self._identity()
-        digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()
-        return {
-            "version": STATE_VERSION,
-            "position": self._position,
-            "identity": identity,
-            "identity_digest": digest,
-        }
+        return {"version": STATE_VERSION, "position": self._position, "identity": self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken; OstracaError where it belongs to another stream."""
-        if state.get("version") != STATE_VERSION:
+        if not isinstance(state, Mapping) or not {"version", "position", "identity"} <= state.keys():
+            raise OstracaError(f"{shown(state)} is no state of a stream; give what state_dict() returned")
+        if state["version"] != STATE_VERSION:
             raise OstracaError(
-                f"the stream's state has version {state.get('version')!r}, this ostraca reads "
+                f"the stream's state has version {shown(state['version'])}, this ostraca reads "
                 f"{STATE_VERSION}; resume with the release that wrote it"
             )
         mine, theirs = self._identity(), dict(state["identity"])
         for name in sorted(mine.keys() | theirs.keys()):
             if mine.get(name) != theirs.get(name):
                 raise OstracaError(
-                    f"the state is of another stream: its {name} is {theirs.get(name)!r}, this one's is "
-                    f"{mine.get(name)!r}; make the stream as it was, or start anew"
+                    f"the state is of another stream: its {name} is {shown(theirs.get(name))}, this one's is "
+                    f"{shown(mine.get(name))}; make the stream as it was, or start anew"
                 )
-        self._position = int(state["position"])
+        self._position = check_integer("position", state["position"], 0)
+        self._moves += 1
 
 
 def _reordered(rows: Rows, order: NDArray[np.int64]) -> Rows:

@@ -9,8 +9,8 @@ import numpy as np
 
 from loaders.source import Rows
 from tasks import get_task
-from tasks.base import check_integer
-from tasks.examples import batch_rows, check_seed, check_split
+from tasks.errors import check_integer
+from tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split
 from tasks.rng import stream_key
 
 
@@ -33,8 +33,8 @@ class TaskSource:
         self._task = get_task(task)
         self._config = self._task.check(config)
         self._seed, self._split = check_seed(seed), check_split(split)
-        self._start = check_integer("start", start, 0)
-        self._count = None if count is None else check_integer("count", count, 0)
+        self._start = check_integer("start", start, 0, MAX_INDEX)
+        self._count = None if count is None else check_integer("count", count, 0, MAX_INDEX)
         self._key = stream_key(task, self._task.version, self._config, self._seed, self._split)
 
     @property

@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pipeline import manifest as manifests
-from pipeline.engine import check_engine, map_shards
+from pipeline.engine import available_cores, check_engine, map_shards
 from pipeline.plan import Shard, plan
-from pipeline.shard import ShardRecord, make_shard, record_path
+from pipeline.shard import STATE, ShardRecord, make_shard, record_path
 from pipeline.spec import check_spec, spec_digest
-from pipeline.storage import lock, plain_errors, remove_temporary_files, write_json
-from tasks.base import OstracaError
-
-_STATE = "_build"  # spec.json, lock and records of finished shards, until the manifest stands
+from pipeline.storage import lock, plain_errors, remove_temporary_files, sha256_of, write_json
+from tasks.errors import OstracaError
 
 
 def build(
@@ -31,27 +30,42 @@ def build(
 ) -> dict[str, Any]:
     """Build the corpus of `spec` in the folder `out` and return its manifest.
 
-    A folder in which the same build was begun is finished, its shards kept; one that holds the whole
-    corpus is left as it is; any other that is not empty is refused. `on_shard(record, kept)` is called for
+    A folder in which the same build was begun is finished, its intact shards (sha256) kept. In one that
+    holds the corpus already, shards that are gone or of another size are made again; else it is left as
+    it is. Any other folder that is not empty is refused. `on_shard(record, kept)` is called for
     every shard, in any order; kept: it was there already.
     """
     complete = check_spec(spec)
-    check_engine(engine, workers)
+    check_engine(engine, workers, ray_address)
     digest = spec_digest(complete)
     root = Path(out)
-    state = root / _STATE
     with plain_errors(root):
-        _refuse_other(root, digest)
-        if not (root / manifests.NAME).exists():
-            _check_empty(root)
-    with lock(state / "lock"):
-        if (root / manifests.NAME).exists():  # whole already, maybe since a moment ago
-            manifest = manifests.read_manifest(root)
-        else:
-            manifest = _finish(complete, digest, root, engine, workers, ray_address, on_shard)
+        whole = _refuse_other(root, digest)
+    if whole is not None and not _missing(root, whole):
+        return whole
+    with lock(root / STATE / "lock"):
+        # Since the lock is ours: another build may have finished a moment ago.
+        whole = _refuse_other(root, digest)
+        manifest = _finish(complete, digest, root, engine, workers, ray_address, on_shard, whole)
         with plain_errors(root):
-            shutil.rmtree(state)
+            shutil.rmtree(root / STATE)
     return manifest
+
+
+def _missing(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Shards of a whole corpus that are gone or of another size than when it was built."""
+    return [
+        record["path"]
+        for _, record in manifests.records_of(manifest)
+        if not _has_size(root / record["path"], record["bytes"])
+    ]
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
 
 
 def _finish(
@@ -62,20 +76,32 @@ def _finish(
     workers: int | None,
     ray_address: str | None,
     on_shard: Callable[[ShardRecord, bool], None],
+    whole: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
+    """Make what is missing and write the manifest; `whole`: the manifest that stood there already."""
     with plain_errors(root):
-        remove_temporary_files(root)
-    write_json(root / _STATE / "spec.json", {"spec_digest": digest, "spec": spec})
+        remove_temporary_files([root / STATE, *(root / name for name in spec["datasets"])])
+    write_json(root / STATE / "spec.json", {"spec_digest": digest, "spec": spec})
+    if whole is None:
+        known = {shard.path: _record(root, shard, digest) for shard in plan(spec)}
+    else:
+        known = {r["path"]: ShardRecord(split=split, **r) for split, r in manifests.records_of(whole)}
     records: dict[str, ShardRecord] = {}
-    for shard in plan(spec):
-        found = _finished(root, shard, digest)
-        if found is not None:
-            records[shard.path] = found
-            on_shard(found, True)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = [record for record in known.values() if record is not None]
+        for record, intact in zip(found, pool.map(functools.partial(_is_intact, root), found), strict=True):
+            if intact:
+                records[record.path] = record
+                on_shard(record, True)
     job = functools.partial(make_shard, spec, digest, root=str(root.resolve()))
-    missing = _without(plan(spec), frozenset(records))
+    missing = (shard for shard in plan(spec) if shard.path not in records)
     results = map_shards(job, missing, spec, engine=engine, workers=workers, ray_address=ray_address)
     for record in results:
+        if not _has_size(root / record.path, record.bytes):
+            raise OstracaError(
+                f"{root / record.path}: was made by a worker but is not here; "
+                "out= must be a folder that all nodes share"
+            )
         records[record.path] = record
         on_shard(record, False)
     manifest = manifests.make_manifest(spec, (records[shard.path] for shard in plan(spec)))
@@ -83,46 +109,57 @@ def _finish(
     return manifest
 
 
-def _without(shards: Iterator[Shard], finished: frozenset[str]) -> Iterator[Shard]:
-    return (shard for shard in shards if shard.path not in finished)
-
-
-def _finished(root: Path, shard: Shard, digest: str) -> ShardRecord | None:
-    """The record of a shard that was finished by an earlier call, if it was."""
+def _record(root: Path, shard: Shard, digest: str) -> ShardRecord | None:
+    """The record of a shard that an earlier call finished, if it did."""
     try:
         record = json.loads(record_path(str(root), shard).read_text())
-        same = record.pop("spec_digest") == digest
-        whole = (root / shard.path).stat().st_size == record["bytes"]
-        return ShardRecord(**record) if same and whole else None
+        given = (record.pop("spec_digest"), record["path"], record["first_index"], record["count"])
+        wanted = (digest, shard.path, shard.first_index, shard.count)
+        return ShardRecord(**record) if given == wanted else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _refuse_other(root: Path, digest: str) -> None:
-    """Refuse a folder that holds, or was begun as, the corpus of another spec."""
-    other = None
+def _is_intact(root: Path, record: ShardRecord) -> bool:
+    """Whether the shard's file is there with every byte that the record counts and hashes."""
+    path = root / record.path
+    try:
+        return _has_size(path, record.bytes) and sha256_of(path) == record.sha256
+    except OSError:
+        return False
+
+
+def _refuse_other(root: Path, digest: str) -> dict[str, Any] | None:
+    """The manifest of the whole corpus in `root`, or None where this build may begin or go on there.
+
+    Refuses a folder that holds, or was begun as, the corpus of another spec, or anything of the user's.
+    """
+    if not root.exists():
+        return None
     if (root / manifests.NAME).exists():
-        other = manifests.read_manifest(root)["spec_digest"]
-    elif (root / _STATE / "spec.json").exists():
+        manifest = manifests.read_manifest(root)
+        _refuse_digest(root, manifest["spec_digest"], digest, "holds")
+        return manifest
+    begun = root / STATE / "spec.json"
+    if begun.exists():
         try:
-            other = json.loads((root / _STATE / "spec.json").read_text())["spec_digest"]
+            other = json.loads(begun.read_text())["spec_digest"]
         except (ValueError, KeyError, TypeError):
-            raise OstracaError(
-                f"{root}/{_STATE}/spec.json cannot be read; remove the folder or choose another out="
-            ) from None
-    if other is not None and other != digest:
+            raise OstracaError(f"{begun}: cannot be read; remove {root} or choose another out=") from None
+        if any((root / STATE).rglob("*.parquet.json")):
+            _refuse_digest(root, other, digest, "was begun as")
+        return None
+    stranger = next((path for path in root.iterdir() if path.name != STATE), None)
+    if stranger is not None:
         raise OstracaError(
-            f"{root}: holds the corpus with spec digest {other}, not the one asked for, {digest}; "
-            "choose another out= or remove that folder"
+            f"{root}: is not empty ({stranger.name} is there) and holds no corpus; choose another out="
         )
+    return None
 
 
-def _check_empty(root: Path) -> None:
-    """A folder that no build has begun in must be empty: nothing of the user's is ever mixed in."""
-    if not root.exists() or (root / _STATE).is_dir():
-        return
-    other = next(root.iterdir(), None)
-    if other is not None:
+def _refuse_digest(root: Path, other: str, digest: str, how: str) -> None:
+    if other != digest:
         raise OstracaError(
-            f"{root}: is not empty ({other.name} is there) and holds no corpus; choose another out="
+            f"{root}: {how} the corpus with spec digest {other}, not the one asked for, {digest}; "
+            "choose another out= or remove that folder"
         )

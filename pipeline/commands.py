@@ -16,7 +16,7 @@ from pipeline.plan import count_examples, count_shards
 from pipeline.progress import ShardProgress
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
-from tasks.base import ConfigError
+from tasks.errors import ConfigError, check_bool, check_path, shown
 
 
 def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,23 +28,40 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     if corpus is None:
         assert dataset is not None
+        if not isinstance(dataset, Mapping):
+            raise ConfigError(f"build: dataset={shown(dataset)} must be a file of conf/dataset")
         corpus = {"name": dataset["name"], "datasets": {dataset["name"]: dataset}}
+    if not isinstance(corpus, Mapping) or not isinstance(corpus.get("datasets"), Mapping):
+        raise ConfigError(f"build: corpus={shown(corpus)} has no datasets; name a file of conf/corpus")
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
     spec["seed"] = config["seed"]
     for key in ("shard_tokens", "row_group_tokens"):
         if config[key] is not None:
             spec[key] = config[key]
     for name, entry in spec["datasets"].items():
-        splits = entry.setdefault("splits", copy.deepcopy(config["splits"]))
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f"build: dataset {name}={shown(entry)} must be a mapping, as in conf/dataset")
+        splits = entry.get("splits", config["splits"])
+        if not isinstance(splits, Mapping):
+            raise ConfigError(f"build: splits={shown(splits)} must be a mapping, as in conf/splits")
+        splits = copy.deepcopy(dict(splits))
         if config["examples"] is not None:
-            if "train" not in splits:
+            if not isinstance(splits.get("train"), Mapping):
                 raise ConfigError(f"build: examples= is for the split train, and {name} has none")
-            splits["train"]["examples"] = config["examples"]
+            splits["train"] = {**splits["train"], "examples": config["examples"]}
+        spec["datasets"][name] = {**entry, "splits": splits}
     return spec
+
+
+def _ray_address(config: Mapping[str, Any]) -> Any:
+    if not isinstance(config["ray"], Mapping):
+        raise ConfigError(f"ray={shown(config['ray'])} must be a mapping; set ray.address=...")
+    return config["ray"].get("address")
 
 
 def build(config: Mapping[str, Any]) -> int:
     """`ostraca build`: see conf/build.yaml."""
+    out = check_path("out", config["out"])
     spec = check_spec(corpus_spec(config))
     begun = time.perf_counter()
     kept = made = 0
@@ -58,14 +75,14 @@ def build(config: Mapping[str, Any]) -> int:
 
         manifest = build_corpus(
             spec,
-            str(config["out"]),
+            out,
             engine=config["engine"],
             workers=config["workers"],
-            ray_address=config["ray"]["address"],
+            ray_address=_ray_address(config),
             on_shard=on_shard,
         )
     seconds = time.perf_counter() - begun
-    print(_summary(str(config["out"]), manifest))
+    print(_summary(out, manifest))
     if made == 0:
         print("it was whole already: nothing was made")
     else:
@@ -92,22 +109,26 @@ def _summary(root: str, manifest: Mapping[str, Any]) -> str:
 
 def verify(config: Mapping[str, Any]) -> int:
     """`ostraca verify`: see conf/verify.yaml."""
-    root = Path(str(config["path"]))
+    root = Path(check_path("path", config["path"]))
+    content = check_bool("content", config["content"])
     manifest = read_manifest(root)
     totals = manifest["totals"]
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     with ShardProgress("verify", totals["shards"], totals["rows"]) as progress:
         problems = checks.verify(
             root,
-            content=bool(config["content"]),
+            content=content,
             on_shard=lambda path: progress.advance(rows[path]),
         )
     if problems:
         for problem in problems:
             print(problem)
-        print(f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says")
+        print(
+            f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says; "
+            "remove the files named and run the same `ostraca build` again: it makes what is missing"
+        )
         return 1
-    how = "bytes and content" if config["content"] else "every byte"
+    how = "bytes and content" if content else "every byte"
     print(
         f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} examples, "
         f"{totals['tokens']:,} tokens, {how} as the manifest says"
@@ -117,7 +138,7 @@ def verify(config: Mapping[str, Any]) -> int:
 
 def reproduce(config: Mapping[str, Any]) -> int:
     """`ostraca reproduce`: see conf/reproduce.yaml."""
-    root = str(config["path"])
+    root = check_path("path", config["path"])
     manifest = read_manifest(root)
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     wanted = config["shards"]
@@ -130,7 +151,7 @@ def reproduce(config: Mapping[str, Any]) -> int:
             seed=config["seed"],
             engine=config["engine"],
             workers=config["workers"],
-            ray_address=config["ray"]["address"],
+            ray_address=_ray_address(config),
             on_shard=lambda path, same: progress.advance(rows[path]),
         )
     for problem in problems:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from pipeline.plan import Shard
 from pipeline.warm import warm_kernels
-from tasks.base import ConfigError, OstracaError, check_integer, nearest, shown
+from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 
 R = TypeVar("R")
 ENGINES = ("ray", "local")
-_JOBS_A_WORKER = 2  # in flight at a time: one runs, one waits
+_JOBS_A_CORE = 2  # in flight at a time: one runs, one waits
 _RETRIES = 20  # of a job whose worker or node was lost
 
 
@@ -28,14 +29,16 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def check_engine(engine: Any, workers: Any) -> None:
-    """ConfigError where there is no such engine or number of workers."""
+def check_engine(engine: Any, workers: Any, ray_address: Any = None) -> None:
+    """ConfigError where there is no such engine, number of workers or form of an address."""
     if engine not in ENGINES:
         raise ConfigError(
             f"engine={shown(engine)}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}"
         )
     if workers is not None:
         check_integer("workers", workers, 1)
+    if ray_address is not None and (not isinstance(ray_address, str) or not ray_address):
+        raise ConfigError(f"ray.address={shown(ray_address)} must be auto, host:port or null")
 
 
 def map_shards(
@@ -51,7 +54,7 @@ def map_shards(
 
     workers: at most so many jobs run at a time (None: one a core). The first job that fails stops all.
     """
-    check_engine(engine, workers)
+    check_engine(engine, workers, ray_address)
     shards = iter(shards)
     first = list(itertools.islice(shards, 1))
     if not first:  # nothing to do: no Ray is started
@@ -93,6 +96,8 @@ def _ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    if address is not None:
+        _probe(address)
     started = not ray.is_initialized()
     if started:
         if address is None:
@@ -102,13 +107,11 @@ def _ray(
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run_warm)
         # Kept once in the object store, not sent with every shard.
         arguments = ray.put((job, dict(spec)))
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        limit = min(workers or cores, cores) if started and address is None else workers or cores
-        bound = limit if workers is not None else limit * _JOBS_A_WORKER
         shards = iter(shards)
         running: list[Any] = []
         while True:
-            for shard in itertools.islice(shards, bound - len(running)):
+            bound = workers if workers is not None else _JOBS_A_CORE * _cluster_cores(ray)
+            for shard in itertools.islice(shards, max(bound - len(running), 0)):
                 running.append(remote.remote(arguments, shard))
             if not running:
                 return
@@ -120,10 +123,16 @@ def _ray(
             ray.shutdown()
 
 
+def _cluster_cores(ray: Any) -> int:
+    """The cores that the cluster has now; one that scales itself gets more."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
 def _start_ray(ray: Any, workers: int | None, address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options |= {"num_cpus": workers or available_cores(), "include_dashboard": False}
+        # "local": also where RAY_ADDRESS is set, as in every job of a cluster.
+        options |= {"address": "local", "num_cpus": workers or available_cores(), "include_dashboard": False}
     else:
         options |= {"address": address}
     try:
@@ -136,17 +145,30 @@ def _start_ray(ray: Any, workers: int | None, address: str | None) -> None:
         ) from error
 
 
+def _probe(address: str) -> None:
+    """OstracaError where nothing listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            raise OstracaError(
+                f"ray.address={address}: nothing answers there ({error}); start the cluster, "
+                "or leave ray.address out for a Ray on this machine"
+            ) from error
+
+
 def _run_warm(arguments: tuple[Callable[[Shard], R], dict[str, Any]], shard: Shard) -> R:
     """What runs in a Ray worker."""
     job, spec = arguments
-    global _WARM
-    if not _WARM:
+    tasks = frozenset(entry["task"] for entry in spec["datasets"].values())
+    if not tasks <= _WARM:
         warm_kernels(spec)
-        _WARM = True
+        _WARM.update(tasks)
     return job(shard)
 
 
-_WARM = False
+_WARM: set[str] = set()
 
 
 def _result(ray: Any, reference: Any) -> Any:

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.base import OstracaError
 from tasks.batch import unragged
+from tasks.errors import OstracaError
 from tasks.kernels import inlined, kernel
 
 _KEY = np.frombuffer(b"ostraca content1", dtype="<u8").astype(np.uint64)

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipeline.manifest import read_manifest
-from pipeline.storage import plain_errors
+from pipeline.readers import read_row_group
 from tasks import get_task
-from tasks.base import ConfigError, OstracaError, check_integer, nearest, shown
 from tasks.batch import rows_of
-from tasks.examples import check_seed, generate_batches
+from tasks.errors import ConfigError, check_integer, check_path, nearest, shown
+from tasks.examples import MAX_INDEX, check_seed, generate_batches
 from tasks.render import render, special_names, tokenizer_names
 
 _COLORS = {"auto": None, "always": True, "never": False}
@@ -23,8 +22,9 @@ _COLORS = {"auto": None, "always": True, "never": False}
 
 def show(config: Mapping[str, Any]) -> None:
     """Print `show` examples; see conf/inspect.yaml."""
-    for key, low in (("show", 1), ("index", 0), ("max_tokens", -1)):
+    for key, low in (("show", 1), ("max_tokens", -1)):
         check_integer(f"inspect: {key}", config[key], low)
+    check_integer("inspect: index", config["index"], 0, MAX_INDEX)
     if config["color"] not in _COLORS:
         raise ConfigError(f"inspect: color={shown(config['color'])} must be one of {', '.join(_COLORS)}")
     console = Console(force_terminal=_COLORS[config["color"]], highlight=False, soft_wrap=False)
@@ -61,7 +61,7 @@ def _corpus_rows(
     config: Mapping[str, Any],
 ) -> tuple[str, str, dict[str, Any], Iterator[pa.RecordBatch]]:
     """Dataset, task, complete config and the rows asked for, of a built corpus."""
-    root = Path(str(config["path"]))
+    root = Path(check_path("path", config["path"]))
     manifest = read_manifest(root)
     datasets = manifest["spec"]["datasets"]
     name = config["name"] if config["name"] is not None else next(iter(datasets))
@@ -89,13 +89,8 @@ def _read(
     while first < last:
         shard, inside = divmod(first, entry["shard_examples"])
         group, row = divmod(inside, size)
-        path = root / records[shard]["path"]
-        with plain_errors(path):
-            try:
-                with pq.ParquetFile(path) as file:
-                    (batch,) = file.read_row_group(group).combine_chunks().to_batches()
-            except pa.ArrowException as error:
-                raise OstracaError(f"{path}: cannot be read; run `ostraca verify path={root}`") from error
+        rows = min(size, records[shard]["rows"] - group * size)
+        (batch,) = read_row_group(root, records[shard], group, rows).combine_chunks().to_batches()
         found = batch.slice(row, last - first)
         yield found
         first += found.num_rows

@@ -6,38 +6,41 @@ import datetime
 import json
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pipeline.fingerprint import ContentDigest
-from pipeline.shard import ShardRecord
-from pipeline.spec import check_spec, spec_digest
+from pipeline.shard import STATE, ShardRecord
+from pipeline.spec import spec_digest
 from pipeline.storage import plain_errors, write_json
-from tasks.base import OstracaError
+from tasks.errors import OstracaError, shown
 
 NAME = "manifest.json"
 FORMAT_VERSION = 1
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
 _SUMS = ("rows", "tokens", "bytes")
+_FIELDS = ("name", "spec", "spec_digest", "content_digest", "tasks", "splits", "totals")
 
 
 def make_manifest(spec: Mapping[str, Any], records: Iterable[ShardRecord]) -> dict[str, Any]:
     """The manifest of a complete spec from the records of all its shards, in the plan's order."""
     splits: dict[str, Any] = {}
+    contents: dict[str, ContentDigest] = {}
     totals: dict[str, int] = dict.fromkeys(("shards", *_SUMS), 0)
-    content = ContentDigest()
     for record in records:
-        empty = {**dict.fromkeys(_SUMS, 0), "content_digest": str(ContentDigest()), "shards": []}
-        entry = splits.setdefault(record.split, empty)
+        entry = splits.setdefault(record.split, {**dict.fromkeys(_SUMS, 0), "shards": []})
         entry["shards"].append({k: v for k, v in record.as_dict().items() if k != "split"})
-        digest = ContentDigest.parse(record.content_digest)
-        entry["content_digest"] = str(ContentDigest.parse(entry["content_digest"]) + digest)
-        content += digest
+        before = contents.get(record.split, ContentDigest())
+        contents[record.split] = before + ContentDigest.parse(record.content_digest)
         totals["shards"] += 1
         for name in _SUMS:
             entry[name] += getattr(record, name)
             totals[name] += getattr(record, name)
+    for split, digest in contents.items():
+        splits[split]["content_digest"] = str(digest)
+    content = sum(contents.values(), ContentDigest())
     return {
         "format_version": FORMAT_VERSION,
         "name": spec["name"],
@@ -70,7 +73,7 @@ def read_manifest(root: Path | str) -> dict[str, Any]:
     path = Path(root) / NAME
     if not path.exists():
         state = "was begun and not finished; run the same `ostraca build` again to finish it"
-        if not (Path(root) / "_build").is_dir():
+        if not (Path(root) / STATE).is_dir():
             state = "holds no corpus: it has no manifest.json"
         raise OstracaError(
             f"{root}: this folder {state}" if Path(root).is_dir() else f"{root}: no such folder"
@@ -85,7 +88,7 @@ def read_manifest(root: Path | str) -> dict[str, Any]:
             f"{path}: not a manifest (it is no JSON object with a format_version); "
             "restore it or build the corpus again"
         ) from None
-    if found != FORMAT_VERSION:
+    if type(found) is not int or found != FORMAT_VERSION:
         raise OstracaError(
             f"{path}: format version {found!r}, but this ostraca reads version {FORMAT_VERSION}; "
             "install the release that wrote it"
@@ -96,17 +99,30 @@ def read_manifest(root: Path | str) -> dict[str, Any]:
 
 
 def _check(path: Path, manifest: Mapping[str, Any]) -> None:
-    """What must hold of any manifest before its fields are believed."""
-    missing = [k for k in ("spec", "spec_digest", "content_digest", "splits", "totals") if k not in manifest]
+    """What must hold of any manifest before its fields are believed: all there, and of the right form."""
+    missing = [key for key in _FIELDS if key not in manifest]
     if missing:
         raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or cut")
-    if spec_digest(manifest["spec"]) != manifest["spec_digest"]:
+    spec = manifest["spec"]
+    if not isinstance(spec, Mapping) or spec_digest(spec) != manifest["spec_digest"]:
         raise OstracaError(
-            f"{path}: spec_digest is {manifest['spec_digest']}, but the spec's own is "
-            f"{spec_digest(manifest['spec'])}: one of them was edited; restore the manifest"
+            f"{path}: spec_digest is {shown(manifest['spec_digest'])}, but that of the spec in it is "
+            "another: one of them was edited; restore the manifest"
         )
-    if check_spec(manifest["spec"]) != manifest["spec"]:
-        raise OstracaError(f"{path}: its spec is not complete; restore the manifest")
+    try:
+        for split, record in records_of(manifest):
+            made = ShardRecord(split=split, **record)
+            for field in fields(ShardRecord):
+                wanted = int if field.type == "int" else str
+                if type(getattr(made, field.name)) is not wanted:
+                    raise TypeError(field.name)
+        if not all(type(manifest["totals"][name]) is int for name in ("shards", *_SUMS)):
+            raise TypeError("totals")
+    except (TypeError, KeyError, AttributeError) as error:
+        raise OstracaError(
+            f"{path}: splits or totals are not as ostraca writes them ({shown(error.args[0])}); "
+            "restore the manifest"
+        ) from None
 
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.plan import Shard
 from pipeline.storage import atomic_file, write_json
+from pipeline.version import check_version
 from pipeline.writers.parquet import ParquetShardWriter
 from tasks import get_task
-from tasks.base import OstracaError
 from tasks.batch import unragged
+from tasks.errors import OstracaError
 from tasks.rng import stream_key
 
-RECORDS = "_build/shards"  # one record a finished shard, until the manifest stands
+STATE = ".ostraca-build"  # spec.json, lock, and a record of each finished shard, until the manifest stands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,12 @@ def make_shard(spec: Mapping[str, Any], digest: str, shard: Shard, root: str) ->
     schema = get_task(spec["datasets"][shard.dataset]["task"]).schema
     path = Path(root) / shard.path
     tokens, content = 0, ContentDigest()
-    with atomic_file(path) as file:
-        writer = ParquetShardWriter(file, schema, {"ostraca_spec_digest": digest})
+    metadata = {"ostraca_spec_digest": digest}
+    with atomic_file(path) as file, ParquetShardWriter(file, schema, metadata) as writer:
         for batch, batch_content in batches:
             writer.write(batch)
             content += batch_content
             tokens += _count_tokens(batch)
-        writer.close()
     record = ShardRecord(
         dataset=shard.dataset,
         split=shard.split,
@@ -77,7 +77,7 @@ def make_shard(spec: Mapping[str, Any], digest: str, shard: Shard, root: str) ->
 
 def record_path(root: str, shard: Shard) -> Path:
     """Where the record of a finished shard stands."""
-    return Path(root) / RECORDS / f"{shard.path}.json"
+    return Path(root) / STATE / f"{shard.path}.json"
 
 
 def shard_content(spec: Mapping[str, Any], shard: Shard) -> ContentDigest:
@@ -93,6 +93,7 @@ def shard_batches(spec: Mapping[str, Any], shard: Shard) -> Iterator[tuple[pa.Re
     task = get_task(spec["datasets"][shard.dataset]["task"])
     entry = spec["datasets"][shard.dataset]["splits"][shard.split]
     config, step = entry["config"], entry["row_group_examples"]
+    check_version(task, spec["datasets"][shard.dataset]["version"], shard.dataset)
     key = split_key(spec, shard.dataset, shard.split)
     for start in range(shard.first_index, shard.first_index + shard.count, step):
         stop = min(start + step, shard.first_index + shard.count)

@@ -19,13 +19,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.version import check_version
 from tasks import get_task
-from tasks.base import ConfigError, Task, check_integer, nearest, shown
+from tasks.base import Task
+from tasks.errors import ConfigError, check_integer, nearest, shown
 from tasks.examples import check_seed, check_split
 from tasks.rng import canonical_json
 
 DEFAULT_SHARD_TOKENS = 1 << 24
 DEFAULT_ROW_GROUP_TOKENS = 1 << 18
+MAX_ROW_GROUP_TOKENS = 1 << 24  # a worker holds one in memory
 MAX_EXAMPLES = 10**15
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -40,18 +43,21 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("format", "parquet") != "parquet":
         raise ConfigError(f"spec: format={given['format']!r} must be 'parquet'")
     shard_tokens = _count(given, "shard_tokens", "spec", DEFAULT_SHARD_TOKENS, 1, 2**40)
-    group_tokens = _count(given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, 2**30)
+    group_tokens = _count(
+        given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, MAX_ROW_GROUP_TOKENS
+    )
     datasets = given.get("datasets")
     if not isinstance(datasets, Mapping) or not datasets:
         raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
+    checked = {
+        name: _check_dataset(name, datasets[name], shard_tokens, group_tokens) for name in sorted(datasets)
+    }
+    _refuse_twins(checked)
     return {
         "name": name,
         "seed": check_seed(given.get("seed", 0)),
         "format": "parquet",
-        "datasets": {
-            name: _check_dataset(name, datasets[name], shard_tokens, group_tokens)
-            for name in sorted(datasets)
-        },
+        "datasets": checked,
     }
 
 
@@ -62,20 +68,16 @@ def spec_digest(spec: Mapping[str, Any]) -> str:
 
 def _check_dataset(name: str, given: Any, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
     where = f"spec: dataset {name}"
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "manifest.json":
         raise ConfigError(f"{where}: a dataset's name is letters, digits, '_', '-' and '.'")
     _only(given, ("name", "task", "version", "config", "splits"), where)
     task = get_task(str(given.get("task")))
     version = given.get("version", task.version)
-    if version != task.version:
-        raise ConfigError(
-            f"{where}: it needs version {version} of task {task.name}, but this is version "
-            f"{task.version}; install the ostraca release that has it"
-        )
+    check_version(task, version, name)
     splits = given.get("splits")
     if not isinstance(splits, Mapping) or not splits:
         raise ConfigError(f"{where}: splits must name at least one split, e.g. train: {{examples: 1000}}")
-    base = given.get("config") or {}
+    base = _mapping(given.get("config", {}), f"{where}: config")
     return {
         "task": task.name,
         "version": version,
@@ -101,10 +103,11 @@ def _check_split(
     _only(given, ("examples", "config", "shard_examples", "row_group_examples"), where)
     if "examples" not in given:
         raise ConfigError(f"{where}: examples is missing; say how many it has")
-    config = task.check({**base, **(given.get("config") or {})})
+    config = task.check({**base, **_mapping(given.get("config", {}), f"{where}: config")})
     mean = task.mean_tokens(config)
     examples = _count(given, "examples", where, 0, 1, MAX_EXAMPLES)
-    group = _count(given, "row_group_examples", where, max(1, round(group_tokens / mean)), 1, 2**31)
+    largest = max(1, int(MAX_ROW_GROUP_TOKENS / mean))
+    group = _count(given, "row_group_examples", where, max(1, round(group_tokens / mean)), 1, largest)
     # Whole row groups, so that only a shard's last one is smaller.
     groups = max(1, round(shard_tokens / mean / group))
     shard = _count(given, "shard_examples", where, groups * group, 1, MAX_EXAMPLES)
@@ -116,10 +119,28 @@ def _check_split(
     }
 
 
+def _refuse_twins(datasets: Mapping[str, Any]) -> None:
+    """Two datasets of one task and config would hold the same examples: their names are no address."""
+    seen: dict[str, str] = {}
+    for name, entry in datasets.items():
+        for split, split_entry in entry["splits"].items():
+            address = canonical_json([entry["task"], split_entry["config"], split])
+            if address in seen:
+                raise ConfigError(
+                    f"spec: datasets {seen[address]} and {name} have the same task and config in split "
+                    f"{split}, so the same examples; leave one out, or give it another config"
+                )
+            seen[address] = name
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}={shown(value)} must be a mapping of keys to values")
+    return value
+
+
 def _only(given: Any, known: tuple[str, ...], where: str) -> None:
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{where}: must be a mapping with the keys {', '.join(known)}")
-    for key in given:
+    for key in _mapping(given, where):
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}")
 

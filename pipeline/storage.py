@@ -7,15 +7,17 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 
 TEMPORARY = ".tmp-"  # part of the name of every file that is still being written
+_TEMPORARY_NAME = re.compile(rf"\..+{re.escape(TEMPORARY)}[0-9a-f]{{12}}")
 
 
 class HashingFile:
@@ -93,10 +95,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_temporary_files(root: Path) -> None:
+def remove_temporary_files(folders: Iterable[Path]) -> None:
     """Remove what a build that was killed left half-written. Only for the holder of `lock`."""
-    for path in root.rglob(f".*{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+    for folder in folders:
+        for path in folder.rglob(f".*{TEMPORARY}*"):
+            if _TEMPORARY_NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

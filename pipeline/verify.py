@@ -17,8 +17,9 @@ from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.manifest import NAME, make_manifest, read_manifest, records_of
 from pipeline.plan import Shard, plan
 from pipeline.shard import ShardRecord, shard_content, split_key
+from pipeline.spec import check_spec
 from pipeline.storage import plain_reason, sha256_of
-from tasks.base import OstracaError, check_integer
+from tasks.errors import OstracaError, check_integer
 
 
 def verify(
@@ -35,6 +36,8 @@ def verify(
     root = Path(root)
     manifest = read_manifest(root)
     problems = _check_records(manifest)
+    if problems:  # the records cannot be believed, so no file is opened by them
+        return problems
     records = records_of(manifest)
     with ThreadPoolExecutor(available_cores()) as pool:
         check = functools.partial(_check_shard, root, manifest["spec"], content)
@@ -70,7 +73,7 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
     again = make_manifest(manifest["spec"], (records[path] for path in wanted))
     return [
         f"{NAME}: {field} does not follow from the shards' records: it was edited"
-        for field in ("content_digest", "totals", "splits")
+        for field in ("name", "tasks", "content_digest", "totals", "splits")
         if again[field] != manifest[field]
     ]
 
@@ -88,7 +91,7 @@ def _check_shard(
         found = sha256_of(path)
         if found != record["sha256"]:
             return [f"{path}: corrupt: its sha256 is {found}, the manifest says {record['sha256']}"]
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows != record["rows"]:
                 rows = file.metadata.num_rows
                 return [f"{path}: has {rows} rows, the manifest says {record['rows']}"]
@@ -134,6 +137,11 @@ def reproduce(
     """
     manifest = read_manifest(root)
     spec = manifest["spec"]
+    if check_spec(spec) != spec:
+        raise OstracaError(
+            f"{root}: its spec is not one that this release would make; install the release that made it "
+            f"({manifest.get('libraries', {}).get('ostraca')})"
+        )
     if shards is not None:
         check_integer("shards", shards, 1)
     check_integer("seed", seed, 0)

@@ -16,10 +16,10 @@ TASKS = {
 
 def get_task(name: str) -> Task:
     """The record of the task called `name`; OstracaError names the known ones."""
-    from tasks.base import OstracaError, nearest
+    from tasks.errors import OstracaError, nearest, shown
 
-    if name not in TASKS:
-        raise OstracaError(f"unknown task {name!r}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
+    if not isinstance(name, str) or name not in TASKS:
+        raise OstracaError(f"unknown task {shown(name)}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
     task: Task = importlib.import_module(TASKS[name]).TASK
     return task
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,33 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.errors import ConfigError, check_bool, check_integer, nearest, shown
+
 INT32_MAX = 2**31 - 1
-
-
-class OstracaError(Exception):
-    """Something the user can mend: one line that says what is wrong, what is allowed, what to do."""
-
-
-class ConfigError(OstracaError):
-    """A config or a spec that cannot be used."""
-
-
-def shown(value: object) -> str:
-    """A value in a message: one line, not too long, whatever it is."""
-    try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # Python refuses to print integers of thousands of digits
-        text = f"a huge {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """' (did you mean X?)' where some known name is close to `name`, else nothing."""
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    if not close:
-        folded = {candidate.lower(): candidate for candidate in known}
-        close = [folded[str(name).lower()]] if str(name).lower() in folded else []
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +44,8 @@ def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
     if value is None and key.optional:
         return None
     if key.kind is bool:
-        if isinstance(value, (bool, np.bool_)):
-            return bool(value)
-        raise ConfigError(f"{task}: {name}={shown(value)} must be true or false")
+        return check_bool(f"{task}: {name}", value)
     return check_integer(f"{task}: {name}", value, key.low, key.high, " or null" if key.optional else "")
-
-
-def check_integer(name: str, value: Any, low: int, high: int = 2**63 - 1, also: str = "") -> int:
-    """`value` as an int; ConfigError where it is no integer (NumPy's too) from `low` to `high`.
-
-    `also`: what else is allowed, for the message.
-    """
-    integral = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-    if not integral or not low <= value <= high:
-        unbounded = high == 2**63 - 1 and not (integral and value > high)
-        allowed = f"an integer, {low} or more" if unbounded else f"an integer from {low} to {high}"
-        raise ConfigError(f"{name}={shown(value)} must be {allowed}{also}")
-    return int(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import examples
-from tasks.base import INT32_MAX, ConfigError, Key, Task, ValidationResult, check_keys
+from tasks.base import INT32_MAX, Key, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
 from tasks.depo_validator import validate
+from tasks.errors import ConfigError
 from tasks.kernels import inlined, kernel
 from tasks.rng import STATE_WORDS, integers, seed_stream
 from tasks.sizes import MIN_SIZE, draw_size, size_probabilities, size_thresholds

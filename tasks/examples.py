@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.base import INT32_MAX, ConfigError, Task, ValidationResult, check_integer, shown
+from tasks.base import INT32_MAX, Task, ValidationResult
 from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, unragged, with_labels
+from tasks.errors import ConfigError, check_integer, shown
 from tasks.rng import stream_key
 
 if TYPE_CHECKING:
     import datasets
 
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
+MAX_INDEX = 2**62 - 1
 BATCH_TOKENS = 1 << 20  # aimed at in one batch: what stays in the processor's cache
 
 
@@ -52,7 +55,7 @@ def generate_example(
     task: Task, config: Mapping[str, Any] | None, seed: int, index: int, split: str
 ) -> dict[str, Any]:
     """The example at one address, as a plain dictionary of ints and lists."""
-    index = check_integer("index", index, 0, 2**62 - 1)
+    index = check_integer("index", index, 0, MAX_INDEX)
     complete = task.check(config)
     (batch,) = generate_batches(task, complete, check_seed(seed), split, index, 1)
     return rows_of(with_labels(batch))[0]
@@ -98,9 +101,9 @@ def _one_row(value: Any, data_type: pa.DataType) -> pa.Array:
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, bool):
         raise TypeError("not an integer")
-    return int(value)
+    return operator.index(value)  # also 0-d arrays and tensors of integers
 
 
 def _check_labels(task: Task, example: Mapping[str, Any], config: Mapping[str, Any]) -> ValidationResult:

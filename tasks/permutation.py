@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from tasks.kernels import kernel
 from tasks.rng import STATE_WORDS, canonical_json, integers, seed_stream
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.text import Text
 
-from tasks.base import OstracaError, ValidationResult
+from tasks.base import ValidationResult
+from tasks.errors import OstracaError
 
 READ, LEARNED = "dim", "green"
 
@@ -64,7 +66,12 @@ def tokenizer_names(name_or_path: str) -> Callable[[int], str]:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        try:  # first without the network: offline, the hub's client would retry for a long while
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=True)
+        except OSError:
+            if os.path.isdir(name_or_path) or name_or_path.startswith(("/", ".", "~")):
+                raise
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise OstracaError(

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base import ConfigError
+from tasks.errors import ConfigError
 from tasks.kernels import inlined
 from tasks.rng import integers
 

@@ -51,6 +51,26 @@ def test_help_shows_every_key_with_its_default(command: str, capsys: pytest.Capt
         (["build", "dataset=depo1", "out=x", "examples=0"], ["examples=0"]),
         (["build", "dataset=depo1", "out=x", "engine=spark"], ["engine='spark'", "ray, local"]),
         (["build", "dataset=depo1", "out=x", "workers=0", "engine=local"], ["workers=0"]),
+        (["build", "dataset=depo1", "out=x", "dataset.k=3"], ["did you mean 'dataset.config.K'"]),
+        (["build", "dataset=depo1", "out=x", "+new=1"], ["'+new=1'"]),
+        (["build", "dataset=depo1", "out=x", "hydra.run.dir=y"], ["'hydra.run.dir=y'"]),
+        (["build", "dataset=depo1", "out=null"], ["out=None"]),
+        (["build", "dataset=depo1", "out=''"], ["out=''"]),
+        (["build", "dataset=depo1", "out=a=b"], ["in quotes"]),
+        (["build", "corpus=[depo1,depo2]", "out=x"], ["no such corpus"]),
+        (["build", "corpus=depo1", "out=x", "corpus.datasets=5"], ["has no datasets"]),
+        (["build", "corpus=depo1", "out=x", "splits.train=5"], ["train=5"]),
+        (["build", "dataset=depo1", "out=x", "dataset.config=null"], ["config=None"]),
+        (["build", "dataset=depo1", "out=x", "ray=null"], ["ray=None"]),
+        (["build", "dataset=depo1", "out=x", "ray.address=5"], ["ray.address=5"]),
+        (["verify", "path=x", "content=maybe"], ["content='maybe'"]),
+        (["inspect", "dataset=null"], ["dataset=null"]),
+        (["curve", "seed=abc"], ["seed='abc'"]),
+        (["curve", "train.betas=[0.9,1.0]"], ["train.betas"]),
+        (["curve", "corpus_path=x", "dataset=depo1"], ["decides the dataset"]),
+        (["train-minimal", "print_every=0"], ["print_every=0"]),
+        (["plot", "runs=5"], ["runs must be folders"]),
+        (["plot", "runs=[a,b]", "labels=ab"], ["labels='ab'"]),
         (["build", "--fast"], ["'--fast' is not key=value"]),
         (["build", "depo1"], ["'depo1' is not key=value"]),
         (["verify", "path=/no/such/folder"], ["/no/such/folder: no such folder"]),
@@ -77,6 +97,17 @@ def test_bad_input(
     for word in said:
         assert word in err
     assert list(tmp_path.iterdir()) == [], "nothing may be left behind"
+
+
+def test_a_reader_that_leaves_and_a_full_device(tmp_path: Path) -> None:
+    """`ostraca | true` and `ostraca > /dev/full`: no traceback; 1 is kept for what is wrong."""
+    command = f"{sys.executable} {ROOT}/ostraca.py"
+    for tail, status in (("| true", "141"), ("> /dev/full", "1")):
+        script = f"set -o pipefail; {command} {tail}; echo $?"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") <= 1
+        assert done.stdout.strip() in (status, "0"), done.stdout
 
 
 def test_debug_gives_the_traceback(run_ostraca: Any) -> None:
@@ -139,7 +170,12 @@ def test_inspect_tells_that_a_row_is_wrong(run_ostraca: Any, corpus_copy: Path) 
     start = rows[0]["answer_starts"][0]
     rows[0]["input_ids"][start] = rows[0]["input_ids"][start] % 50 + 1
     size = pq.read_metadata(path).row_group(0).num_rows
+    before = path.stat().st_size
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, row_group_size=size)
+    text = (corpus_copy / "manifest.json").read_text()
+    (corpus_copy / "manifest.json").write_text(
+        text.replace(f'"bytes": {before},', f'"bytes": {path.stat().st_size},')
+    )
     done = run_ostraca("inspect", f"path={corpus_copy}", "split=test", "show=1")
     assert "invalid: " in done.stdout
 

@@ -13,8 +13,10 @@ from typing import Any, TextIO
 import torch
 
 from loaders import CorpusSource, Source, TaskSource, TokenStream
+from pipeline.storage import plain_errors
 from tasks import get_task
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError, check_path
+from tasks.examples import check_seed
 from training.base import LanguageModel, resolve_device
 from training.data import StreamDataset
 from training.evaluate import depo
@@ -35,7 +37,9 @@ def run(config: Mapping[str, Any]) -> None:
     settings = read_settings(TrainSettings, "train", config["train"])
     evaluation = read_settings(EvalSettings, "eval", config["eval"])
     wandb = read_settings(WandbSettings, "logging.wandb", config["logging"]["wandb"])
-    source = open_source(config)
+    seed = check_seed(config["seed"])
+    source, name = open_source(config)
+    out = Path(check_path("out", config["out"] or f"runs/{name}-{config['model']['name']}"))
     task_config = source.config
     hops = depo.choose_hops(evaluation.hops, task_config)
     sets = {hop: depo.hop_config(task_config, hop, qa=evaluation.qa) for hop in hops}
@@ -43,7 +47,6 @@ def run(config: Mapping[str, Any]) -> None:
     length = context_length(settings.context_length, longest)
     stream = TokenStream(source, batch_size=settings.batch_size, length=length)
     data = StreamDataset(stream)
-    seed = int(config["seed"])
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):
         vocabulary = get_task("depo").vocab_size(task_config)
@@ -53,39 +56,39 @@ def run(config: Mapping[str, Any]) -> None:
             f"{config['model'].get('name', 'model')}: {parameters:,} parameters, {vocabulary:,} ids, "
             f"{settings.batch_size} x {length:,} tokens a step, on {device}"
         )
-        out = Path(config["out"])
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        with MetricsCsv(out / METRICS) as table, Wandb(wandb, config, out) as tracker:
+        with plain_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+        with Wandb(wandb, config, out) as tracker, plain_errors(out), MetricsCsv(out / METRICS) as table:
+            (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
             measure = _Measure(model, sets, evaluation, settings, seed + evaluation.seed_offset, device)
             _run(model, data, settings, evaluation, device, measure, table, tracker)
     draw_runs([out], out / PICTURE)
     print(f"wrote {out / METRICS} and {out / PICTURE}")
 
 
-def open_source(config: Mapping[str, Any]) -> Source:
-    """The training examples: a built corpus where `corpus_path` is set, else made on the fly.
+def open_source(config: Mapping[str, Any]) -> tuple[Source, str]:
+    """The training examples, and a name for them: a built corpus where `corpus_path` is set, else made
+    on the fly.
 
-    A corpus decides task and config; ConfigError where `dataset` was set to ask for something else.
+    A corpus decides task and config; ConfigError where the user set `dataset` beside it.
     """
-    seed, dataset = int(config["seed"]), config["dataset"]
+    seed, dataset = check_seed(config["seed"]), config["dataset"]
     if dataset["task"] != "depo":
         raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for depo alone")
     if config["corpus_path"] is None:
-        return TaskSource("depo", dataset["config"], seed=seed)
-    source = CorpusSource(config["corpus_path"], dataset=config["corpus_dataset"], seed=seed)
+        return TaskSource("depo", dataset["config"], seed=seed), str(dataset["name"])
+    set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
+    if set_too:
+        raise ConfigError(
+            f"{set_too[0]}: the corpus in corpus_path decides the dataset; leave dataset out, "
+            "or leave corpus_path out"
+        )
+    source = CorpusSource(
+        check_path("corpus_path", config["corpus_path"]), dataset=config["corpus_dataset"], seed=seed
+    )
     if source.task != "depo":
         raise ConfigError(f"{config['corpus_path']} holds {source.task}; curves by hop are for depo alone")
-    # A key that is not as the task's default was set on purpose.
-    task = get_task("depo")
-    default = task.check({})
-    for key, value in task.check(dataset["config"]).items():
-        if value not in (default[key], source.config[key]):
-            raise ConfigError(
-                f"dataset.{key}={value!r}, but the corpus has {source.config[key]!r}; "
-                "the corpus decides: leave dataset out, or build another corpus"
-            )
-    return source
+    return source, source.dataset
 
 
 def context_length(asked: int | None, longest: int) -> int:

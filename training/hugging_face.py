@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from training.base import LanguageModel, document_mask
 
 

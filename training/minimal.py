@@ -7,7 +7,8 @@ from typing import Any
 
 from loaders import TaskSource, TokenStream
 from tasks import get_task
-from tasks.base import ConfigError
+from tasks.errors import ConfigError, check_integer
+from tasks.examples import check_seed
 from training.base import resolve_device
 from training.data import StreamDataset
 from training.evaluate import depo
@@ -19,14 +20,15 @@ from training.train import isolated, train
 def run(config: Mapping[str, Any]) -> None:
     """Train as conf/train-minimal.yaml says; prints the loss as it falls and the accuracy at the end."""
     settings = read_settings(TrainSettings, "train", config["train"])
-    seed, every, dataset = int(config["seed"]), int(config["print_every"]), config["dataset"]
+    seed, every = check_seed(config["seed"]), check_integer("print_every", config["print_every"], 1)
+    dataset, eval_examples = config["dataset"], check_integer("eval_examples", config["eval_examples"], 1)
     if dataset["task"] != "depo":
         raise ConfigError(f"dataset.task={dataset['task']!r}: train-minimal is for depo alone")
     task = get_task("depo")
     length = settings.context_length or int(task.max_tokens(task.check(dataset["config"])))
     source = TaskSource("depo", dataset["config"], seed=seed)
     data = StreamDataset(TokenStream(source, batch_size=settings.batch_size, length=length))
-    test = TaskSource("depo", dataset["config"], seed=seed, split="eval", count=int(config["eval_examples"]))
+    test = TaskSource("depo", dataset["config"], seed=seed, split="eval", count=eval_examples)
     answer = int(source.config["answer_token_id"])
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tasks.base import ConfigError, nearest
+from tasks.errors import ConfigError, nearest
 from training.base import LanguageModel
 from training.llama import Llama
 

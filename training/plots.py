@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.base import ConfigError, OstracaError
+from pipeline.storage import plain_errors
+from tasks.errors import ConfigError, OstracaError, check_path, shown
 from training.record import read_metrics
 
 METRICS = "depo_hop_metrics.csv"
@@ -31,12 +32,12 @@ class Curve:
 def run(config: Mapping[str, Any]) -> None:
     """Draw `config["runs"]` into `config["out"]`; see conf/plot.yaml."""
     runs, labels = config["runs"], config["labels"]
-    runs = [runs] if isinstance(runs, str) else list(runs)
-    if not runs:
-        raise ConfigError("runs is empty; give folders that `ostraca curve` wrote, e.g. runs=[runs/a,runs/b]")
-    if labels is not None and len(labels) != len(runs):
-        raise ConfigError(f"labels has {len(labels)} entries for {len(runs)} runs; give one each, or null")
-    draw_runs([Path(each) for each in runs], Path(config["out"]), labels)
+    runs = [runs] if isinstance(runs, str) else runs
+    if not isinstance(runs, list) or not runs or not all(isinstance(each, (str, int)) for each in runs):
+        raise ConfigError("runs must be folders that `ostraca curve` wrote, e.g. runs=[runs/a,runs/b]")
+    if labels is not None and (not isinstance(labels, list) or len(labels) != len(runs)):
+        raise ConfigError(f"labels={shown(labels)} must be a list of {len(runs)} titles, one a run, or null")
+    draw_runs([Path(str(each)) for each in runs], Path(check_path("out", config["out"])), labels)
     print(f"wrote {config['out']}")
 
 
@@ -81,9 +82,10 @@ def draw_runs(folders: Sequence[Path], out: Path, labels: Sequence[str] | None =
     for panel, curve in zip(panels, curves, strict=True):
         _draw_panel(panel, curve, colours, end)
     panels[0].set_ylabel("answers exactly right", color=_FAINT, fontsize=12, labelpad=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        figure.savefig(out, dpi=100, facecolor="white")
+        with plain_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(out, dpi=100, facecolor="white")
     except ValueError as error:
         raise OstracaError(f"out={out} cannot be drawn ({error}); use .png, .svg or .pdf") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from training.settings import WandbSettings
 
 COLUMNS = (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tasks.base import ConfigError, nearest
+from tasks.errors import ConfigError, nearest
 
 
 def _key(low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
@@ -27,7 +28,7 @@ class TrainSettings:
     min_learning_rate_ratio: float = _key(low=0, high=1)
     warmup_steps: int = _key(low=0)
     weight_decay: float = _key(low=0)
-    betas: tuple[float, float] = _key(low=0, high=1)
+    betas: tuple[float, float] = _key(low=0, high=math.nextafter(1, 0))
     eps: float = _key(low=0)
     grad_clip: float | None = _key(low=0)
     precision: str = _key(choices=("auto", "float32", "bfloat16"))
@@ -99,6 +100,7 @@ def _value(name: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if choices and value not in choices:
         raise ConfigError(f"{name}={value!r}{nearest(value, choices)} must be one of {', '.join(choices)}")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        allowed = f"{low} or more" if high is None else f"from {low} to {high}"
+        upper = "" if high is None else f" and {high:g} or less" if high >= 1 else " and less than 1"
+        allowed = f"{low} or more{upper}"
         raise ConfigError(f"{name}={value!r} must be {allowed}")
     return hint(value)

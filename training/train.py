@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from training.base import LanguageModel, labelled_logits
 from training.canon import Canon
 from training.data import Batch, to_device

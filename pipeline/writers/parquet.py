@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +29,7 @@ class ParquetShardWriter:
             write_statistics=True,
             data_page_size=1 << 20,
             write_batch_size=1 << 16,
+            write_page_checksum=True,
             store_schema=True,
         )
         self._metadata = metadata
@@ -35,6 +38,15 @@ class ParquetShardWriter:
         """Append a row group."""
         self._writer.write_batch(batch.replace_schema_metadata(self._metadata))
 
-    def close(self) -> None:
-        """Write the footer."""
-        self._writer.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the footer; after an error whatever comes, since the file is thrown away."""
+        if kind is None:
+            self._writer.close()
+        else:
+            with suppress(Exception):
+                self._writer.close()

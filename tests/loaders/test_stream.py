@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from loaders import CorpusSource, Source, TaskSource, TokenStream
 from loaders.order import EpochOrder
 from pipeline.manifest import read_manifest
-from tasks.base import ConfigError, OstracaError
 from tasks.batch import LABEL_IGNORED
+from tasks.errors import ConfigError, OstracaError
 from tasks.examples import generate_example
 
 CONFIG = {"N": 20, "K": 4, "M": 5}
@@ -277,6 +278,59 @@ def test_a_state_of_another_stream_is_refused(corpus: Path) -> None:
         others[0][0].load_state_dict({**state, "version": 99})
 
 
+@pytest.mark.parametrize("state", [None, {}, 5, {"version": 1, "position": 0}])
+def test_nonsense_is_no_state(state: Any) -> None:
+    with pytest.raises(OstracaError, match="is no state of a stream"):
+        TokenStream(TaskSource("depo", CONFIG), batch_size=1, length=8).load_state_dict(state)
+
+
+@pytest.mark.parametrize("position", [-1, "x", 1.5, None])
+def test_a_state_with_an_impossible_position(position: Any) -> None:
+    stream = TokenStream(TaskSource("depo", CONFIG), batch_size=1, length=8)
+    with pytest.raises(ConfigError, match="position="):
+        stream.load_state_dict({**stream.state_dict(), "position": position})
+
+
+def test_an_iterator_whose_stream_was_moved_says_so() -> None:
+    """Never a position that belongs to another iterator's batches."""
+    stream = TokenStream(TaskSource("depo", CONFIG), batch_size=2, length=99)
+    first = iter(stream)
+    next(first)
+    state = stream.state_dict()
+    next(first)
+    stream.load_state_dict(state)
+    with pytest.raises(OstracaError, match=r"call iter\(\) again"):
+        next(first)
+    assert stream.state_dict() == state
+    second = iter(stream)
+    next(second)
+    third = iter(stream)
+    next(third)
+    with pytest.raises(OstracaError, match=r"call iter\(\) again"):
+        next(second)
+
+
+def test_rotten_bytes_are_noticed_while_reading(corpus_copy: Path) -> None:
+    """A flipped bit inside a page is an error, never another token."""
+    import random
+
+    rng = random.Random(2)
+    path = next(corpus_copy.glob("small/test-*.parquet"))
+    whole = path.read_bytes()
+    wanted = rows_in_order(CorpusSource(corpus_copy, split="test", shuffle=False, epochs=1), 100)
+    noticed = 0
+    for _ in range(40):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        got = None
+        with contextlib.suppress(OstracaError):
+            got = rows_in_order(CorpusSource(corpus_copy, split="test", shuffle=False, epochs=1), 100)
+        noticed += got is None
+        assert got is None or got == wanted, "silently other tokens"
+    assert noticed > 10
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -298,6 +352,10 @@ def test_bad_corpus_options(corpus: Path, corpus_copy: Path, tmp_path: Path) -> 
         CorpusSource(corpus, dataset="smal")
     with pytest.raises(ConfigError, match="no split 'trian' \\(did you mean 'train'"):
         CorpusSource(corpus, split="trian")
+    with pytest.raises(ConfigError, match=r"window_blocks=1000000000: .* lower it to"):
+        CorpusSource(corpus, window_blocks=10**9)
+    with pytest.raises(ConfigError, match="shuffle='no'"):
+        CorpusSource(corpus, shuffle="no")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="epochs=0"):
         CorpusSource(corpus, epochs=0)
     with pytest.raises(OstracaError, match="no such folder"):

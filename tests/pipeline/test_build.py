@@ -22,7 +22,7 @@ from pipeline.spec import check_spec
 from pipeline.storage import lock
 from pipeline.verify import verify
 from tasks import get_task
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -125,7 +125,7 @@ def test_a_whole_corpus_is_left_alone(spec: Maker, corpus_copy: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in corpus_copy.rglob("*") if path.is_file()}
     build(spec(), corpus_copy, engine="local")
     assert before == {path: path.stat().st_mtime_ns for path in corpus_copy.rglob("*") if path.is_file()}
-    assert not (corpus_copy / "_build").exists()
+    assert not (corpus_copy / ".ostraca-build").exists()
 
 
 def test_another_spec_is_refused_and_both_digests_named(spec: Maker, corpus_copy: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_begun_folder_is_refused_to_another_spec(spec: Maker, tmp_path: Path) 
         read_manifest(tmp_path / "c")
 
 
-@pytest.mark.parametrize("damage", ["truncate", "remove", "record"])
+@pytest.mark.parametrize("damage", ["truncate", "remove", "flip", "record"])
 def test_a_finished_shard_that_was_damaged_is_made_again(
     spec: Maker, corpus: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -186,8 +186,12 @@ def test_a_finished_shard_that_was_damaged_is_made_again(
         path.write_bytes(path.read_bytes()[:-10])
     elif damage == "remove":
         path.unlink()
+    elif damage == "flip":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
     else:
-        (root / "_build/shards" / f"{path.relative_to(root)}.json").write_text("{")
+        (root / ".ostraca-build" / f"{path.relative_to(root)}.json").write_text("{")
     build(spec(), root, engine="local")
     assert files_of(root) == files_of(corpus)
     assert verify(root) == []
@@ -197,11 +201,85 @@ def test_torn_files_do_not_survive(spec: Maker, tmp_path: Path) -> None:
     root = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
         build(spec(), root, engine="local", on_shard=stop_after(1))
-    torn = root / "small" / ".train-00000-of-00009.parquet.tmp-abc"
+    torn = root / "small" / ".train-00000-of-00009.parquet.tmp-0123456789ab"
     torn.write_bytes(b"PAR1")
     build(spec(), root, engine="local")
     assert not torn.exists()
     assert [path.name for path in root.rglob("*tmp-*")] == []
+
+
+def test_a_whole_corpus_that_lost_shards_is_mended(spec: Maker, corpus: Path, corpus_copy: Path) -> None:
+    """Gone or truncated shards are made again, the others left alone."""
+    gone, cut, *kept = sorted(corpus_copy.rglob("*.parquet"))
+    gone.unlink()
+    cut.write_bytes(b"PAR1")
+    before = {path: path.stat().st_ino for path in kept}
+    build(spec(), corpus_copy, engine="local")
+    assert files_of(corpus_copy) == files_of(corpus)
+    assert before == {path: path.stat().st_ino for path in kept}
+    assert verify(corpus_copy) == []
+
+
+@pytest.mark.parametrize("name", ["_build", ".ostraca-build"])
+def test_nothing_of_the_users_is_ever_removed(spec: Maker, tmp_path: Path, name: str) -> None:
+    """Whatever a folder is called, files that no build made stay, and the build is refused."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "index.html").write_text("mine")
+    (tmp_path / ".keep.tmp-mine").write_text("mine")
+    with pytest.raises(OstracaError, match="is not empty"):
+        build(spec(), tmp_path, engine="local")
+    assert (tmp_path / name / "index.html").read_text() == "mine"
+    assert (tmp_path / ".keep.tmp-mine").read_text() == "mine"
+
+
+def test_a_folder_in_which_nothing_was_finished_can_be_taken_over(spec: Maker, tmp_path: Path) -> None:
+    """A build that failed before its first shard does not claim the folder."""
+    root = tmp_path / "c"
+    with pytest.raises(OstracaError, match="nothing answers there"):
+        build(spec(seed=5), root, engine="ray", ray_address="127.0.0.1:9")
+    build(spec(), root, engine="local")
+    assert verify(root) == []
+
+
+def test_a_worker_that_writes_elsewhere_is_noticed(
+    spec: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster without a shared folder no manifest is written over absent files."""
+    import pipeline.build as module
+
+    real = module.make_shard
+
+    def elsewhere(*arguments: Any, root: str) -> Any:
+        return real(*arguments, root=f"{root}-of-another-node")
+
+    monkeypatch.setattr(module, "make_shard", elsewhere)
+    with pytest.raises(OstracaError, match="all nodes share"):
+        build(spec(), tmp_path / "c", engine="local")
+    assert not (tmp_path / "c" / "manifest.json").exists()
+
+
+def test_an_address_in_the_environment_does_not_matter(run_ostraca: Any, tmp_path: Path) -> None:
+    """RAY_ADDRESS is set in every job of a cluster; without ray.address a local Ray is started."""
+    done = run_ostraca(
+        "build",
+        "dataset=depo1",
+        "dataset.N=10",
+        f"out={tmp_path}/c",
+        "examples=500",
+        "workers=1",
+        env={**os.environ, "RAY_ADDRESS": "127.0.0.1:9"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_shards_of_another_task_version_are_not_made(spec: Maker) -> None:
+    """A node with another release must not make its own examples under this spec's label."""
+    from pipeline.shard import make_shard
+
+    complete = check_spec(spec())
+    complete["datasets"]["small"]["version"] = 99
+    with pytest.raises(OstracaError, match="needs version 99 of task depo"):
+        make_shard(complete, "digest", next(plan(complete)), "/nowhere")
 
 
 def test_a_folder_with_something_else_in_it_is_refused(spec: Maker, tmp_path: Path) -> None:
@@ -214,7 +292,10 @@ def test_a_folder_with_something_else_in_it_is_refused(spec: Maker, tmp_path: Pa
 def test_two_builds_in_one_folder(spec: Maker, tmp_path: Path) -> None:
     """The second is refused while the first lives; a dead one's lock does not hold."""
     root = tmp_path / "c"
-    with lock(root / "_build" / "lock"), pytest.raises(OstracaError, match="another build is running"):
+    with (
+        lock(root / ".ostraca-build" / "lock"),
+        pytest.raises(OstracaError, match="another build is running"),
+    ):
         build(spec(), root, engine="local")
     build(spec(), root, engine="local")
 
@@ -228,7 +309,7 @@ def test_no_permission(spec: Maker, tmp_path: Path) -> None:
         "import os, sys; sys.path[:0] = sys.argv[2:]\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "from pipeline.storage import write_json; from pathlib import Path\n"
-        "from tasks.base import OstracaError\n"
+        "from tasks.errors import OstracaError\n"
         "try: write_json(Path(sys.argv[1]) / 'x' / 'y.json', 1)\n"
         "except OstracaError as error: print(error); sys.exit(7)\n"
     )

@@ -17,7 +17,7 @@ from oracles.siphash import siphash128
 
 from pipeline.fingerprint import ContentDigest, content_digest
 from tasks import get_task
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from tasks.rng import stream_key
 
 TASK = get_task("depo")

@@ -63,10 +63,10 @@ def kill_until_whole(root: Path, spec: dict[str, Any], engine: str, longest: flo
         if whole or (root / "manifest.json").exists():
             return kills
         kills += 1
-        records = (root / "_build" / "shards").rglob("*.json")
+        records = (root / ".ostraca-build").rglob("*.json")
         finished = {}
         for record in records:
-            path = root / record.relative_to(root / "_build" / "shards").with_suffix("")
+            path = root / record.relative_to(root / ".ostraca-build").with_suffix("")
             finished[path] = path.stat().st_ino
 
 
@@ -158,9 +158,10 @@ def test_sigkill_of_ray_workers(spec: Maker, tmp_path: Path, ray_session: Any) -
 
 
 def test_killed_before_anything_was_written(spec: Maker, tmp_path: Path) -> None:
-    """A folder with only `_build` in it is a begun build."""
+    """A folder with only `.ostraca-build` in it is a begun build."""
     root = tmp_path / "c"
-    (root / "_build").mkdir(parents=True)
+    (root / ".ostraca-build").mkdir(parents=True)
+    (root / ".ostraca-build" / "lock").touch()
     manifest = build(spec(), root, engine="local")
     assert manifest["spec_digest"] == spec_digest(check_spec(spec()))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.plan import count_examples, count_shards, plan
 from pipeline.spec import check_spec, spec_digest
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -82,6 +82,16 @@ def test_shard_sizes_follow_the_tokens_asked_for(spec: Maker) -> None:
     assert larger["shard_examples"] == 4 * entry["shard_examples"]
 
 
+def test_twins_are_refused(spec: Maker) -> None:
+    """Two datasets of one task and config would hold the same examples twice."""
+    twins = spec()
+    twins["datasets"]["other"] = copy.deepcopy(twins["datasets"]["small"])
+    with pytest.raises(ConfigError, match="have the same task and config"):
+        check_spec(twins)
+    twins["datasets"]["other"]["config"]["N"] = 21
+    check_spec(twins)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -101,6 +111,10 @@ def test_shard_sizes_follow_the_tokens_asked_for(spec: Maker) -> None:
         ({"datasets": {"d": {"task": "depo", "splits": {"train": {"examples": 0}}}}}, ["examples=0"]),
         ({"datasets": {"d": {"task": "depo", "splits": {"train": {"examples": 10**18}}}}}, ["examples="]),
         ({"datasets": {"d": {"task": "depo", "splits": {"train": 5}}}}, ["must be a mapping"]),
+        ({"datasets": {"d": 5}}, ["must be a mapping"]),
+        ({"datasets": {"d": {"task": "depo", "config": 5, "splits": {"t": {"examples": 1}}}}}, ["config=5"]),
+        ({"datasets": {"manifest.json": {"task": "depo"}}}, ["a dataset's name"]),
+        ({"row_group_tokens": 2**30}, ["row_group_tokens"]),
         (
             {"datasets": {"d": {"task": "depo", "config": {"n": 3}, "splits": {"t": {"examples": 1}}}}},
             ["unknown key 'n'", "did you mean 'N'"],

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.manifest import read_manifest
 from pipeline.verify import reproduce, verify
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError
 
 
 def test_a_whole_corpus_has_no_problem(corpus: Path) -> None:
@@ -91,6 +91,7 @@ def edit(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda m: m.pop("format_version"), ["not a manifest"]),
         (lambda m: m.pop("splits"), ["lacks splits"]),
         (lambda m: m["spec"].update(seed=5), ["spec_digest", "edited"]),
+        (lambda m: m.update(format_version=True), ["format version True"]),
     ],
 )
 def test_manifests_that_cannot_be_used(
@@ -116,14 +117,56 @@ def test_manifests_that_cannot_be_used(
         lambda m: m["splits"]["train"]["shards"][0].update(path="../../etc/passwd"),
         lambda m: m["splits"]["train"]["shards"][0].update(first_index=7),
         lambda m: m["splits"]["train"]["shards"][0].update(rows=7),
-        lambda m: m["splits"]["train"]["shards"][0].update(extra=7),
         lambda m: m["splits"]["train"]["shards"][0].update(tokens=7),
+        lambda m: m.update(name="other"),
+        lambda m: m.update(tasks={"depo": 7}),
     ],
 )
 def test_an_edited_manifest_is_noticed(corpus_copy: Path, change: Callable[[dict[str, Any]], None]) -> None:
     edit(corpus_copy, change)
     problems = verify(corpus_copy)
     assert any("manifest.json" in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(splits=5),
+        lambda m: m["splits"].update(train=5),
+        lambda m: m["splits"]["train"]["shards"].append(5),
+        lambda m: m["splits"]["train"]["shards"][0].update(rows="x"),
+        lambda m: m["splits"]["train"]["shards"][0].update(extra=7),
+        lambda m: m["splits"]["train"]["shards"][0].pop("path"),
+        lambda m: m.update(totals={}),
+        lambda m: m.update(totals=5),
+        lambda m: m.update(spec=5),
+    ],
+)
+def test_a_manifest_of_another_form_gets_one_line(
+    corpus_copy: Path, capsys: pytest.CaptureFixture[str], change: Callable[[dict[str, Any]], None]
+) -> None:
+    import ostraca
+
+    edit(corpus_copy, change)
+    for command in ("verify", "reproduce", "inspect"):
+        assert ostraca.main([command, f"path={corpus_copy}"]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "manifest.json: " in err
+
+
+def test_a_newer_task_still_verifies_and_loads(corpus_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only making examples needs the task's version; reading and verifying do not."""
+    import dataclasses
+
+    from loaders import CorpusSource
+    from tasks import depo
+
+    monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=2))
+    assert verify(corpus_copy, content=True) == []
+    assert len(next(CorpusSource(corpus_copy).rows_from(0))) > 0
+    with pytest.raises(OstracaError, match="needs version 1 of task depo, but version 2 is installed"):
+        reproduce(corpus_copy)
 
 
 def test_no_json(corpus_copy: Path, run_ostraca: Any) -> None:

@@ -14,9 +14,10 @@ from depo_configs import VARIED, make
 
 import tasks
 from tasks import examples
-from tasks.base import ConfigError, Task
+from tasks.base import Task
 from tasks.batch import labels_of, ragged, rows_of, unragged, with_labels
 from tasks.depo import SCHEMA, TASK, generate_depo_example, make_depo_hf_dataset, validate_depo_example
+from tasks.errors import ConfigError
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "n", "query_hops", "answer_starts", "answer_ends"]
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from oracles.depo_judge import judge
 
 from tasks import get_task
-from tasks.base import ConfigError, OstracaError
 from tasks.batch import unragged
 from tasks.depo import KEYS, TASK, check, generate, max_tokens, token_names, vocab_size
 from tasks.depo_validator import validate
+from tasks.errors import ConfigError, OstracaError
 from tasks.words import count_words
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}

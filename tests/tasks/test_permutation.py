@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from tasks.permutation import shuffled
 from tasks.rng import numpy_generator
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.base import ConfigError
+from tasks.errors import ConfigError
 from tasks.words import check_words, count_words, first_word_numbers, table_bits
 
 SMALL = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(0, 3))

@@ -10,7 +10,7 @@ from small import DEPO, curve_config
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import ostraca
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError
 from training import curve, minimal
 from training.base import resolve_device
 from training.evaluate import depo
@@ -129,8 +129,9 @@ def test_trains_from_a_corpus(tmp_path: Path) -> None:
     config = curve_config(tmp_path / "x", f"corpus_path={corpus}", "eval.hops=[8]")
     with pytest.raises(ConfigError, match="hops 1 to K=4"):
         curve.run(config | {"dataset": ostraca.compose("curve", [])["dataset"]})
-    with pytest.raises(ConfigError, match=r"dataset.K=3, but the corpus has 4"):
-        curve.run(curve_config(tmp_path / "x", f"corpus_path={corpus}", "dataset.K=3"))
+    asked = {"overrides": [f"corpus_path={corpus}", "dataset=depo1"]}
+    with pytest.raises(ConfigError, match=r"dataset=depo1: the corpus in corpus_path decides"):
+        curve.run(config | asked)
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

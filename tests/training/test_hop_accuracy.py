@@ -8,7 +8,7 @@ import torch
 from small import DEPO, VOCABULARY, Oracle, tiny_llama
 
 from tasks import get_task
-from tasks.base import ConfigError
+from tasks.errors import ConfigError
 from training.base import LanguageModel
 from training.evaluate.depo import HopScore, chance, choose_hops, hop_config, hop_dataset, score_hop
 

@@ -9,7 +9,7 @@ from small import tiny_llama
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from ostraca import compose
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError
 from training.base import LanguageModel, document_mask, labelled_logits
 from training.hugging_face import HuggingFace, tiny_gpt2
 from training.llama import rotate

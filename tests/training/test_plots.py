@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostraca import compose
-from tasks.base import OstracaError
+from tasks.errors import OstracaError
 from training import plots
 from training.record import read_metrics
 
@@ -71,8 +71,8 @@ def test_what_is_no_curve_is_refused(make: object, line: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["runs=[]"], "runs is empty"),
-        (["labels=[x,y]"], "2 entries for 1 runs"),
+        (["runs=[]"], "runs must be folders"),
+        (["labels=[x,y]"], "a list of 1 titles"),
         (["out=x.foo"], "cannot be drawn"),
     ],
 )

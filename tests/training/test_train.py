@@ -8,7 +8,7 @@ from small import DEPO, VOCABULARY, tiny_llama
 
 from loaders import TaskSource, TokenStream
 from ostraca import compose
-from tasks.base import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError
 from training.data import StreamDataset
 from training.llama import Llama
 from training.settings import EvalSettings, TrainSettings, read_settings

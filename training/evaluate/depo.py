@@ -11,8 +11,8 @@ import torch
 
 from loaders import TaskSource, TokenStream
 from tasks import get_task
-from tasks.base import ConfigError
 from tasks.batch import LABEL_IGNORED
+from tasks.errors import ConfigError
 from tasks.sizes import MIN_SIZE, size_probabilities
 from training.base import LanguageModel, labelled_logits
 from training.data import Batch, StreamDataset, to_device

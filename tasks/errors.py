@@ -1,0 +1,67 @@
+"""Errors for the user, and how values and near misses are shown in them. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OstracaError(Exception):
+    """Something the user can mend: one line that says what is wrong, what is allowed, what to do."""
+
+
+class ConfigError(OstracaError):
+    """A config or a spec that cannot be used."""
+
+
+def shown(value: object) -> str:
+    """A value in a message: one line, not too long, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """' (did you mean X?)' where some known name is close to `name`, else nothing."""
+    names = list(known)
+    folded = {candidate.lower(): candidate for candidate in names}
+    if str(name).lower() in folded:
+        return f" (did you mean {folded[str(name).lower()]!r}?)"
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def check_integer(name: str, value: object, low: int, high: int = 2**63 - 1, also: str = "") -> int:
+    """`value` as an int; ConfigError where it is no integer (NumPy's too) from `low` to `high`.
+
+    `also`: what else is allowed, for the message.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = int(value.__index__())  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        number = None
+    if number is None or not low <= number <= high:
+        unbounded = high == 2**63 - 1 and not (number is not None and number > high)
+        allowed = f"an integer, {low} or more" if unbounded else f"an integer from {low} to {high}"
+        raise ConfigError(f"{name}={shown(value)} must be {allowed}{also}")
+    return number
+
+
+def check_bool(name: str, value: object) -> bool:
+    """`value` as a bool; ConfigError where it is none (NumPy's is one)."""
+    if type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise ConfigError(f"{name}={shown(value)} must be true or false")
+
+
+def check_path(name: str, value: object) -> str:
+    """`value` as a path, `~` expanded; ConfigError where it is none."""
+    if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
+        import os.path
+
+        return os.path.expanduser(str(value))
+    raise ConfigError(f"{name}={shown(value)} must be the path of a folder or file")
