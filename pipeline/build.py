@@ -146,7 +146,7 @@ def _refuse_other(root: Path, digest: str) -> dict[str, Any] | None:
             other = json.loads(begun.read_text())["spec_digest"]
         except (ValueError, KeyError, TypeError):
             raise OstracaError(f"{begun}: cannot be read; remove {root} or choose another out=") from None
-        if any((root / STATE).rglob("*.parquet.json")):
+        if any((root / STATE / "shards").rglob("*.json")):
             _refuse_digest(root, other, digest, "was begun as")
         return None
     stranger = next((path for path in root.iterdir() if path.name != STATE), None)

@@ -77,7 +77,7 @@ def make_shard(spec: Mapping[str, Any], digest: str, shard: Shard, root: str) ->
 
 def record_path(root: str, shard: Shard) -> Path:
     """Where the record of a finished shard stands."""
-    return Path(root) / STATE / f"{shard.path}.json"
+    return Path(root) / STATE / "shards" / f"{shard.path}.json"
 
 
 def shard_content(spec: Mapping[str, Any], shard: Shard) -> ContentDigest:

@@ -191,7 +191,7 @@ def test_a_finished_shard_that_was_damaged_is_made_again(
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     else:
-        (root / ".ostraca-build" / f"{path.relative_to(root)}.json").write_text("{")
+        (root / ".ostraca-build/shards" / f"{path.relative_to(root)}.json").write_text("{")
     build(spec(), root, engine="local")
     assert files_of(root) == files_of(corpus)
     assert verify(root) == []

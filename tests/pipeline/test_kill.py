@@ -63,10 +63,10 @@ def kill_until_whole(root: Path, spec: dict[str, Any], engine: str, longest: flo
         if whole or (root / "manifest.json").exists():
             return kills
         kills += 1
-        records = (root / ".ostraca-build").rglob("*.json")
+        records = (root / ".ostraca-build" / "shards").rglob("*.json")
         finished = {}
         for record in records:
-            path = root / record.relative_to(root / ".ostraca-build").with_suffix("")
+            path = root / record.relative_to(root / ".ostraca-build" / "shards").with_suffix("")
             finished[path] = path.stat().st_ino
 
 
