@@ -99,11 +99,10 @@ def build(folder: str, preset: str, examples: str) -> None:
     tokens = sum(len(batch.column("input_ids").values) for batch in groups)
 
     def as_we_write() -> None:
-        with open(Path(folder) / "yard.parquet", "wb") as sink:
-            writer = ParquetShardWriter(sink, groups[0].schema, {})
+        path = Path(folder) / "yard.parquet"
+        with open(path, "wb") as sink, ParquetShardWriter(sink, groups[0].schema, {}) as writer:
             for batch in groups:
                 writer.write(batch)
-            writer.close()
 
     def with_defaults() -> None:
         with pq.ParquetWriter(Path(folder) / "yard.parquet", groups[0].schema) as writer:
