@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from depo_configs import PRESETS, make
 
 import ostraca
 from tasks.batch import unragged
-from tasks.depo import check
+from tasks.depo import KEYS, check
 
 # Published: name -> (N, K, mini_vocab, min_tlen, max_tlen).
 PUBLISHED = {
@@ -102,3 +103,12 @@ def test_mean_lengths_are_the_published_ones(name: str) -> None:
         _, batch = make({**dataset(name)["config"], "qa": qa}, rows, seed=5)
         mean = np.diff(unragged(batch["input_ids"])[1]).mean()
         assert abs(mean / published - 1) < tolerance, f"{mean:.1f} tokens, published {published}"
+
+
+@pytest.mark.parametrize("path", sorted((Path(ostraca.__file__).parent / "conf/dataset").glob("*.yaml")))
+def test_comments_say_what_the_keys_say(path: Path) -> None:
+    """`--help` shows the comments of the files: they are the keys' own words."""
+    lines = re.findall(r"^  (\w+): \S+(?:  # (.*))?$", path.read_text(), flags=re.MULTILINE)
+    assert {key: comment for key, comment in lines if key in KEYS} == (
+        {key: value.help for key, value in KEYS.items()} if lines else {}
+    )
