@@ -130,31 +130,35 @@ def ancestors(process: int) -> list[int]:
 
 
 def test_sigkill_of_ray_workers(spec: Maker, tmp_path: Path, ray_session: Any) -> None:
-    """Lost workers' shards are made elsewhere; the corpus is the same."""
-    given = spec(train=400_000, shard_tokens=400_000)
+    """Lost workers' shards are made elsewhere; the corpus is the same. At least 3 kills in all."""
     rng = random.Random(1)
-    killed: list[int] = []
-    ended = threading.Event()
+    killed = seed = 0
+    while killed < 3:
+        given = spec(train=400_000, seed=seed, shard_tokens=400_000)
+        root = tmp_path / f"killed-{seed}"
+        hits: list[int] = []
+        ended = threading.Event()
 
-    def killer() -> None:
-        while not ended.wait(rng.uniform(0.05, 0.4)):
-            workers = ray_workers()
-            if workers and len(killed) < 6:
-                os.kill(rng.choice(workers), signal.SIGKILL)
-                killed.append(1)
+        def killer(hits: list[int] = hits, ended: threading.Event = ended) -> None:
+            while not ended.wait(rng.uniform(0.05, 0.4)):
+                workers = ray_workers()
+                if workers and len(hits) < 6:
+                    os.kill(rng.choice(workers), signal.SIGKILL)
+                    hits.append(1)
 
-    thread = threading.Thread(target=killer)
-    thread.start()
-    try:
-        manifest = build(given, tmp_path / "c", engine="ray", workers=3)
-    finally:
-        ended.set()
-        thread.join()
-    assert len(killed) >= 3
-    assert verify(tmp_path / "c", content=True) == []
-    reference = build(given, tmp_path / "reference", engine="local", workers=2)
-    assert manifest["content_digest"] == reference["content_digest"]
-    assert files_of(tmp_path / "c") == files_of(tmp_path / "reference")
+        thread = threading.Thread(target=killer)
+        thread.start()
+        try:
+            manifest = build(given, root, engine="ray", workers=3)
+        finally:
+            ended.set()
+            thread.join()
+        assert verify(root, content=True) == []
+        reference = build(given, tmp_path / f"reference-{seed}", engine="local", workers=2)
+        assert manifest["content_digest"] == reference["content_digest"]
+        assert files_of(root) == files_of(tmp_path / f"reference-{seed}")
+        killed += len(hits)
+        seed += 1
 
 
 def test_killed_before_anything_was_written(spec: Maker, tmp_path: Path) -> None:
