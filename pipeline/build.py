@@ -15,7 +15,14 @@ from pipeline.engine import available_cores, check_engine, map_shards
 from pipeline.plan import Shard, plan
 from pipeline.shard import STATE, ShardRecord, make_shard, record_path
 from pipeline.spec import check_spec, spec_digest
-from pipeline.storage import lock, plain_errors, remove_temporary_files, sha256_of, write_json
+from pipeline.storage import (
+    is_temporary,
+    lock,
+    plain_errors,
+    remove_temporary_files,
+    sha256_of,
+    write_json,
+)
 from tasks.errors import OstracaError
 
 
@@ -102,6 +109,12 @@ def _finish(
                 f"{root / record.path}: was made by a worker but is not here; "
                 "out= must be a folder that all nodes share"
             )
+        before = known.get(record.path)
+        if before is not None and before.content_digest != record.content_digest:
+            raise OstracaError(
+                f"{root / record.path}: made again its content digest is {record.content_digest}, not "
+                f"{before.content_digest} as before; the manifest is left as it was: run `ostraca verify`"
+            )
         records[record.path] = record
         on_shard(record, False)
     manifest = manifests.make_manifest(spec, (records[shard.path] for shard in plan(spec)))
@@ -149,7 +162,10 @@ def _refuse_other(root: Path, digest: str) -> dict[str, Any] | None:
         if any((root / STATE / "shards").rglob("*.json")):
             _refuse_digest(root, other, digest, "was begun as")
         return None
-    stranger = next((path for path in root.iterdir() if path.name != STATE), None)
+    found = [path for path in root.iterdir() if path.name != STATE]
+    if (root / STATE).is_dir():  # a build that has not got to spec.json leaves its lock alone
+        found += [path for path in (root / STATE).iterdir() if path.name != "lock" and not is_temporary(path)]
+    stranger = next(iter(found), None)
     if stranger is not None:
         raise OstracaError(
             f"{root}: is not empty ({stranger.name} is there) and holds no corpus; choose another out="

@@ -99,8 +99,13 @@ def remove_temporary_files(folders: Iterable[Path]) -> None:
     """Remove what a build that was killed left half-written. Only for the holder of `lock`."""
     for folder in folders:
         for path in folder.rglob(f".*{TEMPORARY}*"):
-            if _TEMPORARY_NAME.fullmatch(path.name):
+            if is_temporary(path):
                 path.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file has the name of one that `atomic_file` is writing."""
+    return _TEMPORARY_NAME.fullmatch(path.name) is not None
 
 
 @contextmanager

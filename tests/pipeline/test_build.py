@@ -225,11 +225,40 @@ def test_nothing_of_the_users_is_ever_removed(spec: Maker, tmp_path: Path, name:
     """Whatever a folder is called, files that no build made stay, and the build is refused."""
     (tmp_path / name).mkdir()
     (tmp_path / name / "index.html").write_text("mine")
-    (tmp_path / ".keep.tmp-mine").write_text("mine")
     with pytest.raises(OstracaError, match="is not empty"):
         build(spec(), tmp_path, engine="local")
     assert (tmp_path / name / "index.html").read_text() == "mine"
-    assert (tmp_path / ".keep.tmp-mine").read_text() == "mine"
+
+
+def test_a_file_that_only_looks_temporary_is_kept(spec: Maker, tmp_path: Path) -> None:
+    """Clearing away after a kill takes the names that builds give, and no others."""
+    with pytest.raises(KeyboardInterrupt):
+        build(spec(), tmp_path / "c", engine="local", on_shard=stop_after(1))
+    mine = tmp_path / "c" / "small" / ".keep.tmp-mine"
+    mine.write_text("mine")
+    build(spec(), tmp_path / "c", engine="local")
+    assert mine.read_text() == "mine"
+
+
+def test_a_shard_made_again_must_be_the_same(
+    spec: Maker, corpus_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mending never changes what a corpus is: other content is an error, and the manifest stays."""
+    import dataclasses
+
+    import pipeline.build as module
+
+    real = module.make_shard
+    manifest = (corpus_copy / "manifest.json").read_bytes()
+    next(corpus_copy.rglob("*.parquet")).unlink()
+
+    def other(*arguments: Any, root: str) -> Any:
+        return dataclasses.replace(real(*arguments, root=root), content_digest="0" * 32)
+
+    monkeypatch.setattr(module, "make_shard", other)
+    with pytest.raises(OstracaError, match="made again its content digest is 0000"):
+        build(spec(), corpus_copy, engine="local")
+    assert (corpus_copy / "manifest.json").read_bytes() == manifest
 
 
 def test_a_folder_in_which_nothing_was_finished_can_be_taken_over(spec: Maker, tmp_path: Path) -> None:
