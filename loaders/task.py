@@ -10,8 +10,7 @@ import numpy as np
 from loaders.source import Rows
 from tasks import get_task
 from tasks.errors import check_integer
-from tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split
-from tasks.rng import stream_key
+from tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split, complete_config, stream_of
 
 
 class TaskSource:
@@ -31,11 +30,11 @@ class TaskSource:
         count: int | None = None,
     ) -> None:
         self._task = get_task(task)
-        self._config = self._task.check(config)
         self._seed, self._split = check_seed(seed), check_split(split)
+        self._config = complete_config(self._task, config, self._seed)
         self._start = check_integer("start", start, 0, MAX_INDEX)
         self._count = None if count is None else check_integer("count", count, 0, MAX_INDEX)
-        self._key = stream_key(task, self._task.version, self._config, self._seed, self._split)
+        self._key = stream_of(self._task, self._config, self._seed, self._split)
 
     @property
     def task(self) -> str:

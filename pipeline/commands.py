@@ -35,7 +35,7 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"build: corpus={shown(corpus)} has no datasets; name a file of conf/corpus")
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
     spec["seed"] = config["seed"]
-    for key in ("shard_tokens", "row_group_tokens"):
+    for key in ("vocabulary", "shard_tokens", "row_group_tokens"):
         if config[key] is not None:
             spec[key] = config[key]
     for name, entry in spec["datasets"].items():
@@ -45,10 +45,11 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(splits, Mapping):
             raise ConfigError(f"build: splits={shown(splits)} must be a mapping, as in conf/splits")
         splits = copy.deepcopy(dict(splits))
-        if config["examples"] is not None:
-            if not isinstance(splits.get("train"), Mapping):
-                raise ConfigError(f"build: examples= is for the split train, and {name} has none")
-            splits["train"] = {**splits["train"], "examples": config["examples"]}
+        for key, other in (("examples", "tokens"), ("tokens", "examples")):
+            if config[key] is not None:
+                if not isinstance(splits.get("train"), Mapping):
+                    raise ConfigError(f"build: {key}= is for the split train, and {name} has none")
+                splits["train"] = {**splits["train"], other: config[other], key: config[key]}
         spec["datasets"][name] = {**entry, "splits": splits}
     return spec
 

@@ -77,7 +77,7 @@ def row_states(batch: pa.RecordBatch, key: NDArray[np.uint64]) -> NDArray[np.uin
     _absorb_flat(states, batch.column("index").to_numpy().view(np.uint64), np.int64(1))
     for name in sorted(set(batch.schema.names) - {"index"}):
         data_type = batch.schema.field(name).type
-        if pa.types.is_list(data_type):
+        if pa.types.is_list(data_type) or pa.types.is_string(data_type):
             values, offsets = unragged(batch.column(name))
             _absorb_ragged(states, _unsigned(values), offsets, 8 // values.dtype.itemsize)
         else:

@@ -13,9 +13,9 @@ from pipeline.manifest import read_manifest
 from pipeline.readers import read_row_group
 from tasks import get_task
 from tasks.batch import rows_of
-from tasks.errors import ConfigError, check_integer, check_path, nearest, shown
-from tasks.examples import MAX_INDEX, check_seed, generate_batches
-from tasks.render import render, special_names, tokenizer_names
+from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
+from tasks.examples import MAX_INDEX, check_seed, complete_config, generate_batches
+from tasks.render import render, token_names, tokenizer_names
 
 _COLORS = {"auto": None, "always": True, "never": False}
 
@@ -27,12 +27,13 @@ def show(config: Mapping[str, Any]) -> None:
     check_integer("inspect: index", config["index"], 0, MAX_INDEX)
     if config["color"] not in _COLORS:
         raise ConfigError(f"inspect: color={shown(config['color'])} must be one of {', '.join(_COLORS)}")
+    tree = check_bool("inspect: tree", config["tree"])
     console = Console(force_terminal=_COLORS[config["color"]], highlight=False, soft_wrap=False)
     if config["path"] is None:
         entry = config["dataset"]
         task = get_task(entry["task"])
-        complete = task.check(entry["config"])
         seed, split = check_seed(config["seed"]), str(config["split"])
+        complete = complete_config(task, entry["config"], seed)
         batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
         where = f"{entry['name']}, seed {seed}, {split}"
     else:
@@ -40,7 +41,7 @@ def show(config: Mapping[str, Any]) -> None:
         task = get_task(task_name)
         where = f"{config['path']}: {name}, {config['split']}"
     if config["tokenizer_name_or_path"] is None:
-        name_of = special_names(task.token_names(complete))
+        name_of = token_names(task.tokens(complete))
     else:
         name_of = tokenizer_names(str(config["tokenizer_name_or_path"]))
     for batch in batches:
@@ -48,6 +49,7 @@ def show(config: Mapping[str, Any]) -> None:
         for row, example in enumerate(rows_of(batch)):
             text = render(
                 example,
+                task.look(example, complete, tree),
                 verdicts[row],
                 name_of,
                 title=f"{where}, example {example['index']}",

@@ -19,7 +19,7 @@ from pipeline.writers.parquet import ParquetShardWriter
 from tasks import get_task
 from tasks.batch import unragged
 from tasks.errors import OstracaError
-from tasks.rng import stream_key
+from tasks.examples import stream_of
 
 STATE = ".ostraca-build"  # spec.json, lock, and a record of each finished shard, until the manifest stands
 
@@ -50,7 +50,8 @@ def make_shard(spec: Mapping[str, Any], digest: str, shard: Shard, root: str) ->
     file cannot be written; nothing half-written stays.
     """
     batches = shard_batches(spec, shard)
-    schema = get_task(spec["datasets"][shard.dataset]["task"]).schema
+    entry = spec["datasets"][shard.dataset]
+    schema = get_task(entry["task"]).schema(entry["splits"][shard.split]["config"])
     path = Path(root) / shard.path
     tokens, content = 0, ContentDigest()
     metadata = {"ostraca_spec_digest": digest}
@@ -112,9 +113,10 @@ def split_key(spec: Mapping[str, Any], dataset: str, split: str) -> NDArray[np.u
     """The key of the stream that a split's examples come from: uint64 [2]."""
     entry = spec["datasets"][dataset]
     config = entry["splits"][split]["config"]
-    return stream_key(entry["task"], entry["version"], config, spec["seed"], split)
+    return stream_of(get_task(entry["task"]), config, spec["seed"], split)
 
 
 def _count_tokens(batch: pa.RecordBatch) -> int:
-    _, offsets = unragged(batch.column("input_ids"))
+    """Tokens of a batch; bytes where it holds texts."""
+    _, offsets = unragged(batch.column(0))
     return int(offsets[-1]) - int(offsets[0])

@@ -5,11 +5,13 @@ the workers, the engine or the folder. What the user gives:
 
     {"name": "depo1", "seed": 0, "shard_tokens": 16_777_216, "row_group_tokens": 262_144,
      "datasets": {"depo1": {"task": "depo", "config": {...},
-                            "splits": {"train": {"examples": 100_000},
-                                       "test": {"examples": 1_000, "config": {"qa": True}}}}}}
+                            "splits": {"train": {"tokens": 50_000_000},
+                                       "test": {"examples": 1_000, "form": "test"}}}}}
 
-The complete spec has, for each split, its whole config and its sizes in examples instead of tokens; it is
-what the manifest holds, and checking it again gives itself.
+A split has `examples`, or about so many `tokens`, or neither: then as many as its config has (Capo: people x
+exposures), else 100,000 (1,000 of the test form). The complete spec has, for each split, its whole config
+and its sizes in examples instead of tokens; it is what the manifest holds, and checking it again gives
+itself.
 """
 
 from __future__ import annotations
@@ -23,25 +25,32 @@ from pipeline.version import check_version
 from tasks import get_task
 from tasks.base import Task
 from tasks.errors import ConfigError, check_integer, nearest, shown
-from tasks.examples import check_seed, check_split
+from tasks.examples import check_seed, check_split, complete_config
 from tasks.rng import canonical_json
 
 DEFAULT_SHARD_TOKENS = 1 << 24
 DEFAULT_ROW_GROUP_TOKENS = 1 << 18
 MAX_ROW_GROUP_TOKENS = 1 << 24  # a worker holds one in memory
+DEFAULT_EXAMPLES = {"train": 100_000, "test": 1_000}  # by form
 MAX_EXAMPLES = 10**15
+MAX_TOKENS = 10**18
+VOCABULARIES = ("published", "shared")  # see tasks.vocabulary
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     """The complete spec; ConfigError says in one line what is wrong with it."""
-    known = ("name", "seed", "format", "shard_tokens", "row_group_tokens", "datasets")
+    known = ("name", "seed", "format", "vocabulary", "shard_tokens", "row_group_tokens", "datasets")
     _only(given, known, "spec")
     name = given.get("name", "corpus")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
     if given.get("format", "parquet") != "parquet":
         raise ConfigError(f"spec: format={given['format']!r} must be 'parquet'")
+    vocabulary = given.get("vocabulary", "published")
+    if vocabulary not in VOCABULARIES:
+        raise ConfigError(f"spec: vocabulary={shown(vocabulary)} must be one of {', '.join(VOCABULARIES)}")
+    seed = check_seed(given.get("seed", 0))
     shard_tokens = _count(given, "shard_tokens", "spec", DEFAULT_SHARD_TOKENS, 1, 2**40)
     group_tokens = _count(
         given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, MAX_ROW_GROUP_TOKENS
@@ -50,13 +59,15 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(datasets, Mapping) or not datasets:
         raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
     checked = {
-        name: _check_dataset(name, datasets[name], shard_tokens, group_tokens) for name in sorted(datasets)
+        name: _check_dataset(name, datasets[name], seed, shard_tokens, group_tokens)
+        for name in sorted(datasets, key=str)
     }
     _refuse_twins(checked)
     return {
         "name": name,
-        "seed": check_seed(given.get("seed", 0)),
+        "seed": seed,
         "format": "parquet",
+        "vocabulary": vocabulary,
         "datasets": checked,
     }
 
@@ -66,7 +77,7 @@ def spec_digest(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
-def _check_dataset(name: str, given: Any, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
+def _check_dataset(name: str, given: Any, seed: int, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
     where = f"spec: dataset {name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "manifest.json":
         raise ConfigError(f"{where}: a dataset's name is letters, digits, '_', '-' and '.'")
@@ -83,9 +94,9 @@ def _check_dataset(name: str, given: Any, shard_tokens: int, group_tokens: int) 
         "version": version,
         "splits": {
             split: _check_split(
-                f"{where}, split {split}", task, base, split, splits[split], shard_tokens, group_tokens
+                f"{where}, split {split}", task, base, split, splits[split], seed, shard_tokens, group_tokens
             )
-            for split in sorted(splits)
+            for split in sorted(splits, key=str)
         },
     }
 
@@ -96,16 +107,20 @@ def _check_split(
     base: Mapping[str, Any],
     split: str,
     given: Any,
+    seed: int,
     shard_tokens: int,
     group_tokens: int,
 ) -> dict[str, Any]:
     check_split(split)
-    _only(given, ("examples", "config", "shard_examples", "row_group_examples"), where)
-    if "examples" not in given:
-        raise ConfigError(f"{where}: examples is missing; say how many it has")
-    config = task.check({**base, **_mapping(given.get("config", {}), f"{where}: config")})
+    _only(given, ("examples", "tokens", "form", "config", "shard_examples", "row_group_examples"), where)
+    form = given.get("form", "train")
+    if form not in DEFAULT_EXAMPLES:
+        raise ConfigError(f"{where}: form={shown(form)} must be one of {', '.join(DEFAULT_EXAMPLES)}")
+    of_form = task.test_form if form == "test" else {}
+    own = _mapping(given.get("config", {}), f"{where}: config")
+    config = complete_config(task, {**base, **of_form, **own}, seed)
     mean = task.mean_tokens(config)
-    examples = _count(given, "examples", where, 0, 1, MAX_EXAMPLES)
+    examples = _examples(where, task, config, mean, given, DEFAULT_EXAMPLES[form])
     largest = max(1, int(MAX_ROW_GROUP_TOKENS / mean))
     group = _count(given, "row_group_examples", where, max(1, round(group_tokens / mean)), 1, largest)
     # Whole row groups, so that only a shard's last one is smaller.
@@ -117,6 +132,28 @@ def _check_split(
         "shard_examples": shard,
         "row_group_examples": group,
     }
+
+
+def _examples(
+    where: str, task: Task, config: Mapping[str, Any], mean: float, given: Mapping[str, Any], default: int
+) -> int:
+    """How many examples a split has."""
+    most, why = (None, "") if task.count is None else task.count(config)
+    asked, tokens = given.get("examples"), given.get("tokens")
+    if asked is not None and tokens is not None:
+        raise ConfigError(f"{where}: has both examples and tokens; leave one out")
+    if tokens is not None:
+        number = max(1, round(check_integer(f"{where}: tokens", tokens, 1, MAX_TOKENS) / mean))
+    elif asked is not None:
+        number = check_integer(f"{where}: examples", asked, 1, MAX_EXAMPLES)
+    else:
+        number = default if most is None else most
+    if most is not None and number > most:
+        raise ConfigError(
+            f"{where}: {number:,} examples are asked for, but its config has {most:,} "
+            f"({why}); ask for no more, or raise these"
+        )
+    return number
 
 
 def _refuse_twins(datasets: Mapping[str, Any]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.errors import ConfigError, check_bool, check_integer, nearest, shown
+from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 
 INT32_MAX = 2**31 - 1
 
@@ -21,9 +22,10 @@ class Key:
 
     default: Any
     help: str
-    kind: type = int  # int or bool
-    low: int = 0
+    kind: type = int  # int, bool, str, Path (a str too), or object: any plain value, checked by the task
+    low: int = 0  # of an int
     high: int = INT32_MAX
+    choices: tuple[str, ...] = ()  # of a str (empty: any text)
     optional: bool = False  # None is allowed too
 
 
@@ -43,9 +45,25 @@ def check_keys(task: str, config: Mapping[str, Any] | None, keys: Mapping[str, K
 def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
     if value is None and key.optional:
         return None
+    if key.kind is object:
+        return value
     if key.kind is bool:
         return check_bool(f"{task}: {name}", value)
+    if key.kind is Path:
+        return check_path(f"{task}: {name}", value)
+    if key.kind is str:
+        return _check_text(f"{task}: {name}", value, key)
     return check_integer(f"{task}: {name}", value, key.low, key.high, " or null" if key.optional else "")
+
+
+def _check_text(name: str, value: Any, key: Key) -> str:
+    also = " or null" if key.optional else ""
+    if key.choices and value not in key.choices:
+        known = ", ".join(key.choices)
+        raise ConfigError(f"{name}={shown(value)}{nearest(value, key.choices)} must be one of {known}{also}")
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name}={shown(value)} must be a text{also}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +106,16 @@ class Verdicts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """How `ostraca inspect` shows one example beyond its tokens."""
+
+    facts: str = ""  # for the line above the tokens, e.g. "depth 4, answer 12 nodes"
+    breaks: Collection[int] = ()  # the tokens that begin a new line
+    underlined: Sequence[tuple[int, int]] = ()  # spans [start, end) of tokens (of characters in a text)
+    below: Sequence[str] = ()  # lines below the tokens
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A task: pure functions around a complete config (one that `check` returned).
 
@@ -102,10 +130,23 @@ class Task:
     version: int  # rises whenever the example at some address changes
     keys: Mapping[str, Key]
     check: Callable[[Mapping[str, Any] | None], dict[str, Any]]
-    schema: pa.Schema
+    schema: Callable[[Mapping[str, Any]], pa.Schema]
     generate: Callable[[Mapping[str, Any], NDArray[np.uint64], NDArray[np.int64]], pa.RecordBatch]
     validate: Callable[[pa.RecordBatch, Mapping[str, Any]], Verdicts]
     mean_tokens: Callable[[Mapping[str, Any]], float]  # expected tokens of an example
     max_tokens: Callable[[Mapping[str, Any]], int]  # no example has more
-    vocab_size: Callable[[Mapping[str, Any]], int]  # the largest id in use + 1
-    token_names: Callable[[Mapping[str, Any]], dict[int, str]]  # id -> name, of the special tokens
+    tokens: Callable[[Mapping[str, Any]], dict[int, str]]  # every id an example can hold -> its name
+    look: Callable[[Mapping[str, Any], Mapping[str, Any], bool], Look]  # (example, config, with its tree)
+    test_form: Mapping[str, Any] = field(default_factory=dict)  # what the published test sets differently
+    # How many examples there are and of what keys, e.g. (5_000_000, "num_people x exposures"), where the
+    # config decides it.
+    count: Callable[[Mapping[str, Any]], tuple[int, str]] | None = None
+    # Fill in what a null in the config takes from the corpus's seed.
+    seeded: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None
+    # The part of the config that decides the examples, where some keys only choose their form.
+    address: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+
+
+def vocab_size(task: Task, config: Mapping[str, Any]) -> int:
+    """The largest id that an example can hold, plus 1."""
+    return max(task.tokens(config)) + 1

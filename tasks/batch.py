@@ -29,14 +29,23 @@ def ragged(values: NDArray[Any], offsets: NDArray[np.int32]) -> pa.ListArray:
     return pa.Array.from_buffers(list_type(value_type), len(offsets) - 1, buffers, children=[child])
 
 
-def unragged(array: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """The values and offsets [rows + 1] of a list array (a slice too); nothing is copied.
+def texts(values: NDArray[np.uint8], offsets: NDArray[np.int32]) -> pa.StringArray:
+    """Wrap UTF-8 bytes [offsets[-1]] and offsets [rows + 1] as an Arrow string array; nothing is copied."""
+    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(values))
+
+
+def unragged(array: pa.ListArray | pa.StringArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The values (a text's are its bytes) and offsets [rows + 1] of an array, a slice too; nothing is copied.
 
     Values start at offsets[0], which is not 0 for a slice.
     """
-    _, offsets, *_ = array.buffers()
+    _, offsets, *data = array.buffers()
     first = np.frombuffer(offsets, dtype=np.int32, count=len(array) + 1, offset=4 * array.offset)
     first.flags.writeable = False  # whatever the buffer: Numba would compile kernels once for each kind
+    if pa.types.is_string(array.type):
+        values = np.frombuffer(data[0] if data[0] is not None else b"", dtype=np.uint8)
+        values.flags.writeable = False
+        return values, first
     return array.values.to_numpy(zero_copy_only=True), first
 
 
@@ -51,7 +60,9 @@ def labels_of(batch: pa.RecordBatch) -> pa.ListArray:
 
 
 def with_labels(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same rows with the column `labels` after `loss_mask`."""
+    """The same rows with the column `labels` after `loss_mask`, where they have one."""
+    if "loss_mask" not in batch.schema.names:
+        return batch
     position = batch.schema.get_field_index("loss_mask") + 1
     return batch.add_column(position, column("labels", list_type(pa.int32())), labels_of(batch))
 

@@ -19,14 +19,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import examples
-from tasks.base import INT32_MAX, Key, Task, ValidationResult, check_keys
+from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
 from tasks.depo_validator import validate
 from tasks.errors import ConfigError
-from tasks.kernels import inlined, kernel
+from tasks.kernels import kernel
 from tasks.rng import STATE_WORDS, integers, seed_stream
 from tasks.sizes import MIN_SIZE, draw_size, size_probabilities, size_thresholds
-from tasks.words import check_words, draw_distinct_words, first_word_numbers, mean_lengths, table_bits
+from tasks.words import (
+    check_words,
+    draw_distinct_words,
+    first_word_numbers,
+    mean_lengths,
+    put_word,
+    table_bits,
+    word_tokens,
+)
 
 if TYPE_CHECKING:
     import datasets
@@ -39,7 +47,7 @@ KEYS = {
     "M": Key(default=10, low=1, high=10**6, help="questions an example (fewer when n < M)"),
     "qa": Key(default=False, kind=bool, help="test form: n = N, hops 1, 2, 4, ... and K"),
     "separator": Key(default=False, kind=bool, help="put a separator before each edge"),
-    "mini_vocab": Key(default=50, low=1, high=10**9, help="different tokens at a place of a word"),
+    "mini_vocab": Key(default=50, low=1, high=10**6, help="different tokens at a place of a word"),
     "min_tlen": Key(default=1, low=1, high=64, help="fewest tokens of a word"),
     "max_tlen": Key(default=2, low=1, high=64, help="most tokens of a word"),
     "fixed_k": Key(default=None, low=1, high=10**6, optional=True, help="ask this hop only"),
@@ -132,9 +140,16 @@ def mean_tokens(config: Mapping[str, Any]) -> float:
     return float(lengths @ size_probabilities(config["N"]))
 
 
-def token_names(config: Mapping[str, Any]) -> dict[int, str]:
-    """id -> name of the special tokens; every other id in use is a word's token."""
-    names = {config["query_token_base"] + hop: f"<query_{hop}>" for hop in range(1, config["K"] + 1)}
+def schema(config: Mapping[str, Any]) -> pa.Schema:
+    """The columns of a batch: the same for every config."""
+    return SCHEMA
+
+
+def tokens(config: Mapping[str, Any]) -> dict[int, str]:
+    """id -> name of every id in use; a word's last token has a dot: "7 12." is a word of two."""
+    names = word_tokens(config["mini_vocab"], config["max_tlen"])
+    for hop in range(1, config["K"] + 1):
+        names[config["query_token_base"] + hop] = f"<query_{hop}>"
     names[config["bos_token_id"]] = "<bos>"
     names[config["answer_token_id"]] = "<ans>"
     if config["separator"]:
@@ -142,13 +157,12 @@ def token_names(config: Mapping[str, Any]) -> dict[int, str]:
     return names
 
 
-def vocab_size(config: Mapping[str, Any]) -> int:
-    """The largest id that an example can hold, plus 1."""
-    specials = [config["query_token_base"] + config["K"], config["bos_token_id"]]
-    specials.append(config["answer_token_id"])
-    if config["separator"]:
-        specials.append(config["separator_token_id"])
-    return int(max(2 * config["mini_vocab"], *specials)) + 1
+def look(example: Mapping[str, Any], config: Mapping[str, Any], tree: bool) -> Look:
+    """A question a line."""
+    base = config["query_token_base"]
+    places = [at for at, token in enumerate(example["input_ids"]) if base < token <= base + config["K"]]
+    hops = " ".join(map(str, example["query_hops"]))
+    return Look(facts=f"n {example['n']}, hops {hops}", breaks=places)
 
 
 def generate(
@@ -273,8 +287,8 @@ def _generate(
             if separator >= 0:
                 tokens[at] = separator
                 at += 1
-            at = _put_word(tokens, at, words, lengths, edge)
-            at = _put_word(tokens, at, words, lengths, edge + 1 if edge + 1 < n else 0)
+            at = put_word(tokens, at, words, lengths, edge)
+            at = put_word(tokens, at, words, lengths, edge + 1 if edge + 1 < n else 0)
         for place in range(n):
             order[place] = place
         for query in range(query_offsets[row], query_offsets[row + 1]):
@@ -284,12 +298,12 @@ def _generate(
             order[chosen] = order[asked]
             hop = hop_choices[integers(state, len(hop_choices))]
             tokens[at] = query_base + hop
-            at = _put_word(tokens, at + 1, words, lengths, start)
+            at = put_word(tokens, at + 1, words, lengths, start)
             tokens[at] = answer
             mask[at] = 1
             hops[query] = hop
             starts[query] = at + 1 - offsets[row]
-            after = _put_word(tokens, at + 1, words, lengths, (start + hop) % n)
+            after = put_word(tokens, at + 1, words, lengths, (start + hop) % n)
             for place in range(at + 1, after):
                 mask[place] = 1
             at = after
@@ -297,31 +311,19 @@ def _generate(
         offsets[row + 1] = at
 
 
-@inlined
-def _put_word(tokens, at, words, lengths, node):
-    """Copy a node's word to tokens[at:] and return the place after it."""
-    # The whole row is written: the next token overwrites what is too much, and no branch depends on
-    # the length, which is random. `tokens` has room for one word more.
-    tokens[at] = words[node, 0]
-    if words.shape[1] > 1:
-        tokens[at + 1] = words[node, 1]
-        for place in range(2, words.shape[1]):
-            tokens[at + place] = words[node, place]
-    return at + lengths[node]
-
-
 TASK = Task(
     name="depo",
     version=VERSION,
     keys=KEYS,
     check=check,
-    schema=SCHEMA,
+    schema=schema,
     generate=generate,
     validate=validate,
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
-    vocab_size=vocab_size,
-    token_names=token_names,
+    tokens=tokens,
+    look=look,
+    test_form={"qa": True},
 )
 
 

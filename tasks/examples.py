@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tasks.base import INT32_MAX, Task, ValidationResult
 from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, unragged, with_labels
@@ -35,6 +36,18 @@ def check_split(split: Any) -> str:
     return split
 
 
+def complete_config(task: Task, config: Mapping[str, Any] | None, seed: int) -> dict[str, Any]:
+    """The complete config, with what a null in it takes from the seed; ConfigError as `task.check`."""
+    full = task.check(config)
+    return full if task.seeded is None else task.seeded(full, seed)
+
+
+def stream_of(task: Task, config: Mapping[str, Any], seed: int, split: str) -> NDArray[np.uint64]:
+    """The key of the stream that a split's examples come from: uint64 [2]. `config` is complete."""
+    address = config if task.address is None else task.address(config)
+    return stream_key(task.name, task.version, address, seed, check_split(split))
+
+
 def batch_rows(task: Task, config: Mapping[str, Any]) -> int:
     """How many examples make about BATCH_TOKENS tokens; no output depends on it."""
     return max(1, min(1 << 16, int(BATCH_TOKENS / task.mean_tokens(config))))
@@ -44,7 +57,7 @@ def generate_batches(
     task: Task, config: Mapping[str, Any], seed: int, split: str, first: int, count: int
 ) -> Iterator[pa.RecordBatch]:
     """Examples first..first+count-1 of the split, in batches. `config` is complete."""
-    key = stream_key(task.name, task.version, config, seed, check_split(split))
+    key = stream_of(task, config, seed, split)
     step = batch_rows(task, config)
     for start in range(first, first + count, step):
         stop = min(start + step, first + count)
@@ -56,8 +69,9 @@ def generate_example(
 ) -> dict[str, Any]:
     """The example at one address, as a plain dictionary of ints and lists."""
     index = check_integer("index", index, 0, MAX_INDEX)
-    complete = task.check(config)
-    (batch,) = generate_batches(task, complete, check_seed(seed), split, index, 1)
+    seed = check_seed(seed)
+    complete = complete_config(task, config, seed)
+    (batch,) = generate_batches(task, complete, seed, split, index, 1)
     return rows_of(with_labels(batch))[0]
 
 
@@ -66,27 +80,38 @@ def validate_example(
 ) -> ValidationResult:
     """Check one example: its tokens, and whatever else of an example's columns it has."""
     complete = task.check(config)
-    if not isinstance(example, Mapping) or "input_ids" not in example:
-        return ValidationResult(valid=False, reason="it has no input_ids")
+    schema = task.schema(complete)
+    content = schema.names[0]  # input_ids, or a text
+    if not isinstance(example, Mapping) or content not in example:
+        return ValidationResult(valid=False, reason=f"it has no {content}")
     arrays: dict[str, pa.Array] = {}
     fields = []
-    for field in task.schema:
+    for field in schema:
         if field.name not in example:
             continue
         try:
             arrays[field.name] = _one_row(example[field.name], field.type)
         except (TypeError, ValueError, OverflowError):
-            wanted = "integers" if pa.types.is_list(field.type) else "an integer"
-            return ValidationResult(valid=False, reason=f"{field.name} is not made of {wanted}")
+            return ValidationResult(valid=False, reason=f"{field.name} is not {_wanted(field.type)}")
         fields.append(field)
     batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
     result = task.validate(batch, complete)[0]
-    if result and "labels" in example:
+    if result and "labels" in example and "input_ids" in example:
         return _check_labels(task, example, complete)
     return result
 
 
+def _wanted(data_type: pa.DataType) -> str:
+    if pa.types.is_list(data_type):
+        return "made of integers"
+    return "a text" if pa.types.is_string(data_type) else "an integer"
+
+
 def _one_row(value: Any, data_type: pa.DataType) -> pa.Array:
+    if pa.types.is_string(data_type):
+        if not isinstance(value, str):
+            raise TypeError("not a text")
+        return pa.array([value], data_type)
     if not pa.types.is_list(data_type):
         return pa.array([_whole(value)], data_type)
     numbers = np.asarray(value)
@@ -133,10 +158,13 @@ def make_hf_dataset(
     Where `datasets` is not installed: a list of dictionaries.
     """
     num_examples = check_integer("num_examples", num_examples, 0)
-    complete = task.check(config)
-    made = generate_batches(task, complete, check_seed(seed), split, 0, num_examples)
-    position = task.schema.get_field_index("loss_mask") + 1
-    schema = task.schema.insert(position, column("labels", list_type(pa.int32())))
+    seed = check_seed(seed)
+    complete = complete_config(task, config, seed)
+    made = generate_batches(task, complete, seed, split, 0, num_examples)
+    schema = task.schema(complete)
+    if "loss_mask" in schema.names:
+        position = schema.get_field_index("loss_mask") + 1
+        schema = schema.insert(position, column("labels", list_type(pa.int32())))
     batches = [with_labels(batch) for batch in made]
     # `datasets` cannot take a table without a chunk; an empty one has one.
     table = pa.Table.from_batches(batches, schema=schema) if batches else schema.empty_table()

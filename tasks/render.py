@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
-from tasks.base import ValidationResult
+from tasks.base import Look, ValidationResult
 from tasks.errors import OstracaError
 
 READ, LEARNED = "dim", "green"
@@ -16,6 +16,7 @@ READ, LEARNED = "dim", "green"
 
 def render(
     example: Mapping[str, Any],
+    look: Look,
     verdict: ValidationResult,
     name_of: Callable[[int], str],
     *,
@@ -23,41 +24,59 @@ def render(
     max_tokens: int = -1,
     color: bool = True,
 ) -> Text:
-    """The example's tokens, a question a line, with its metadata above and the verdict below.
+    """The example's tokens (or its text) as its task wants them shown, and the verdict below.
 
-    Without color the learned tokens stand in brackets.
+    Without color the learned tokens stand in brackets, where not all of them are.
     """
-    tokens, mask = example["input_ids"], example["loss_mask"]
     text = Text()
     text.append(f"{title}\n", style="bold")
-    text.append(f"{len(tokens)} tokens, loss on {sum(mask)}{_metadata(example)}\n")
-    shown = len(tokens) if max_tokens < 0 else min(max_tokens, len(tokens))
-    for token, learned in zip(tokens[:shown], mask[:shown], strict=True):
-        name = name_of(token)
-        text.append("\n" if name.startswith("<query") else " ")
-        if learned:
-            text.append(name if color else f"[{name}]", style=LEARNED)
-        else:
-            text.append(name, style=READ)
-    if shown < len(tokens):
-        text.append(f" … {len(tokens) - shown} more (max_tokens=-1 shows all)", style="italic")
+    facts = f", {look.facts}" if look.facts else ""
+    if "input_ids" in example:
+        tokens, mask = example["input_ids"], example["loss_mask"]
+        text.append(f"{len(tokens)} tokens, loss on {_count(mask)}{facts}\n")
+        _append_tokens(text, tokens, mask, look, name_of, max_tokens, color)
+    else:
+        text.append(f"{len(example['text'])} characters{facts}\n")
+        body = Text(example["text"], style=LEARNED)
+        for start, end in look.underlined:
+            body.stylize("underline", start, end)
+        text.append_text(body)
+    for line in look.below:
+        text.append(f"\n{line}")
     text.append(f"\n{verdict}\n", style="bold green" if verdict else "bold red")
     return text
 
 
-def _metadata(example: Mapping[str, Any]) -> str:
-    """The example's own figures: every column that is not about its tokens."""
-    parts = []
-    for name, value in example.items():
-        if name in ("input_ids", "loss_mask", "labels", "index", "answer_starts", "answer_ends"):
-            continue
-        shown = " ".join(map(str, value)) if isinstance(value, list) else value
-        parts.append(f", {name} {shown}")
-    return "".join(parts)
+def _count(mask: Sequence[int]) -> str:
+    return "all" if all(mask) else str(sum(mask))
 
 
-def special_names(names: Mapping[int, str]) -> Callable[[int], str]:
-    """Special tokens by their name, all others by their number."""
+def _append_tokens(
+    text: Text,
+    tokens: Sequence[int],
+    mask: Sequence[int],
+    look: Look,
+    name_of: Callable[[int], str],
+    max_tokens: int,
+    color: bool,
+) -> None:
+    shown = len(tokens) if max_tokens < 0 else min(max_tokens, len(tokens))
+    bracketed = not color and not all(mask)
+    underlined = {at for start, end in look.underlined for at in range(start, end)}
+    breaks = set(look.breaks)
+    for at in range(shown):
+        name = name_of(tokens[at])
+        text.append("\n" if at in breaks else " ")
+        style = LEARNED if mask[at] else READ
+        text.append(f"[{name}]" if mask[at] and bracketed else name, style)
+        if at in underlined:
+            text.stylize("underline", len(text) - len(name), len(text))
+    if shown < len(tokens):
+        text.append(f" … {len(tokens) - shown} more (max_tokens=-1 shows all)", style="italic")
+
+
+def token_names(names: Mapping[int, str]) -> Callable[[int], str]:
+    """Tokens by their name; an id that has none by its number."""
     return lambda token: names.get(token, str(token))
 
 

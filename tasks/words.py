@@ -63,6 +63,12 @@ def table_bits(needed: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> in
     return max(1, int(slots - 1).bit_length())
 
 
+def word_tokens(mini_vocab: int, max_tlen: int) -> dict[int, str]:
+    """id -> name of the tokens of words; one that ends a word has a dot."""
+    names = {token: str(token) for token in range(1, mini_vocab + 1)} if max_tlen > 1 else {}
+    return names | {mini_vocab + token: f"{token}." for token in range(1, mini_vocab + 1)}
+
+
 @lru_cache(maxsize=64)
 def mean_lengths(most: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> NDArray[np.float64]:
     """The mean length of n distinct words, for n = 0..most (float64 [most + 1]; entry 0 is 0).
@@ -128,3 +134,16 @@ def draw_distinct_words(
             words[found, length - 1] += mini_vocab
             lengths[found] = length
             found += 1
+
+
+@inlined
+def put_word(tokens, at, words, lengths, node):
+    """Copy a node's word to tokens[at:] and return the place after it."""
+    # The whole row is written: the next token overwrites what is too much, and no branch depends on
+    # the length, which is random. `tokens` needs room for one word more.
+    tokens[at] = words[node, 0]
+    if words.shape[1] > 1:
+        tokens[at + 1] = words[node, 1]
+        for place in range(2, words.shape[1]):
+            tokens[at + place] = words[node, place]
+    return at + lengths[node]

@@ -132,7 +132,7 @@ def test_inspect_names_tokens_and_gives_the_verdict(run_ostraca: Any) -> None:
         assert name in done.stdout
     qa = run_ostraca("inspect", "show=1", "dataset.config.qa=true", "dataset.config.fixed_k=8")
     assert "n 225" in qa.stdout
-    assert "query_hops 8 8 8 8 8 8 8 8 8 8" in qa.stdout.replace("\n", " ")
+    assert "hops 8 8 8 8 8 8 8 8 8 8" in qa.stdout.replace("\n", " ")
     coloured = run_ostraca("inspect", "show=1", "dataset.N=4", "color=always")
     assert "\x1b[32m<ans>\x1b[0m" in coloured.stdout
     assert "\x1b[2m<bos>\x1b[0m" in coloured.stdout

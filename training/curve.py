@@ -15,6 +15,7 @@ import torch
 from loaders import CorpusSource, Source, TaskSource, TokenStream
 from pipeline.storage import plain_errors
 from tasks import get_task
+from tasks.base import vocab_size
 from tasks.errors import ConfigError, OstracaError, check_path
 from tasks.examples import check_seed
 from training.base import LanguageModel, resolve_device
@@ -49,7 +50,7 @@ def run(config: Mapping[str, Any]) -> None:
     data = StreamDataset(stream)
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):
-        vocabulary = get_task("depo").vocab_size(task_config)
+        vocabulary = vocab_size(get_task("depo"), task_config)
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
         parameters = sum(each.numel() for each in model.parameters())
         print(

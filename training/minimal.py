@@ -7,6 +7,7 @@ from typing import Any
 
 from loaders import TaskSource, TokenStream
 from tasks import get_task
+from tasks.base import vocab_size
 from tasks.errors import ConfigError, check_integer
 from tasks.examples import check_seed
 from training.base import resolve_device
@@ -32,7 +33,7 @@ def run(config: Mapping[str, Any]) -> None:
     answer = int(source.config["answer_token_id"])
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):
-        vocabulary = task.vocab_size(source.config)
+        vocabulary = vocab_size(task, source.config)
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
         losses: list[float] = []
         for step in train(model, data, settings, device):

@@ -27,7 +27,7 @@ def test_a_complete_spec_checks_to_itself(spec: Maker) -> None:
 def test_digest_golden(spec: Maker) -> None:
     """If this changes, no folder that was begun can be finished, and no manifest passes its own check."""
     assert (
-        spec_digest(check_spec(spec())) == "e34e4b642ea7145313d3211350675d0114dca6767d2b56361907a2b0705b1c1a"
+        spec_digest(check_spec(spec())) == "f50487264c017c7044c7006e1409c5b045edfae41a85241f0be6195c182f3479"
     )
 
 
@@ -107,7 +107,15 @@ def test_twins_are_refused(spec: Maker) -> None:
         ({"datasets": {"d": {"task": "depo"}}}, ["splits must name"]),
         ({"datasets": {"d": {"task": "depo", "version": 99, "splits": {}}}}, ["version 99", "install"]),
         ({"datasets": {"d": {"task": "depo", "splits": {"Train": {}}}}}, ["split='Train'"]),
-        ({"datasets": {"d": {"task": "depo", "splits": {"train": {}}}}}, ["examples is missing"]),
+        (
+            {"datasets": {"d": {"task": "depo", "splits": {"t": {"examples": 1, "tokens": 1}}}}},
+            ["both examples and tokens"],
+        ),
+        (
+            {"datasets": {"d": {"task": "depo", "splits": {"t": {"form": "exam"}}}}},
+            ["form='exam'", "train, test"],
+        ),
+        ({"vocabulary": "dense"}, ["vocabulary='dense'", "published, shared"]),
         ({"datasets": {"d": {"task": "depo", "splits": {"train": {"examples": 0}}}}}, ["examples=0"]),
         ({"datasets": {"d": {"task": "depo", "splits": {"train": {"examples": 10**18}}}}}, ["examples="]),
         ({"datasets": {"d": {"task": "depo", "splits": {"train": 5}}}}, ["must be a mapping"]),

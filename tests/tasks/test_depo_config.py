@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from oracles.depo_judge import judge
 
 from tasks import get_task
+from tasks.base import vocab_size
 from tasks.batch import unragged
-from tasks.depo import KEYS, TASK, check, generate, max_tokens, token_names, vocab_size
+from tasks.depo import KEYS, TASK, check, generate, max_tokens, tokens
 from tasks.depo_validator import validate
 from tasks.errors import ConfigError, OstracaError
 from tasks.words import count_words
@@ -221,7 +222,7 @@ def test_ids_that_just_do_not_collide_work() -> None:
     assert validate(batch, config).all_valid
     assert all(judge(config, row.tolist()) for row in lists(batch["input_ids"]))
     assert set(unragged(batch["input_ids"])[0].tolist()) == set(range(1, 12))
-    assert vocab_size(config) == 12
+    assert vocab_size(TASK, config) == 12
 
 
 def test_query_ids_past_the_largest_are_refused() -> None:
@@ -281,9 +282,8 @@ def works_or_is_refused(given: dict[str, Any]) -> bool:
     rows = [row.tolist() for row in lists(batch["input_ids"])]
     assert all(judge(config, row) for row in rows)
     assert max(map(len, rows)) <= max_tokens(config)
-    assert max(map(max, rows)) < vocab_size(config)
-    words = set(range(1, 2 * config["mini_vocab"] + 1))
-    assert set().union(*rows) <= words | set(token_names(config))
+    assert max(map(max, rows)) < vocab_size(TASK, config)
+    assert set().union(*rows) <= set(tokens(config))
     return True
 
 
@@ -330,13 +330,18 @@ def test_get_task_names_the_nearest_task() -> None:
         get_task("deppo")
 
 
-def test_token_names_are_the_specials() -> None:
-    config = check({"K": 2, "separator": True})
-    assert token_names(config) == {
+def test_every_id_has_a_name() -> None:
+    config = check({"K": 2, "separator": True, "mini_vocab": 2, "min_tlen": 5, "max_tlen": 8, "N": 3})
+    assert tokens(config) == {
         0: "<bos>",
+        1: "1",
+        2: "2",
+        3: "1.",
+        4: "2.",
         9001: "<query_1>",
         9002: "<query_2>",
         9500: "<ans>",
         9700: "<sep>",
     }
-    assert 9700 not in token_names(check({"K": 2}))
+    assert 9700 not in tokens(check({"K": 2}))
+    assert 1 not in tokens(check({"N": 20, "max_tlen": 1}))  # a word of one token is its own end

@@ -88,7 +88,7 @@ def test_no_indices_make_an_empty_batch() -> None:
     config = check({})
     batch = generate(config, key_of(config), np.empty(0, np.int64))
     assert batch.num_rows == 0
-    assert batch.schema.equals(TASK.schema)
+    assert batch.schema.equals(TASK.schema({}))
 
 
 _WITHOUT_JIT = """
