@@ -21,9 +21,11 @@ from pipeline.storage import (
     plain_errors,
     remove_temporary_files,
     sha256_of,
+    write_bytes,
     write_json,
 )
 from tasks.errors import OstracaError
+from tasks.vocabulary import tokenizer_files
 
 
 def build(
@@ -60,10 +62,10 @@ def build(
 
 
 def _missing(root: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Shards of a whole corpus that are gone or of another size than when it was built."""
+    """Files of a whole corpus that are gone or of another size than when it was built."""
     return [
         record["path"]
-        for _, record in manifests.records_of(manifest)
+        for record in [*(record for _, record in manifests.records_of(manifest)), *manifest["files"]]
         if not _has_size(root / record["path"], record["bytes"])
     ]
 
@@ -87,7 +89,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Make what is missing and write the manifest; `whole`: the manifest that stood there already."""
     with plain_errors(root):
-        remove_temporary_files([root / STATE, *(root / name for name in spec["datasets"])])
+        remove_temporary_files(root, [root / STATE, *(root / name for name in spec["datasets"])])
     write_json(root / STATE / "spec.json", {"spec_digest": digest, "spec": spec})
     if whole is None:
         known = {shard.path: _record(root, shard, digest) for shard in plan(spec)}
@@ -117,7 +119,11 @@ def _finish(
             )
         records[record.path] = record
         on_shard(record, False)
-    manifest = manifests.make_manifest(spec, (records[shard.path] for shard in plan(spec)))
+    files = []
+    for path, content in tokenizer_files(spec):
+        written = write_bytes(root / path, content)
+        files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
+    manifest = manifests.make_manifest(spec, (records[shard.path] for shard in plan(spec)), files)
     manifests.write_manifest(root, manifest)
     return manifest
 

@@ -18,14 +18,19 @@ from pipeline.storage import plain_errors, write_json
 from tasks.errors import OstracaError, shown
 
 NAME = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
 _SUMS = ("rows", "tokens", "bytes")
-_FIELDS = ("name", "spec", "spec_digest", "content_digest", "tasks", "splits", "totals")
+_FIELDS = ("name", "spec", "spec_digest", "content_digest", "tasks", "splits", "totals", "files")
 
 
-def make_manifest(spec: Mapping[str, Any], records: Iterable[ShardRecord]) -> dict[str, Any]:
-    """The manifest of a complete spec from the records of all its shards, in the plan's order."""
+def make_manifest(
+    spec: Mapping[str, Any], records: Iterable[ShardRecord], files: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The manifest of a complete spec from the records of all its shards, in the plan's order.
+
+    files: path, bytes and sha256 of everything else that belongs to the corpus.
+    """
     splits: dict[str, Any] = {}
     contents: dict[str, ContentDigest] = {}
     totals: dict[str, int] = dict.fromkeys(("shards", *_SUMS), 0)
@@ -50,6 +55,7 @@ def make_manifest(spec: Mapping[str, Any], records: Iterable[ShardRecord]) -> di
         "totals": totals,
         "spec": spec,
         "splits": splits,
+        "files": [dict(file) for file in files],
         "python": platform.python_version(),
         "libraries": {name: _library_version(name) for name in _LIBRARIES},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -116,11 +122,15 @@ def _check(path: Path, manifest: Mapping[str, Any]) -> None:
                 wanted = int if field.type == "int" else str
                 if type(getattr(made, field.name)) is not wanted:
                     raise TypeError(field.name)
+        for file in manifest["files"]:
+            given = (file["path"], file["bytes"], file["sha256"])
+            if len(file) != 3 or [*map(type, given)] != [str, int, str]:
+                raise TypeError("files")
         if not all(type(manifest["totals"][name]) is int for name in ("shards", *_SUMS)):
             raise TypeError("totals")
     except (TypeError, KeyError, AttributeError) as error:
         raise OstracaError(
-            f"{path}: splits or totals are not as ostraca writes them ({shown(error.args[0])}); "
+            f"{path}: splits, files or totals are not as ostraca writes them ({shown(error.args[0])}); "
             "restore the manifest"
         ) from None
 

@@ -20,6 +20,7 @@ from tasks import get_task
 from tasks.batch import unragged
 from tasks.errors import OstracaError
 from tasks.examples import stream_of
+from tasks.vocabulary import split_renaming
 
 STATE = ".ostraca-build"  # spec.json, lock, and a record of each finished shard, until the manifest stands
 
@@ -96,6 +97,7 @@ def shard_batches(spec: Mapping[str, Any], shard: Shard) -> Iterator[tuple[pa.Re
     config, step = entry["config"], entry["row_group_examples"]
     check_version(task, spec["datasets"][shard.dataset]["version"], shard.dataset)
     key = split_key(spec, shard.dataset, shard.split)
+    renaming = split_renaming(spec, shard.dataset, shard.split)
     for start in range(shard.first_index, shard.first_index + shard.count, step):
         stop = min(start + step, shard.first_index + shard.count)
         batch = task.generate(config, key, np.arange(start, stop, dtype=np.int64))
@@ -106,6 +108,8 @@ def shard_batches(spec: Mapping[str, Any], shard: Shard) -> Iterator[tuple[pa.Re
                 f"{shard.path}: example {start + row} is {verdict}; generator and validator disagree: "
                 "this is a fault of ostraca, please report it with the spec"
             )
+        if renaming is not None:
+            batch = renaming.batch(batch)
         yield batch, content_digest(batch, key)
 
 
@@ -113,7 +117,7 @@ def split_key(spec: Mapping[str, Any], dataset: str, split: str) -> NDArray[np.u
     """The key of the stream that a split's examples come from: uint64 [2]."""
     entry = spec["datasets"][dataset]
     config = entry["splits"][split]["config"]
-    return stream_of(get_task(entry["task"]), config, spec["seed"], split)
+    return stream_of(get_task(entry["task"]), config, spec["seed"], split, entry["version"])
 
 
 def _count_tokens(batch: pa.RecordBatch) -> int:

@@ -27,6 +27,7 @@ from tasks.base import Task
 from tasks.errors import ConfigError, check_integer, nearest, shown
 from tasks.examples import check_seed, check_split, complete_config
 from tasks.rng import canonical_json
+from tasks.vocabulary import TOKENIZER_FILES, shared_ids
 
 DEFAULT_SHARD_TOKENS = 1 << 24
 DEFAULT_ROW_GROUP_TOKENS = 1 << 18
@@ -35,6 +36,7 @@ DEFAULT_EXAMPLES = {"train": 100_000, "test": 1_000}  # by form
 MAX_EXAMPLES = 10**15
 MAX_TOKENS = 10**18
 VOCABULARIES = ("published", "shared")  # see tasks.vocabulary
+RESERVED = ("manifest.json", *TOKENIZER_FILES)  # files in a corpus's folder
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -63,6 +65,8 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
         for name in sorted(datasets, key=str)
     }
     _refuse_twins(checked)
+    if vocabulary == "shared":
+        shared_ids(checked)  # refuses what cannot share one
     return {
         "name": name,
         "seed": seed,
@@ -79,7 +83,7 @@ def spec_digest(spec: Mapping[str, Any]) -> str:
 
 def _check_dataset(name: str, given: Any, seed: int, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
     where = f"spec: dataset {name}"
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "manifest.json":
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
         raise ConfigError(f"{where}: a dataset's name is letters, digits, '_', '-' and '.'")
     _only(given, ("name", "task", "version", "config", "splits"), where)
     task = get_task(str(given.get("task")))

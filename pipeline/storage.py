@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -80,11 +81,16 @@ def atomic_file(path: Path) -> Iterator[HashingFile]:
         _sync_folder(path.parent)
 
 
+def write_bytes(path: Path, content: bytes) -> HashingFile:
+    """Write a file, atomically; returns its size and sha256."""
+    with atomic_file(path) as file:
+        file.write(content)
+    return file
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON, atomically."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    with atomic_file(path) as file:
-        file.write(text.encode())
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -95,12 +101,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_temporary_files(folders: Iterable[Path]) -> None:
-    """Remove what a build that was killed left half-written. Only for the holder of `lock`."""
-    for folder in folders:
-        for path in folder.rglob(f".*{TEMPORARY}*"):
-            if is_temporary(path):
-                path.unlink(missing_ok=True)
+def remove_temporary_files(root: Path, folders: Iterable[Path]) -> None:
+    """Remove what a build that was killed left half-written in `root` and anywhere below `folders`.
+
+    Only for the holder of `lock`.
+    """
+    found = [root.glob(f".*{TEMPORARY}*"), *(folder.rglob(f".*{TEMPORARY}*") for folder in folders)]
+    for path in itertools.chain(*found):
+        if is_temporary(path):
+            path.unlink(missing_ok=True)
 
 
 def is_temporary(path: Path) -> bool:

@@ -20,6 +20,7 @@ from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.spec import check_spec
 from pipeline.storage import plain_reason, sha256_of
 from tasks.errors import OstracaError, check_integer
+from tasks.vocabulary import TOKENIZER_FILES
 
 
 def verify(
@@ -44,6 +45,8 @@ def verify(
         for (_, record), found in zip(records, pool.map(check, records), strict=True):
             problems += found
             on_shard(record["path"])
+    for file in manifest["files"]:
+        problems += _check_file(root, file)
     listed = {record["path"] for _, record in records}
     for path in sorted(root.rglob("*.parquet")):
         if str(path.relative_to(root)) not in listed:
@@ -67,6 +70,11 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
         planned = (shard.split, shard.dataset, shard.first_index, shard.count, shard.count)
         if given != planned:
             return [f"{NAME}: {shard.path} is said to be {given}, but the spec makes it {planned}"]
+    folders = ["", *(f"{name}/" for name in manifest["spec"]["datasets"])]
+    own = {f"{folder}{name}" for folder in folders for name in TOKENIZER_FILES}
+    strange = [file["path"] for file in manifest["files"] if file["path"] not in own]
+    if strange:
+        return [f"{NAME}: files lists {strange[0]!r}, which is no file of the spec"]
     missing = [path for path in wanted if path not in records]
     if missing:
         return [f"{NAME}: lists no {missing[0]}, a shard of the spec ({len(missing)} missing)"]
@@ -78,10 +86,8 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _check_shard(
-    root: Path, spec: Mapping[str, Any], content: bool, entry: tuple[str, Mapping[str, Any]]
-) -> list[str]:
-    split, record = entry
+def _check_file(root: Path, record: Mapping[str, Any]) -> list[str]:
+    """Size and sha256 of a file against what the manifest says."""
     path = root / record["path"]
     try:
         size = path.stat().st_size
@@ -89,8 +95,24 @@ def _check_shard(
             how = "truncated" if size < record["bytes"] else "too long"
             return [f"{path}: {how}: {size} bytes, the manifest says {record['bytes']}"]
         found = sha256_of(path)
-        if found != record["sha256"]:
-            return [f"{path}: corrupt: its sha256 is {found}, the manifest says {record['sha256']}"]
+    except FileNotFoundError:
+        return [f"{path}: is missing"]
+    except OSError as error:
+        return [plain_reason(error, path)]
+    if found != record["sha256"]:
+        return [f"{path}: corrupt: its sha256 is {found}, the manifest says {record['sha256']}"]
+    return []
+
+
+def _check_shard(
+    root: Path, spec: Mapping[str, Any], content: bool, entry: tuple[str, Mapping[str, Any]]
+) -> list[str]:
+    split, record = entry
+    path = root / record["path"]
+    problems = _check_file(root, record)
+    if problems:
+        return problems
+    try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.metadata.num_rows != record["rows"]:
                 rows = file.metadata.num_rows
@@ -102,8 +124,6 @@ def _check_shard(
                         f"{path}: its content digest is {digest}, "
                         f"the manifest says {record['content_digest']}"
                     ]
-    except FileNotFoundError:
-        return [f"{path}: is missing"]
     except OSError as error:
         return [plain_reason(error, path)]
     except pa.ArrowException as error:

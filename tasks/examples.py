@@ -42,10 +42,16 @@ def complete_config(task: Task, config: Mapping[str, Any] | None, seed: int) -> 
     return full if task.seeded is None else task.seeded(full, seed)
 
 
-def stream_of(task: Task, config: Mapping[str, Any], seed: int, split: str) -> NDArray[np.uint64]:
-    """The key of the stream that a split's examples come from: uint64 [2]. `config` is complete."""
+def stream_of(
+    task: Task, config: Mapping[str, Any], seed: int, split: str, version: int | None = None
+) -> NDArray[np.uint64]:
+    """The key of the stream that a split's examples come from: uint64 [2]. `config` is complete.
+
+    version: of the task that made them (None: the installed one).
+    """
     address = config if task.address is None else task.address(config)
-    return stream_key(task.name, task.version, address, seed, check_split(split))
+    version = task.version if version is None else version
+    return stream_key(task.name, version, address, seed, check_split(split))
 
 
 def batch_rows(task: Task, config: Mapping[str, Any]) -> int:

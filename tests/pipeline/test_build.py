@@ -92,7 +92,8 @@ def test_manifest_has_what_is_promised(corpus: Path) -> None:
             file = pq.ParquetFile(corpus / shard["path"])
             tokens = sum(len(row) for row in file.read(["input_ids"])["input_ids"].to_pylist())
             assert (file.metadata.num_rows, tokens) == (shard["rows"], shard["tokens"])
-    assert sorted(path.name for path in corpus.iterdir()) == ["manifest.json", "small"]
+    root = ["manifest.json", "small", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted(path.name for path in corpus.iterdir()) == root
 
 
 def test_parquet_as_promised(corpus: Path) -> None:

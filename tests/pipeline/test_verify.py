@@ -87,7 +87,7 @@ def edit(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda m: m.update(format_version=2), ["format version 2", "install the release"]),
+        (lambda m: m.update(format_version=3), ["format version 3", "install the release"]),
         (lambda m: m.pop("format_version"), ["not a manifest"]),
         (lambda m: m.pop("splits"), ["lacks splits"]),
         (lambda m: m["spec"].update(seed=5), ["spec_digest", "edited"]),

@@ -1,0 +1,238 @@
+"""What every id of a corpus means: published or shared ids, and the tokenizer.json that says so.
+
+`published`: every dataset has the ids of its task's config, as in the paper; two tasks use the same id for
+different things. `shared`: ids are dense and disjoint over the tasks of a corpus, so that one model with a
+small embedding trains on all. A tokenizer's ids (Capo's) come first and stay as they are; then every task's
+tokens, named <task:name>, in the order of `tasks.TASKS` and of their published ids. A token that means the
+same in two datasets of a task is one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks import TASKS, get_task
+from tasks.batch import ragged, unragged
+from tasks.errors import ConfigError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_FILLED = 1 << 20  # below, ids that nothing uses get a name too, so that len(tokenizer) is the vocabulary's
+_DIRECT = 1 << 20  # ids below are renamed through a table, larger ones by bisection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renaming:
+    """A one-to-one map of ids."""
+
+    sources: NDArray[np.int32]  # [ids], ascending
+    targets: NDArray[np.int32]  # [ids]
+
+    def __post_init__(self) -> None:
+        direct = len(self.sources) and self.sources[0] >= 0 and self.sources[-1] < _DIRECT
+        table = np.full(int(self.sources[-1]) + 1 if direct else 0, -1, dtype=np.int32)
+        if direct:
+            table[self.sources] = self.targets
+        object.__setattr__(self, "_table", table)
+
+    def ids(self, tokens: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The new ids of `tokens`, of which every one must be among the sources."""
+        table: NDArray[np.int32] = self._table  # type: ignore[attr-defined]
+        if len(table):
+            return table[tokens]
+        return self.targets[np.searchsorted(self.sources, tokens)]
+
+    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The same rows with the new `input_ids`."""
+        place = batch.schema.get_field_index("input_ids")
+        tokens, offsets = unragged(batch.column(place))
+        start, stop = offsets[0], offsets[-1]
+        renamed = ragged(self.ids(tokens[start:stop]), (offsets - start).astype(np.int32))
+        return batch.set_column(place, batch.schema.field(place), renamed)
+
+    def inverse(self) -> Renaming:
+        """The map back."""
+        order = np.argsort(self.targets)
+        return Renaming(sources=self.targets[order], targets=self.sources[order])
+
+
+def shared_ids(datasets: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """(task, published name) -> shared id, of every token that a spec's datasets can hold.
+
+    ConfigError where two of them have different tokenizers.
+    """
+    ids: dict[tuple[str, str], int] = {}
+    tokenizers = _tokenizers(datasets)
+    if len(set(tokenizers.values())) > 1:
+        raise ConfigError(
+            f"spec: vocabulary=shared needs one tokenizer, but {' and '.join(tokenizers)} have different "
+            "ones; give them the same, or set vocabulary=published"
+        )
+    following = 0
+    for task, config in _configs({name: datasets[name] for name in list(tokenizers)[:1]}):
+        names = get_task(task).tokens(config)
+        ids |= {(task, name): token for token, name in names.items()}
+        following = max(following, 1 + max(names))
+    written: dict[str, tuple[str, str]] = {}
+    for wanted in TASKS:
+        for task, config in _configs(datasets):
+            if task != wanted or get_task(task).tokenizer is not None:
+                continue
+            for _, name in sorted(get_task(task).tokens(config).items()):
+                token = (task, name)
+                if token in ids:
+                    continue
+                assert written.setdefault(shared_name(*token), token) == token, f"two meanings of {token}"
+                ids[token] = following
+                following += 1
+    return ids
+
+
+def shared_name(task: str, name: str) -> str:
+    """A token's name in the shared vocabulary: <depo:query_3>, <mano:+>; brackets of its own are left out."""
+    return f"<{task}:{name.replace('<', '').replace('>', '')}>"
+
+
+def renaming(datasets: Mapping[str, Any], dataset: str, split: str) -> Renaming | None:
+    """From the published to the shared ids of a split of a spec's datasets; None where they are the same."""
+    entry = datasets[dataset]
+    task = get_task(entry["task"])
+    if task.tokenizer is not None:
+        return None
+    shared = shared_ids(datasets)
+    names = sorted(task.tokens(entry["splits"][split]["config"]).items())
+    return Renaming(
+        sources=np.array([token for token, _ in names], dtype=np.int32),
+        targets=np.array([shared[task.name, name] for _, name in names], dtype=np.int32),
+    )
+
+
+def split_renaming(spec: Mapping[str, Any], dataset: str, split: str) -> Renaming | None:
+    """The renaming of a split's examples before they are written; None where they stay as they are."""
+    if spec["vocabulary"] == "published":
+        return None
+    return renaming(spec["datasets"], dataset, split)
+
+
+def split_names(spec: Mapping[str, Any], dataset: str, split: str) -> dict[int, str]:
+    """id -> name of every token in the rows of a split, as the corpus has them."""
+    entry = spec["datasets"][dataset]
+    names = get_task(entry["task"]).tokens(entry["splits"][split]["config"])
+    renamed = split_renaming(spec, dataset, split)
+    if renamed is None:
+        return names
+    targets = renamed.targets.tolist()
+    return {
+        new: shared_name(entry["task"], names[old])
+        for old, new in zip(renamed.sources.tolist(), targets, strict=True)
+    }
+
+
+def corpus_vocab_size(spec: Mapping[str, Any]) -> int:
+    """The largest id in any row of a corpus, plus 1."""
+    if spec["vocabulary"] == "shared":
+        return max(shared_ids(spec["datasets"]).values()) + 1
+    return 1 + max(max(get_task(task).tokens(config)) for task, config in _configs(spec["datasets"]))
+
+
+def tokenizer_files(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """(path in the corpus, content) of the files with which `AutoTokenizer` loads the corpus's vocabulary.
+
+    With shared ids they stand in the corpus's folder; with published ones in every dataset's folder, and in
+    the corpus's too where all its datasets have the same.
+    """
+    datasets = spec["datasets"]
+    if spec["vocabulary"] == "shared":
+        names = {
+            token: shared_name(*key)
+            for key, token in shared_ids(datasets).items()
+            if get_task(key[0]).tokenizer is None
+        }
+        yield from _files("", next(iter(_tokenizers(datasets).values()), None), names)
+        return
+    made = []
+    for name, entry in datasets.items():
+        tokenizer = _tokenizers({name: entry}).get(name)
+        names = {}
+        if tokenizer is None:
+            for task, config in _configs({name: entry}):
+                names |= get_task(task).tokens(config)
+        if tokenizer is not None or names:
+            made.append((tokenizer, names))
+            yield from _files(f"{name}/", tokenizer, names)
+    if made and all(each == made[0] for each in made):
+        yield from _files("", *made[0])
+
+
+def _configs(datasets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(task, config) of every split that holds ids."""
+    for name in sorted(datasets):
+        entry = datasets[name]
+        for split in sorted(entry["splits"]):
+            config = entry["splits"][split]["config"]
+            if get_task(entry["task"]).tokens(config):
+                yield entry["task"], config
+
+
+def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, str]:
+    """Dataset -> the tokenizer that its ids are of, serialised, of those that have one."""
+    found: dict[str, str] = {}
+    for name in sorted(datasets):
+        task = get_task(datasets[name]["task"])
+        if task.tokenizer is None:
+            continue
+        texts = [task.tokenizer(config) for _, config in _configs({name: datasets[name]})]
+        if len(set(texts)) > 1:
+            raise ConfigError(f"spec: dataset {name}: its splits have different tokenizers; give them one")
+        if texts:
+            found[name] = texts[0]
+    return found
+
+
+def _files(folder: str, tokenizer: str | None, names: Mapping[int, str]) -> Iterator[tuple[str, bytes]]:
+    """A WordLevel tokenizer of `names`, or `tokenizer` with them added to it."""
+    if tokenizer is None:
+        text = _word_level(names)
+    else:
+        extended = json.loads(tokenizer)
+        extended["added_tokens"] += [_added(token, name) for token, name in sorted(names.items())]
+        text = json.dumps(extended, ensure_ascii=False, indent=1)
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    for path, content in zip(TOKENIZER_FILES, (text, json.dumps(config, indent=1)), strict=True):
+        yield f"{folder}{path}", content.encode() + b"\n"
+
+
+def _added(token: int, name: str) -> dict[str, Any]:
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": token, "content": name, **flags}
+
+
+def _word_level(names: Mapping[int, str]) -> str:
+    """The JSON of a tokenizer whose words, parted by spaces, are `names`."""
+    words = {name: token for token, name in sorted(names.items())}
+    assert len(words) == len(names), "two ids have one name"
+    largest = max(names)
+    if largest < _FILLED:
+        words = {names.get(token, f"<unused_{token}>"): token for token in range(largest + 1)}
+    return json.dumps(
+        {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [],
+            "normalizer": None,
+            "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "post_processor": None,
+            "decoder": None,
+            # No unknown token: a word that is none of the vocabulary's is an error, not silently another id.
+            "model": {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"},
+        },
+        ensure_ascii=False,
+        indent=1,
+    )
