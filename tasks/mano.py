@@ -1,0 +1,290 @@
+"""Mano: modular arithmetic in prefix form (knowledge manipulation).
+
+An expression of l operators over the values 0..value_mod-1, and its value. Each inner node of its tree
+draws its operator uniformly from `ttype`, then the number of operators of its left child uniformly from
+what is left; where a division by zero comes up, the whole expression is drawn again.
+
+    <bos> <len_l> expression <ans_l> answer        2l + 5 tokens, loss on all of them
+
+Source: Physics of Language Models, Part 4.1 (arXiv 2512.17351).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks import examples
+from tasks.base import INT32_MAX, Look, Task, ValidationResult
+from tasks.batch import column, list_type, ragged
+from tasks.kernels import kernel
+from tasks.mano_config import FIRST_VALUE, KEYS, LETTERS, SYMBOLS, check, is_prime, lengths_of, tokens
+from tasks.mano_validator import validate
+from tasks.rng import STATE_WORDS, integers, next_uint32, seed_stream
+
+if TYPE_CHECKING:
+    import datasets
+
+VERSION = 1
+
+SCHEMA = pa.schema(
+    [
+        column("input_ids", list_type(pa.int32())),
+        column("loss_mask", list_type(pa.uint8())),
+        column("index", pa.int64()),
+        column("length", pa.int32()),  # operators
+        column("answer", pa.int32()),  # the value, not its id
+    ]
+)
+
+# x mod m = x - (x * ceil(2^47 / m) >> 47) * m for 0 <= x <= m * m, m <= 2^15, without an overflow.
+_SHIFT = np.int64(47)
+
+
+def max_tokens(config: Mapping[str, Any]) -> int:
+    """No example has more tokens."""
+    return 2 * lengths_of(config)[-1] + 5
+
+
+def mean_tokens(config: Mapping[str, Any]) -> float:
+    """Expected tokens of an example."""
+    lengths = lengths_of(config)
+    return float(lengths[0] + lengths[-1] + 5)
+
+
+def schema(config: Mapping[str, Any]) -> pa.Schema:
+    """The columns of a batch: the same for every config."""
+    return SCHEMA
+
+
+def look(example: Mapping[str, Any], config: Mapping[str, Any], tree: bool) -> Look:
+    """The answer underlined; below the tokens the expression as one writes it, and its value."""
+    facts = f"length {example['length']}, answer {example['answer']}"
+    last = len(example["input_ids"]) - 1
+    written = infix(example["input_ids"][2:-2], config["value_mod"])
+    return Look(facts=facts, underlined=[(last, last + 1)], below=[written] if written else [])
+
+
+def infix(expression: Sequence[int], modulus: int) -> str:
+    """ "(3 - 22) * 5 = 20 (mod 23)" of the tokens in prefix form; "" where they are no expression.
+
+    Brackets stand only where the value would be another without them.
+    """
+    parts: list[tuple[str, int, int]] = []  # text, how tightly it binds, value
+    for token in reversed(expression):
+        if FIRST_VALUE <= token < FIRST_VALUE + modulus:
+            parts.append((str(token - FIRST_VALUE), 3, token - FIRST_VALUE))
+            continue
+        if not 1 <= token <= 8 or len(parts) < 2:
+            return ""
+        symbol = SYMBOLS[(token - 1) % 4]
+        binds = 1 if symbol in "+-" else 2
+        (left, left_binds, a), (right, right_binds, b) = parts.pop(), parts.pop()
+        if symbol == "/" and b == 0:
+            return ""
+        if left_binds < binds:
+            left = f"({left})"
+        if right_binds < binds or (right_binds == binds and symbol in "-/"):
+            right = f"({right})"
+        value = {"+": a + b, "-": a - b, "*": a * b}.get(symbol)
+        if value is None:
+            value = a * pow(b, -1, modulus)
+        parts.append((f"{left} {symbol} {right}", binds, value % modulus))
+    return f"{parts[0][0]} = {parts[0][2]} (mod {modulus})" if len(parts) == 1 else ""
+
+
+def generate(
+    config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64]
+) -> pa.RecordBatch:
+    """Make the examples at `indices` (int64 [rows]) of the stream `key`; see `tasks.base.Task`."""
+    rows, lengths = len(indices), lengths_of(config)
+    room = rows * max_tokens(config)
+    if room > INT32_MAX:
+        raise OverflowError("a batch of over 2^31 tokens: ask for fewer examples at a time")
+    modulus, longest = config["value_mod"], lengths[-1]
+    written = np.empty(room, dtype=np.int32)  # what stays unused is never touched, and costs no memory
+    offsets = np.zeros(rows + 1, dtype=np.int32)
+    sizes, answers = (np.empty(rows, dtype=np.int32) for _ in range(2))
+    factors, addends = operator_tables(modulus)
+    _generate(
+        key,
+        indices,
+        lengths[0],
+        len(lengths),
+        np.array([LETTERS.index(letter) for letter in config["ttype"]], dtype=np.int64),
+        modulus,
+        factors,
+        addends,
+        config["knowledge_augment"],
+        config["bos_token_id"],
+        written,
+        offsets,
+        sizes,
+        answers,
+        np.empty(STATE_WORDS, dtype=np.uint64),
+        np.empty((longest, 3), dtype=np.int64),
+        np.empty((longest + 2, 2), dtype=np.int64),
+        np.empty(longest + 2, dtype=np.int64),
+        np.empty(2 * longest + 1, dtype=np.int64),
+        np.zeros((longest + 34) // 32, dtype=np.uint64),
+    )
+    used = int(offsets[-1])
+    columns = [
+        ragged(written[:used], offsets),
+        ragged(np.ones(used, dtype=np.uint8), offsets),
+        pa.array(indices),
+        pa.array(sizes),
+        pa.array(answers),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+@lru_cache(maxsize=16)
+def operator_tables(modulus: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """f, g with (a op b) mod m = (a * f[op, b] + g[op, b]) mod m: int64 [4, m] each, op in "+-*/".
+
+    Division by what has no inverse has f = 0; `check` lets it be used with a prime modulus only.
+    """
+    values = np.arange(modulus)
+    inverses = np.zeros(modulus, dtype=np.int64)
+    inverses[1] = 1
+    for value in range(2, modulus if is_prime(modulus) else 0):
+        inverses[value] = -(modulus // value) * int(inverses[modulus % value]) % modulus
+    ones, zeros = np.ones_like(values), np.zeros_like(values)
+    tables = np.array(
+        [[ones, ones, values, inverses], [values, modulus - values, zeros, zeros]], dtype=np.int64
+    )
+    tables.flags.writeable = False
+    return tables[0], tables[1]
+
+
+@kernel
+def _generate(
+    key,
+    indices,
+    least,
+    choices,
+    operators,
+    modulus,
+    factors,
+    addends,
+    augment,
+    bos,
+    tokens,
+    offsets,
+    lengths,
+    answers,
+    state,
+    nodes,
+    stack,
+    leaves,
+    values,
+    coins,
+):
+    """Write all examples one after another; draws come in the order of the code.
+
+    From `state` on all is scratch: a kernel allocates nothing. An expression of n operators has 2n + 1
+    tokens, so where an inner node stands says where its operands do. What a random tree decides is
+    written without a branch, which could not be predicted.
+    """
+    kinds = len(operators)
+    by_kinds = ((1 << 20) + kinds - 1) // kinds  # n // kinds = n * by_kinds >> 20, for any n drawn here
+    by_modulus = ((np.int64(1) << _SHIFT) + modulus - 1) // modulus
+    at = 0
+    for row in range(len(indices)):
+        seed_stream(state, key, indices[row], 0)
+        length = least + integers(state, choices)
+        whole = False
+        while not whole:
+            # The inner nodes in prefix order. Of a node's subtrees that are no leaf the left one comes next.
+            stack[0, 0] = 0
+            stack[0, 1] = length
+            waiting = 1
+            found = 0
+            for node in range(length):
+                waiting -= 1
+                place, count = stack[waiting, 0], stack[waiting, 1]
+                drawn = integers(state, count * kinds)
+                left = (drawn * by_kinds) >> 20
+                right = count - 1 - left
+                beyond = place + 2 + 2 * left
+                nodes[node, 0] = place
+                nodes[node, 1] = beyond
+                nodes[node, 2] = operators[drawn - left * kinds]
+                stack[waiting, 0] = beyond
+                stack[waiting, 1] = right
+                waiting += right > 0
+                stack[waiting, 0] = place + 1
+                stack[waiting, 1] = left
+                waiting += left > 0
+                leaves[found] = place + 1
+                found += left == 0
+                leaves[found] = beyond
+                found += right == 0
+            for leaf in range(length + 1):
+                value = integers(state, modulus)
+                values[leaves[leaf]] = value
+                tokens[at + 2 + leaves[leaf]] = FIRST_VALUE + value
+            whole = True
+            for node in range(length - 1, -1, -1):
+                place, operator = nodes[node, 0], nodes[node, 2]
+                other = values[nodes[node, 1]]
+                value = values[place + 1] * factors[operator, other] + addends[operator, other]
+                values[place] = value - ((value * by_modulus) >> _SHIFT) * modulus
+                whole &= (operator != 3) | (other != 0)
+        if augment:
+            for word in range((length + 34) >> 5):
+                coins[word] = next_uint32(state)
+        # Coin 0 is of <bos>, 1 of <len>, 2 of <ans>, 3 + i of the operator that comes i-th.
+        for node in range(length):
+            coin = coins[(node + 3) >> 5] >> np.uint64((node + 3) & 31)
+            tokens[at + 2 + nodes[node, 0]] = 1 + nodes[node, 2] + (np.int64(coin) & 1) * 4
+        first = np.int64(coins[0])
+        tokens[at] = bos - (first & 1)
+        tokens[at + 1] = 10 * length + ((first >> 1) & 1)
+        tokens[at + 2 * length + 3] = 10 * length + 4 + ((first >> 2) & 1)
+        tokens[at + 2 * length + 4] = FIRST_VALUE + values[0]
+        at += 2 * length + 5
+        offsets[row + 1] = at
+        lengths[row] = length
+        answers[row] = values[0]
+
+
+TASK = Task(
+    name="mano",
+    version=VERSION,
+    keys=KEYS,
+    check=check,
+    schema=schema,
+    generate=generate,
+    validate=validate,
+    mean_tokens=mean_tokens,
+    max_tokens=max_tokens,
+    tokens=tokens,
+    look=look,
+    test_form={"qa": True},
+)
+
+
+def generate_mano_example(
+    config: Mapping[str, Any] | None, seed: int, index: int = 0, split: str = "train"
+) -> dict[str, Any]:
+    """The example at one address: input_ids, loss_mask, labels, index, length, answer."""
+    return examples.generate_example(TASK, config, seed, index, split)
+
+
+def validate_mano_example(example: Mapping[str, Any], config: Mapping[str, Any] | None) -> ValidationResult:
+    """Evaluate the example again from its tokens; truthy when valid, and says why when not."""
+    return examples.validate_example(TASK, example, config)
+
+
+def make_mano_hf_dataset(
+    num_examples: int, config: Mapping[str, Any] | None, seed: int, split: str = "train"
+) -> datasets.Dataset | list[dict[str, Any]]:
+    """Examples 0..num_examples-1 as a `datasets.Dataset` (a list of dicts without that library)."""
+    return examples.make_hf_dataset(TASK, num_examples, config, seed, split)
