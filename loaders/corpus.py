@@ -15,19 +15,22 @@ from loaders.source import Rows
 from pipeline.manifest import read_manifest
 from pipeline.readers import read_row_group
 from tasks import get_task
-from tasks.base import INT32_MAX
+from tasks.base import INT32_MAX, Task
 from tasks.errors import ConfigError, check_bool, check_integer, nearest
 from tasks.examples import check_seed
+from tasks.vocabulary import Renaming, corpus_vocab_size, split_renaming
 
 _COLUMNS = ["input_ids", "loss_mask"]
 
 
 class CorpusSource:
-    """The rows of one split of a built corpus.
+    """The rows of one split of a built corpus: of one dataset, or of all of them, mixed.
 
-    epochs: how many times the split is read, each time in another order (None: without end). shuffle:
-    False reads the rows in index order. window_blocks: row groups held in memory and mixed at a time.
-    OstracaError where the corpus, the dataset or the split does not exist or a shard cannot be read.
+    dataset: None is the only one of the corpus or, where the corpus has the shared vocabulary, all that have
+    the split, in the proportions that they were built with. epochs: how many times the split is read, each
+    time in another order (None: without end). shuffle: False reads the rows in index order. window_blocks:
+    row groups held in memory and mixed at a time. OstracaError where the corpus, the dataset or the split
+    does not exist or a shard cannot be read.
     """
 
     def __init__(
@@ -43,28 +46,14 @@ class CorpusSource:
     ) -> None:
         self._root = Path(path)
         manifest = read_manifest(self._root)
-        datasets = manifest["spec"]["datasets"]
-        if dataset is None and len(datasets) > 1:
-            raise ConfigError(f"{path}: say which dataset; it has {', '.join(datasets)}")
-        name = next(iter(datasets)) if dataset is None else dataset
-        if name not in datasets:
-            raise ConfigError(
-                f"{path}: no dataset {name!r}{nearest(name, datasets)}; it has {', '.join(datasets)}"
-            )
-        splits = datasets[name]["splits"]
-        if split not in splits:
-            raise ConfigError(
-                f"{path}: no split {split!r}{nearest(split, splits)}; {name} has {', '.join(splits)}"
-            )
-        self._entry = splits[split]
-        self._task_name = datasets[name]["task"]
-        records = manifest["splits"][split]["shards"]
-        self._records = [record for record in records if record["dataset"] == name]
+        self._spec, self._split = manifest["spec"], split
+        self._names = _choose(path, self._spec, dataset, split)
+        entries = [self._spec["datasets"][name]["splits"][split] for name in self._names]
         self._identity = {
             "source": "corpus",
             "content_digest": manifest["content_digest"],
-            "shards": [self._entry["shard_examples"], self._entry["row_group_examples"]],
-            "dataset": name,
+            "shards": [[entry["shard_examples"], entry["row_group_examples"]] for entry in entries],
+            "datasets": self._names,
             "split": split,
             "seed": check_seed(seed),
             "shuffle": check_bool("shuffle", shuffle),
@@ -72,14 +61,25 @@ class CorpusSource:
             "window_blocks": check_integer("window_blocks", window_blocks, 1),
         }
         # Block b is row group `_groups[b, 1]` of shard `_groups[b, 0]`, known without opening a file.
-        size = self._entry["row_group_examples"]
-        rows = np.array([record["rows"] for record in self._records], dtype=np.int64)
-        counts = -(-rows // size)
-        shards = np.repeat(np.arange(len(rows)), counts)
-        groups = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        self._groups = np.stack([shards, groups], axis=1)
-        self._block_rows = np.minimum(size, rows[shards] - groups * size)
-        largest = self._identity["window_blocks"] * size * get_task(self._task_name).max_tokens(self.config)
+        self._records: list[dict[str, Any]] = []
+        self._strata: list[int] = []
+        groups, block_rows = [], []
+        for name, entry in zip(self._names, entries, strict=True):
+            records = [each for each in manifest["splits"][split]["shards"] if each["dataset"] == name]
+            size = entry["row_group_examples"]
+            rows = np.array([record["rows"] for record in records], dtype=np.int64)
+            counts = -(-rows // size)
+            shards = np.repeat(np.arange(len(rows)), counts)
+            inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            groups.append(np.stack([len(self._records) + shards, inside], axis=1))
+            block_rows.append(np.minimum(size, rows[shards] - inside * size))
+            self._records += records
+            self._strata.append(len(inside))
+        self._groups, self._block_rows = np.concatenate(groups), np.concatenate(block_rows)
+        largest = window_blocks * max(
+            entry["row_group_examples"] * self._task_of(name).max_tokens(entry["config"])
+            for name, entry in zip(self._names, entries, strict=True)
+        )
         if largest > INT32_MAX:
             raise ConfigError(
                 f"window_blocks={window_blocks}: a window could have over 2^31 tokens; lower it to "
@@ -87,18 +87,28 @@ class CorpusSource:
             )
 
     @property
-    def task(self) -> str:
-        return str(self._task_name)
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        config: Mapping[str, Any] = self._entry["config"]
-        return config
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets whose rows come, in the manifest's order."""
+        return tuple(self._names)
 
     @property
     def dataset(self) -> str:
-        """The dataset's name in the corpus."""
-        return str(self._identity["dataset"])
+        """The only dataset's name in the corpus; ConfigError where the source mixes several."""
+        if len(self._names) > 1:
+            raise ConfigError(f"{self._root}: mixes {', '.join(self._names)}; say which with dataset")
+        return self._names[0]
+
+    @property
+    def task(self) -> str:
+        return self._task_of(self.dataset).name
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.config_of(self.dataset)
+
+    @property
+    def vocab_size(self) -> int:
+        return corpus_vocab_size(self._spec, self._names)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -108,6 +118,22 @@ class CorpusSource:
     def rows(self) -> int:
         """Rows of the split, in one epoch."""
         return int(self._block_rows.sum())
+
+    def task_of(self, dataset: str) -> str:
+        """The task of one of the source's datasets."""
+        return self._task_of(dataset).name
+
+    def config_of(self, dataset: str) -> Mapping[str, Any]:
+        """The complete config of one of the source's datasets."""
+        config: Mapping[str, Any] = self._spec["datasets"][dataset]["splits"][self._split]["config"]
+        return config
+
+    def renaming(self, dataset: str) -> Renaming | None:
+        """From a dataset's published ids to those in the rows; None where they are the same."""
+        return split_renaming(self._spec, dataset, self._split)
+
+    def _task_of(self, dataset: str) -> Task:
+        return get_task(self._spec["datasets"][dataset]["task"])
 
     def rows_from(self, position: int) -> Iterator[Rows]:
         """See `Source`: position p is row p % rows of epoch p // rows."""
@@ -120,6 +146,7 @@ class CorpusSource:
                 epoch=epoch,
                 window_blocks=self._identity["window_blocks"],
                 shuffle=self._identity["shuffle"],
+                strata=self._strata,
             )
             for window in order.windows_from(start if epoch == first else 0):
                 yield Rows.of(self._read(window), window.rows)
@@ -139,3 +166,31 @@ class CorpusSource:
         table = pa.concat_tables(tables).combine_chunks()
         (batch,) = table.to_batches()
         return batch
+
+
+def _choose(path: Path | str, spec: Mapping[str, Any], dataset: str | None, split: str) -> list[str]:
+    """The datasets that are meant; ConfigError where there is none, or where their ids collide."""
+    datasets = spec["datasets"]
+    if dataset is not None and dataset not in datasets:
+        raise ConfigError(
+            f"{path}: no dataset {dataset!r}{nearest(dataset, datasets)}; it has {', '.join(datasets)}"
+        )
+    asked = list(datasets) if dataset is None else [dataset]
+    if len(asked) > 1 and spec["vocabulary"] != "shared":
+        raise ConfigError(
+            f"{path}: say which dataset; it has {', '.join(datasets)}, and their ids collide: "
+            "a corpus built with vocabulary=shared can be read as one mixture"
+        )
+    chosen = [name for name in asked if split in datasets[name]["splits"]]
+    if not chosen:
+        splits = sorted({each for name in asked for each in datasets[name]["splits"]})
+        raise ConfigError(
+            f"{path}: no split {split!r}{nearest(split, splits)}; {', '.join(asked)} has {', '.join(splits)}"
+        )
+    for name in chosen:
+        config = datasets[name]["splits"][split]["config"]
+        if "input_ids" not in get_task(datasets[name]["task"]).schema(config).names:
+            raise ConfigError(
+                f"{path}: {name} holds texts, which cannot be streamed; build it with bio=tokens"
+            )
+    return chosen

@@ -4,13 +4,16 @@ Blocks (row groups) are permuted; consecutive ones form a window; the rows of a 
 themselves. So a reader holds one window in memory, and any position is found without reading what is
 before it.
 
+Where the blocks are of several datasets (strata), each dataset's are permuted and the datasets interleaved
+evenly, so that every window holds about the mixture of the whole.
+
 Worked example: blocks of 3, 3, 2 and 3 rows, 2 blocks a window. Epoch 0 may visit blocks 2, 0 | 3, 1: the
 first window's 5 rows come in any order, then the second's 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +41,19 @@ class EpochOrder:
         epoch: int,
         window_blocks: int,
         shuffle: bool = True,
+        strata: Sequence[int] | None = None,
     ) -> None:
-        """block_rows: int64 [blocks], how many rows each block has."""
+        """block_rows: int64 [blocks], how many rows each block has.
+
+        strata: how many blocks each dataset has, which stand one after another (None: there is one).
+        """
         count = len(block_rows)
-        order = shuffled(count, "blocks", seed, epoch) if shuffle else np.arange(count, dtype=np.int64)
+        if not shuffle:
+            order = np.arange(count, dtype=np.int64)
+        elif strata is None or len(strata) == 1:
+            order = shuffled(count, "blocks", seed, epoch)
+        else:
+            order = _interleaved(strata, seed, epoch)
         self._order, self._shuffle, self._window_blocks = order, shuffle, window_blocks
         self._seed, self._epoch = seed, epoch
         ends = np.cumsum(block_rows[order])
@@ -66,3 +78,16 @@ class EpochOrder:
             begin = number * self._window_blocks
             blocks = self._order[begin : begin + self._window_blocks]
             yield Window(blocks=blocks, rows=rows[max(position - start, 0) :])
+
+
+def _interleaved(strata: Sequence[int], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The blocks of each stratum in random order, the strata spread evenly over the epoch."""
+    firsts = np.cumsum([0, *strata])
+    orders = [
+        first + shuffled(size, "blocks", seed, epoch, number)
+        for number, (first, size) in enumerate(zip(firsts[:-1].tolist(), strata, strict=True))
+    ]
+    # Block r of the n of a stratum stands at (r + 1/2) / n of the epoch; equal places go by stratum.
+    places = np.concatenate([(np.arange(size) + 0.5) / max(size, 1) for size in strata])
+    order: NDArray[np.int64] = np.concatenate(orders)[np.argsort(places, kind="stable")]
+    return order

@@ -46,6 +46,10 @@ class Source(Protocol):
         """The task's complete config."""
 
     @property
+    def vocab_size(self) -> int:
+        """No id is larger than this - 1."""
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """What decides the sequence: plain values; two sources with the same one are the same."""
 

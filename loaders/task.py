@@ -9,14 +9,17 @@ import numpy as np
 
 from loaders.source import Rows
 from tasks import get_task
-from tasks.errors import check_integer
+from tasks.base import Task, vocab_size
+from tasks.errors import ConfigError, check_integer
 from tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split, complete_config, stream_of
+from tasks.vocabulary import Renaming
 
 
 class TaskSource:
     """Examples start..start+count-1 (endless where count is None) of one split, in index order.
 
-    They need no shuffling: examples are independent draws. ConfigError where the config is refused.
+    They need no shuffling: examples are independent draws. renaming: to the shared ids of a corpus (see
+    `CorpusSource.renaming`). ConfigError where the config is refused or its examples have no ids.
     """
 
     def __init__(
@@ -28,10 +31,13 @@ class TaskSource:
         split: str = "train",
         start: int = 0,
         count: int | None = None,
+        renaming: Renaming | None = None,
     ) -> None:
         self._task = get_task(task)
         self._seed, self._split = check_seed(seed), check_split(split)
         self._config = complete_config(self._task, config, self._seed)
+        _refuse_texts(self._task, self._config)
+        self._renaming = renaming
         self._start = check_integer("start", start, 0, MAX_INDEX)
         self._count = None if count is None else check_integer("count", count, 0, MAX_INDEX)
         self._key = stream_of(self._task, self._config, self._seed, self._split)
@@ -45,6 +51,12 @@ class TaskSource:
         return self._config
 
     @property
+    def vocab_size(self) -> int:
+        if self._renaming is not None:
+            return int(self._renaming.targets.max()) + 1
+        return vocab_size(self._task, self._config)
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         return {
             "source": "task",
@@ -55,6 +67,7 @@ class TaskSource:
             "split": self._split,
             "start": self._start,
             "count": self._count,
+            "vocabulary": None if self._renaming is None else self._renaming.targets.tolist(),
         }
 
     def rows_from(self, position: int) -> Iterator[Rows]:
@@ -66,5 +79,12 @@ class TaskSource:
             last = first + step if end is None else min(first + step, end)
             indices = np.arange(first, last, dtype=np.int64)
             batch = self._task.generate(self._config, self._key, indices)
+            if self._renaming is not None:
+                batch = self._renaming.batch(batch)
             yield Rows.of(batch, np.arange(last - first, dtype=np.int64))
             first = last
+
+
+def _refuse_texts(task: Task, config: Mapping[str, Any]) -> None:
+    if "input_ids" not in task.schema(config).names:
+        raise ConfigError(f"{task.name}: its examples are texts, which cannot be streamed; set bio=tokens")

@@ -10,7 +10,7 @@ same in two datasets of a task is one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,11 +134,13 @@ def split_names(spec: Mapping[str, Any], dataset: str, split: str) -> dict[int, 
     }
 
 
-def corpus_vocab_size(spec: Mapping[str, Any]) -> int:
-    """The largest id in any row of a corpus, plus 1."""
+def corpus_vocab_size(spec: Mapping[str, Any], names: Iterable[str]) -> int:
+    """The ids of a model for the datasets `names`: of the whole corpus where its vocabulary is shared."""
+    datasets = spec["datasets"]
     if spec["vocabulary"] == "shared":
-        return max(shared_ids(spec["datasets"]).values()) + 1
-    return 1 + max(max(get_task(task).tokens(config)) for task, config in _configs(spec["datasets"]))
+        return max(shared_ids(datasets).values()) + 1
+    configs = _configs({name: datasets[name] for name in names})
+    return 1 + max(max(get_task(task).tokens(config)) for task, config in configs)
 
 
 def tokenizer_files(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:

@@ -7,17 +7,19 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 
 from loaders import CorpusSource, Source, TaskSource, TokenStream
 from pipeline.storage import plain_errors
 from tasks import get_task
-from tasks.base import vocab_size
 from tasks.errors import ConfigError, OstracaError, check_path
 from tasks.examples import check_seed
+from tasks.vocabulary import Renaming
 from training.base import LanguageModel, resolve_device
 from training.data import StreamDataset
 from training.evaluate import depo
@@ -39,9 +41,9 @@ def run(config: Mapping[str, Any]) -> None:
     evaluation = read_settings(EvalSettings, "eval", config["eval"])
     wandb = read_settings(WandbSettings, "logging.wandb", config["logging"]["wandb"])
     seed = check_seed(config["seed"])
-    source, name = open_source(config)
+    source, name, measured = open_source(config)
     out = Path(check_path("out", config["out"] or f"runs/{name}-{config['model']['name']}"))
-    task_config = source.config
+    task_config = measured.config
     hops = depo.choose_hops(evaluation.hops, task_config)
     sets = {hop: depo.hop_config(task_config, hop, qa=evaluation.qa) for hop in hops}
     longest = max(int(get_task("depo").max_tokens(each)) for each in sets.values())
@@ -50,7 +52,7 @@ def run(config: Mapping[str, Any]) -> None:
     data = StreamDataset(stream)
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):
-        vocabulary = vocab_size(get_task("depo"), task_config)
+        vocabulary = source.vocab_size
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
         parameters = sum(each.numel() for each in model.parameters())
         print(
@@ -61,23 +63,35 @@ def run(config: Mapping[str, Any]) -> None:
             out.mkdir(parents=True, exist_ok=True)
         with Wandb(wandb, config, out) as tracker, plain_errors(out), MetricsCsv(out / METRICS) as table:
             (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-            measure = _Measure(model, sets, evaluation, settings, seed + evaluation.seed_offset, device)
+            measure = _Measure(
+                model, sets, measured.renaming, evaluation, settings, seed + evaluation.seed_offset, device
+            )
             _run(model, data, settings, evaluation, device, measure, table, tracker)
     draw_runs([out], out / PICTURE)
     print(f"wrote {out / METRICS} and {out / PICTURE}")
 
 
-def open_source(config: Mapping[str, Any]) -> tuple[Source, str]:
-    """The training examples, and a name for them: a built corpus where `corpus_path` is set, else made
-    on the fly.
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The Depo that is measured."""
 
-    A corpus decides task and config; ConfigError where the user set `dataset` beside it.
+    config: Mapping[str, Any]  # of the training examples
+    renaming: Renaming | None  # to the ids that the model is trained on
+
+
+def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
+    """The training examples, a name for them, and the Depo among them: a built corpus where `corpus_path` is
+    set, else made on the fly.
+
+    A corpus decides task and config; ConfigError where the user set `dataset` beside it. A corpus with the
+    shared vocabulary can be read as one mixture; one of its datasets must be of Depo.
     """
     seed, dataset = check_seed(config["seed"]), config["dataset"]
     if dataset["task"] != "depo":
         raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for depo alone")
     if config["corpus_path"] is None:
-        return TaskSource("depo", dataset["config"], seed=seed), str(dataset["name"])
+        made = TaskSource("depo", dataset["config"], seed=seed)
+        return made, str(dataset["name"]), Measured(config=made.config, renaming=None)
     set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
     if set_too:
         raise ConfigError(
@@ -87,9 +101,15 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str]:
     source = CorpusSource(
         check_path("corpus_path", config["corpus_path"]), dataset=config["corpus_dataset"], seed=seed
     )
-    if source.task != "depo":
-        raise ConfigError(f"{config['corpus_path']} holds {source.task}; curves by hop are for depo alone")
-    return source, source.dataset
+    found = [name for name in source.datasets if source.task_of(name) == "depo"]
+    if len(found) != 1:
+        held = ", ".join(f"{name} ({source.task_of(name)})" for name in source.datasets)
+        raise ConfigError(
+            f"{config['corpus_path']} holds {held}; curves by hop need one dataset of depo among them: "
+            "say which with corpus_dataset"
+        )
+    measured = Measured(config=source.config_of(found[0]), renaming=source.renaming(found[0]))
+    return source, "-".join(source.datasets), measured
 
 
 def context_length(asked: int | None, longest: int) -> int:
@@ -114,12 +134,14 @@ class _Measure:
         self,
         model: LanguageModel,
         sets: Mapping[int, Mapping[str, Any]],
+        renaming: Renaming | None,
         evaluation: EvalSettings,
         settings: TrainSettings,
         seed: int,
         device: torch.device,
     ) -> None:
         self._model, self._sets, self._evaluation = model, sets, evaluation
+        self._renaming = renaming
         self._precision, self._seed, self._device = settings.precision, seed, device
         self._done = 0
 
@@ -131,9 +153,16 @@ class _Measure:
         scores = {}
         for hop, config in self._sets.items():
             data = depo.hop_dataset(
-                config, seed=self._seed, start=start, count=count, batch_size=self._evaluation.batch_size
+                config,
+                seed=self._seed,
+                start=start,
+                count=count,
+                batch_size=self._evaluation.batch_size,
+                renaming=self._renaming,
             )
             answer = int(config["answer_token_id"])
+            if self._renaming is not None:
+                answer = int(self._renaming.ids(np.array([answer], dtype=np.int32))[0])
             score = depo.score_hop(self._model, data, answer, device=self._device, precision=self._precision)
             scores[hop] = score, depo.chance(config)
         return scores

@@ -14,6 +14,7 @@ from tasks import get_task
 from tasks.batch import LABEL_IGNORED
 from tasks.errors import ConfigError
 from tasks.sizes import MIN_SIZE, size_probabilities
+from tasks.vocabulary import Renaming
 from training.base import LanguageModel, labelled_logits
 from training.data import Batch, StreamDataset, to_device
 from training.train import autocast
@@ -57,10 +58,19 @@ def hop_config(config: Mapping[str, Any], hop: int, *, qa: bool) -> dict[str, An
 
 
 def hop_dataset(
-    config: Mapping[str, Any], *, seed: int, start: int, count: int, batch_size: int
+    config: Mapping[str, Any],
+    *,
+    seed: int,
+    start: int,
+    count: int,
+    batch_size: int,
+    renaming: Renaming | None = None,
 ) -> StreamDataset:
-    """Examples start..start+count-1 of the eval split of `config` (see `hop_config`), one a row."""
-    source = TaskSource("depo", config, seed=seed, split="eval", start=start, count=count)
+    """Examples start..start+count-1 of the eval split of `config` (see `hop_config`), one a row.
+
+    renaming: to the ids that the model was trained on.
+    """
+    source = TaskSource("depo", config, seed=seed, split="eval", start=start, count=count, renaming=renaming)
     return StreamDataset(TokenStream(source, batch_size=batch_size, length=None, mode="padded"))
 
 
