@@ -16,6 +16,7 @@ from tasks.batch import rows_of
 from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 from tasks.examples import MAX_INDEX, check_seed, complete_config, generate_batches
 from tasks.render import render, token_names, tokenizer_names
+from tasks.vocabulary import split_renaming
 
 _COLORS = {"auto": None, "always": True, "never": False}
 
@@ -36,17 +37,23 @@ def show(config: Mapping[str, Any]) -> None:
         complete = complete_config(task, entry["config"], seed)
         batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
         where = f"{entry['name']}, seed {seed}, {split}"
+        renaming = None
     else:
-        name, task_name, complete, batches = _corpus_rows(config)
-        task = get_task(task_name)
-        where = f"{config['path']}: {name}, {config['split']}"
+        name, manifest, batches = _corpus_rows(config)
+        spec, split = manifest["spec"], config["split"]
+        task = get_task(spec["datasets"][name]["task"])
+        complete = spec["datasets"][name]["splits"][split]["config"]
+        renaming = split_renaming(spec, name, split)
+        where = f"{config['path']}: {name}, {split}"
     if config["tokenizer_name_or_path"] is None:
         name_of = token_names(task.tokens(complete))
     else:
-        name_of = tokenizer_names(str(config["tokenizer_name_or_path"]))
+        name_of = tokenizer_names(str(config["tokenizer_name_or_path"]), renaming)
     for batch in batches:
-        verdicts = task.validate(batch, complete)
-        for row, example in enumerate(rows_of(batch)):
+        # Checked and shown with the published ids, whatever those in the rows.
+        published = batch if renaming is None else renaming.inverse().batch(batch)
+        verdicts = task.validate(published, complete)
+        for row, example in enumerate(rows_of(published)):
             text = render(
                 example,
                 task.look(example, complete, tree),
@@ -59,10 +66,8 @@ def show(config: Mapping[str, Any]) -> None:
             console.print(text)
 
 
-def _corpus_rows(
-    config: Mapping[str, Any],
-) -> tuple[str, str, dict[str, Any], Iterator[pa.RecordBatch]]:
-    """Dataset, task, complete config and the rows asked for, of a built corpus."""
+def _corpus_rows(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], Iterator[pa.RecordBatch]]:
+    """Dataset, manifest and the rows asked for, of a built corpus."""
     root = Path(check_path("path", config["path"]))
     manifest = read_manifest(root)
     datasets = manifest["spec"]["datasets"]
@@ -79,7 +84,7 @@ def _corpus_rows(
         )
     records = [s for s in manifest["splits"][split]["shards"] if s["dataset"] == name]
     batches = _read(root, records, entry, config["index"], config["show"])
-    return str(name), datasets[name]["task"], entry["config"], batches
+    return str(name), manifest, batches
 
 
 def _read(

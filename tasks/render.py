@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.text import Text
 
 from tasks.base import Look, ValidationResult
 from tasks.errors import OstracaError
+from tasks.vocabulary import Renaming
 
 READ, LEARNED = "dim", "green"
 
@@ -80,8 +82,11 @@ def token_names(names: Mapping[int, str]) -> Callable[[int], str]:
     return lambda token: names.get(token, str(token))
 
 
-def tokenizer_names(name_or_path: str) -> Callable[[int], str]:
-    """Tokens as a Hugging Face tokenizer calls them; OstracaError where it cannot be loaded."""
+def tokenizer_names(name_or_path: str, renaming: Renaming | None = None) -> Callable[[int], str]:
+    """Tokens as a Hugging Face tokenizer calls them; OstracaError where it cannot be loaded.
+
+    renaming: from the ids that are asked for to the tokenizer's.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -100,6 +105,8 @@ def tokenizer_names(name_or_path: str) -> Callable[[int], str]:
     size = len(tokenizer)
 
     def name_of(token: int) -> str:
+        if renaming is not None:
+            token = int(renaming.ids(np.array([token], dtype=np.int32))[0])
         return str(tokenizer.convert_ids_to_tokens(token)) if token < size else str(token)
 
     return name_of
