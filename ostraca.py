@@ -20,6 +20,8 @@ COMMANDS = {
     "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
     "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
     "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
+    "train-tokenizer": ("pipeline.commands:train_tokenizer", "make a small tokenizer of Capo's text"),
+    "random-grammar": ("pipeline.commands:random_grammar", "draw a grammar for Lano and write it to a file"),
     "curve": ("training.curve:run", "train a model and draw its accuracy hop by hop"),
     "train-minimal": ("training.minimal:run", "train a tiny GPT-2 for a few steps: the smallest check"),
     "plot": ("training.plots:run", "draw the hop curves of several runs in one picture"),

@@ -1,4 +1,4 @@
-"""The commands `build`, `verify`, `reproduce` and `inspect`: a config in, lines of text out."""
+"""The commands that make and check corpora and what they are made of: a config in, lines of text out."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pipeline.plan import count_examples, count_shards
 from pipeline.progress import ShardProgress
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
+from pipeline.storage import write_bytes
 from tasks.errors import ConfigError, check_bool, check_path, shown
 
 
@@ -167,3 +168,28 @@ def inspect(config: Mapping[str, Any]) -> int:
     """`ostraca inspect`: see conf/inspect.yaml."""
     show(config)
     return 0
+
+
+def random_grammar(config: Mapping[str, Any]) -> int:
+    """`ostraca random-grammar`: see conf/random-grammar.yaml."""
+    from tasks import lano_grammar
+
+    out = Path(check_path("out", config["out"]))
+    if out.exists():
+        raise ConfigError(f"out={out}: exists already; choose another file")
+    keys = ("depth", "symbols", "rules", "min_length", "max_length", "seed")
+    grammar = lano_grammar.random_grammar(**{key: config[key] for key in keys})
+    header = "# " + ", ".join(f"{key} {config[key]}" for key in keys)
+    write_bytes(out, f"{header}\n{grammar.to_text()}".encode())
+    print(
+        f"wrote {out}: sentences of {grammar.min_length:,} to {grammar.max_length:,} tokens, "
+        f"{grammar.mean_length:,.1f} on average, {grammar.derivation_bits:,.1f} bits each"
+    )
+    return 0
+
+
+def train_tokenizer(config: Mapping[str, Any]) -> int:
+    """`ostraca train-tokenizer`: see conf/train-tokenizer.yaml."""
+    from tasks import capo_tokenizer
+
+    return capo_tokenizer.train_tokenizer_command(config)

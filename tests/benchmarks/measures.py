@@ -29,10 +29,16 @@ def say(**figures: float) -> None:
 
 
 def preset_config(name: str) -> dict[str, Any]:
-    import ostraca
+    return preset_task(name)[1]
 
-    config: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]["config"]
-    return config
+
+def preset_task(name: str) -> tuple[Any, dict[str, Any]]:
+    """The task of a preset and its config."""
+    import ostraca
+    from tasks import get_task
+
+    dataset = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    return get_task(dataset["task"]), dataset["config"]
 
 
 def depo_spec(config: dict[str, Any], examples: int, seed: int = 0) -> dict[str, Any]:
@@ -40,11 +46,20 @@ def depo_spec(config: dict[str, Any], examples: int, seed: int = 0) -> dict[str,
     return {"seed": seed, "datasets": {"depo": {"task": "depo", "config": config, "splits": splits}}}
 
 
+def all_tasks_spec() -> dict[str, Any]:
+    """Every task with its defaults, one example each."""
+    from tasks import TASKS
+
+    splits = {"train": {"examples": 1}}
+    datasets = {task: {"task": task, "splits": splits} for task in TASKS}
+    return {"datasets": datasets, "vocabulary": "shared"}
+
+
 def warm() -> None:
     from pipeline.spec import check_spec
     from pipeline.warm import warm_kernels
 
-    warm_kernels(check_spec(depo_spec({}, 1)))
+    warm_kernels(check_spec(all_tasks_spec()))
     say(done=1)
 
 
@@ -52,22 +67,22 @@ def kernels(preset: str) -> None:
     import numpy as np
 
     from pipeline.fingerprint import content_digest
-    from tasks import depo, examples
-    from tasks.rng import stream_key
+    from tasks import examples
 
-    config = depo.check(preset_config(preset))
-    key = stream_key("depo", depo.VERSION, config, 0, "train")
-    rows = examples.batch_rows(depo.TASK, config)
+    task, given = preset_task(preset)
+    config = examples.complete_config(task, given, 0)
+    key = examples.stream_of(task, config, 0, "train")
+    rows = examples.batch_rows(task, config)
     parts = [np.arange(start, start + rows) for start in range(0, 8 * rows, rows)]
-    batches = [depo.generate(config, key, part) for part in parts]
+    batches = [task.generate(config, key, part) for part in parts]
     tokens = sum(len(batch.column("input_ids").values) for batch in batches)
     content_digest(batches[0], key)
-    depo.validate(batches[0], config)
+    task.validate(batches[0], config)
     bits = np.random.SFC64(0)
     block = bytes(1 << 24)
     say(
-        generate=tokens / 1e6 / best(lambda: [depo.generate(config, key, part) for part in parts]),
-        validate=tokens / 1e6 / best(lambda: [depo.validate(batch, config) for batch in batches]),
+        generate=tokens / 1e6 / best(lambda: [task.generate(config, key, part) for part in parts]),
+        validate=tokens / 1e6 / best(lambda: [task.validate(batch, config) for batch in batches]),
         fingerprint=tokens / 1e6 / best(lambda: [content_digest(batch, key) for batch in batches]),
         draws=4.0 / best(lambda: bits.random_raw(4_000_000)),
         sha256=len(block) / 4e6 / best(lambda: hashlib.sha256(block).digest()),

@@ -45,15 +45,30 @@ def measured(script: str, *arguments: str, core: int | None = 0, **environment: 
     return result
 
 
+# Preset -> what is asked of generating and of validating it, Mtok/s.
+AIMS = {
+    "depo1-225": ("60", "60"),
+    "depo2-125": ("150", "150"),
+    "brevo1-70": ("", ""),
+    "brevo1-110": ("90", "60"),
+    "brevo2-50": ("90", "60"),
+    "mano-10": ("", ""),
+    "mano-16": ("80", "100"),
+    "lano-cfg3f": ("120", "6"),
+    "lano-cfg3k": ("115", "3"),
+    "capo-50k": ("60", "5"),
+}
+
+
 @part
 def kernels() -> list[Row]:
     rows: list[Row] = []
-    aims = {"depo1-225": "60", "depo1-300": "", "depo1-375": "", "depo2-75": "", "depo2-125": "150"}
-    for preset, aim in aims.items():
+    for preset, (aim, check_aim) in AIMS.items():
         m = measured("kernels", preset)
         yard = f"NumPy's SFC64 fills {m['draws']:.0f} M random words/s"
         rows.append((f"generate {preset}", m["generate"], "Mtok/s", aim, yard))
-        rows.append((f"validate {preset}", m["validate"], "Mtok/s", aim, f"generation {m['generate']:.0f}"))
+        beside = f"generation {m['generate']:.0f}"
+        rows.append((f"validate {preset}", m["validate"], "Mtok/s", check_aim, beside))
         rows.append((f"fingerprint {preset}", m["fingerprint"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"))
     return rows
 
