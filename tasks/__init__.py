@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # Task name -> the module that holds its record `TASK`; imported at first use.
 TASKS = {
     "depo": "tasks.depo",
+    "brevo": "tasks.brevo",
     "mano": "tasks.mano",
 }
 

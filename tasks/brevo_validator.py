@@ -1,0 +1,412 @@
+"""Brevo's validator: parses the tokens, rebuilds the graph, walks it from the query back.
+
+Written apart from the generator on purpose: it imports no word, no random stream and nothing of
+`tasks.brevo` (a test reads the imports), and numbers the nodes as they come in the example's own tokens.
+Any topological order of the ancestors is a valid answer.
+
+Leaves without children are not shown, so the tokens leave n open. A graph is one of n nodes where
+n >= the nodes shown and its leaves (n less those that have parents) are at most floor((n-1)/4) + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.base import Verdicts
+from tasks.batch import unragged
+from tasks.kernels import inlined, kernel
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_NODE = np.int64(0xFFFFFFFF)
+_STAMP = ~_NODE
+_DIRECT_BITS = 14  # up to so many bits the table of nodes has a slot for every name
+_FAR = 1 << 30  # of a node from which the query is not reached
+_ABSENT = -(2**63)
+
+MESSAGES = (
+    "valid",
+    "does not begin with <bos>",
+    "neither a node nor <query> where an edge or <query> must stand",
+    "an edge has no second node",
+    "more than N nodes",
+    "an edge stands twice",
+    "a node has more than max_in parents",
+    "a node has more than max_in children",
+    "no node after <query>",
+    "the query is not a node with parents",
+    "the edges have a cycle",
+    "no graph of this config has so few nodes with parents, or so few or many nodes",
+    "this config does not ask for a node so far from the last",
+    "<ans> was expected",
+    "neither a node nor <eos> in the answer",
+    "the answer has a node that is in no edge",
+    "the answer has a node from which the query is not reached",
+    "the answer has a node twice",
+    "tokens end before <eos>",
+    "tokens after <eos>",
+    "the answer does not end with the query",
+    "the answer lacks an ancestor of the query",
+    "the answer has a node before one of its parents",
+    "loss_mask is not 1 on <ans>, the answer and <eos> and 0 elsewhere",
+    "n cannot be the number of nodes",
+    "edges, depth, answer_length, answer_start or answer_end differ from the tokens",
+)
+_FACTS = ("n", "edges", "depth", "answer_length", "answer_start", "answer_end")
+
+
+def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
+    """Check every row of a batch with the column `input_ids` and any other column of Brevo."""
+    return judge(batch, config)[0]
+
+
+def judge(batch: pa.RecordBatch, config: Mapping[str, Any]) -> tuple[Verdicts, NDArray[np.int64]]:
+    """The verdicts, and where each row's answer begins (int64 [rows], -1 where none does)."""
+    tokens, offsets = unragged(batch.column("input_ids"))
+    mask, mask_offsets = _empty(np.uint8), _empty(np.int32)
+    if "loss_mask" in batch.schema.names:
+        mask, mask_offsets = unragged(batch.column("loss_mask"))
+    facts = np.full((len(_FACTS), batch.num_rows), _ABSENT, dtype=np.int64)
+    for place, name in enumerate(_FACTS):
+        if name in batch.schema.names:
+            facts[place] = batch.column(name).to_numpy()
+    codes = np.zeros(batch.num_rows, dtype=np.int32)
+    positions = np.zeros(batch.num_rows, dtype=np.int64)
+    answer_starts = np.full(batch.num_rows, -1, dtype=np.int64)
+    if batch.num_rows:
+        inner, last, fewest, most = 0, config["N"], 1, 1  # a node of Brevo1 is a word of one token
+        if config["multi"]:
+            inner = last = config["mini_vocab"]
+            fewest, most = config["min_tlen"], config["max_tlen"]
+        # A row of L tokens has at most L nodes. Open addressing, at most a quarter full.
+        nodes = int(min(config["N"], np.diff(offsets).max())) + 1
+        bits = (4 * nodes + 3).bit_length()
+        names = last if inner == 0 else sum(inner**length for length in range(1, most + 1))
+        direct = int(names).bit_length() <= max(_DIRECT_BITS, bits)
+        if direct:
+            bits = int(names).bit_length()
+        _validate(
+            tokens,
+            offsets,
+            mask,
+            mask_offsets,
+            facts,
+            config["N"],
+            config["qa"],
+            config["query"] == "last_quarter",
+            config["max_in"],
+            inner,
+            last,
+            fewest,
+            most,
+            config["bos_token_id"],
+            config["query_token_id"],
+            config["answer_token_id"],
+            config["eos_token_id"],
+            codes,
+            positions,
+            answer_starts,
+            np.zeros((1 << bits, 2), dtype=np.int64),
+            np.uint64(0 if direct else 64 - bits),
+            np.empty((nodes, config["max_in"]), dtype=np.int32),
+            np.empty((6, nodes), dtype=np.int32),
+        )
+    return Verdicts(codes=codes, positions=positions, messages=MESSAGES), answer_starts
+
+
+def _empty(dtype: Any) -> NDArray[Any]:
+    """No values, read-only as Arrow's are: Numba would compile the kernel once more for the other kind."""
+    array = np.empty(0, dtype)
+    array.flags.writeable = False
+    return array
+
+
+@kernel
+def _validate(
+    tokens,
+    offsets,
+    mask,
+    mask_offsets,
+    facts,
+    max_nodes,
+    qa,
+    last_quarter,
+    max_in,
+    inner,
+    last,
+    min_tlen,
+    max_tlen,
+    bos,
+    query,
+    answer,
+    eos,
+    codes,
+    positions,
+    answer_starts,
+    table,
+    shift,
+    parents,
+    scratch,
+):
+    """Set codes, positions and answer_starts of every row; empty offsets: the batch lacks the column.
+
+    facts int64 [6, rows]: the metadata columns of `_FACTS`, _ABSENT where the batch lacks one. From
+    `table` on all is scratch: a kernel allocates nothing. A slot of `table` (int64 [slots, 2]) is a node's
+    name, and its number with the row (counted from 1) that it belongs to as a stamp.
+    """
+    parent_count, children, waiting = scratch[0], scratch[1], scratch[2]
+    distance, place_of, order = scratch[3], scratch[4], scratch[5]
+    for row in range(len(codes)):
+        begin, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        stamp = np.int64(row + 1) << 32
+        code = 0
+        at = begin
+        if begin == end or tokens[begin] != bos:
+            code = 1
+        at += 1
+
+        # The edges, up to <query>.
+        nodes = np.int64(0)
+        edges = np.int64(0)
+        while code == 0:
+            if at < end and tokens[at] == query:
+                break
+            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            if length == 0:
+                code = 2
+                break
+            # Known and new nodes go the same way: which comes next cannot be predicted.
+            slot = _slot_of(table, shift, stamp, name)
+            known = table[slot, 1] & _STAMP == stamp
+            parent = table[slot, 1] & _NODE if known else nodes
+            table[slot, 0] = name
+            table[slot, 1] = stamp | parent
+            parent_count[parent] = parent_count[parent] if known else 0
+            children[parent] = children[parent] + 1 if known else 1
+            nodes += 0 if known else 1
+            if nodes > max_nodes:
+                code = 4
+                break
+            if children[parent] > max_in:
+                code = 7
+                break
+            at += length
+            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            if length == 0:
+                code = 3
+                break
+            slot = _slot_of(table, shift, stamp, name)
+            known = table[slot, 1] & _STAMP == stamp
+            child = table[slot, 1] & _NODE if known else nodes
+            table[slot, 0] = name
+            table[slot, 1] = stamp | child
+            count = np.int64(parent_count[child]) if known else 0
+            children[child] = children[child] if known else 0
+            nodes += 0 if known else 1
+            if nodes > max_nodes:
+                code = 4
+                break
+            if count == max_in:
+                code = 6
+                break
+            parents[child, count] = parent
+            parent_count[child] = count + 1
+            edges += 1
+            at += length
+
+        asked = np.int64(0)
+        if code == 0:
+            at += 1
+            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            slot = _slot_of(table, shift, stamp, name)
+            asked = table[slot, 1] & _NODE
+            if length == 0:
+                code = 8
+            elif table[slot, 1] & _STAMP != stamp or parent_count[asked] == 0:
+                code = 9
+            else:
+                at += length
+
+        # Children before their parents: each node hands its distance from the query on to its parents.
+        with_parents = np.int64(0)
+        ancestors = np.int64(0)
+        depth = np.int64(_FAR)
+        if code == 0:
+            done = 0
+            twice = False  # an edge; place_of is the last child that was seen of each parent
+            for node in range(nodes):
+                waiting[node] = children[node]
+                distance[node] = _FAR
+                place_of[node] = -1
+                order[done] = node
+                done += 1 if children[node] == 0 else 0
+                with_parents += 1 if parent_count[node] else 0
+            distance[asked] = 0
+            step = 0
+            while step < done:
+                node = order[step]
+                step += 1
+                ancestors += 1 if distance[node] < _FAR else 0
+                if parent_count[node] == 0:
+                    depth = min(depth, distance[node])
+                for place in range(parent_count[node]):
+                    parent = parents[node, place]
+                    twice |= place_of[parent] == node
+                    place_of[parent] = node
+                    distance[parent] = min(distance[parent], distance[node] + 1)
+                    waiting[parent] -= 1
+                    order[done] = parent
+                    done += 1 if waiting[parent] == 0 else 0
+            if done < nodes:
+                code = 10
+            elif twice:
+                code = 5
+            for node in range(nodes):
+                place_of[node] = -1
+
+        # Which n it may be, and whether such a graph's query may be this one.
+        fewest = max(3, nodes)
+        most = min(max_nodes, (4 * with_parents + 3) // 3)  # n - with_parents <= floor((n-1)/4) + 1
+        if code == 0:
+            if fewest > most or (qa and most < max_nodes):
+                code = 11
+        below = np.int64(0)
+        if code == 0 and children[asked]:
+            if last_quarter:
+                # The order backwards, parents first; `waiting` is 1 for the query and all below it.
+                waiting[asked] = 1
+                for step in range(nodes - 1, -1, -1):
+                    node = order[step]
+                    for place in range(parent_count[node]):
+                        waiting[node] |= waiting[parents[node, place]]
+                    below += waiting[node]
+                below -= 1
+            if not last_quarter or below >= (most + 3) // 4:
+                code = 12
+
+        # The answer, to the end; `waiting` is now where each of its nodes begins.
+        if code == 0:
+            if at >= end or tokens[at] != answer:
+                code = 13
+            else:
+                at += 1
+                answer_starts[row] = at - begin
+        answer_at = at
+        count = np.int64(0)
+        while code == 0:
+            if at >= end:
+                code = 18
+                break
+            if tokens[at] == eos:
+                break
+            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            if length == 0:
+                code = 14
+                break
+            slot = _slot_of(table, shift, stamp, name)
+            node = table[slot, 1] & _NODE
+            if table[slot, 1] & _STAMP != stamp:
+                code = 15
+                break
+            if distance[node] >= _FAR:
+                code = 16
+                break
+            if place_of[node] >= 0:
+                code = 17
+                break
+            place_of[node] = count
+            order[count] = node
+            waiting[count] = at - begin
+            count += 1
+            at += length
+        if code == 0:
+            if at + 1 < end:
+                at += 1
+                code = 19
+            elif count == 0:
+                code = 20
+            elif order[count - 1] != asked:
+                at = begin + waiting[count - 1]
+                code = 20
+            elif count < ancestors:
+                code = 21
+        if code == 0:
+            for step in range(count):
+                node = order[step]
+                for place in range(parent_count[node]):
+                    if place_of[parents[node, place]] > step and code == 0:
+                        at = begin + waiting[step]
+                        code = 22
+
+        if code == 0 and len(mask_offsets):
+            # The places that must be 1 are; so the others are 0 where the sum is right.
+            if mask_offsets[row + 1] - mask_offsets[row] != end - begin:
+                code = 23
+            else:
+                mask_shift = mask_offsets[row] - begin
+                missing = np.int64(0)
+                for place in range(answer_at - 1 + mask_shift, end + mask_shift):
+                    missing += 1 if mask[place] != 1 else 0
+                total = np.int64(0)
+                for place in range(begin + mask_shift, end + mask_shift):
+                    total += mask[place]
+                if missing or total != end - answer_at + 1:
+                    code = 23
+        if code == 0:
+            n = facts[0, row]
+            if n != _ABSENT:
+                if n < fewest or n > most or (qa and n != max_nodes) or below >= (n + 3) // 4:
+                    code = 24
+            if code == 0 and (
+                (facts[1, row] != _ABSENT and facts[1, row] != edges)
+                or (facts[2, row] != _ABSENT and facts[2, row] != depth)
+                or (facts[3, row] != _ABSENT and facts[3, row] != count)
+                or (facts[4, row] != _ABSENT and facts[4, row] != answer_at - begin)
+                or (facts[5, row] != _ABSENT and facts[5, row] != at - begin)
+            ):
+                code = 25
+        codes[row] = code
+        positions[row] = min(at, end) - begin if code else 0
+
+
+@inlined
+def _read_node(tokens, at, end, inner, last, min_tlen, max_tlen):
+    """The length of the node that begins at `at` (0 where none does), and its name as a number.
+
+    A node is tokens of 1..inner and one of inner + 1..inner + last that ends it. The number is the word in
+    bijective base `last`: words of any length have different ones, and they fit into int64, since a config
+    with more words is refused.
+    """
+    length = np.int64(0)
+    name = np.int64(0)
+    place = at
+    stop = min(end, at + max_tlen)
+    while place < stop:
+        token = np.int64(tokens[place])
+        place += 1
+        if token > inner:
+            name = name * last + token - inner
+            if token <= inner + last and place - at >= min_tlen:
+                length = place - at
+            break
+        if token < 1:
+            break
+        name = name * last + token
+    if length == 0:
+        name = np.int64(0)
+    return length, name
+
+
+@inlined
+def _slot_of(table, shift, stamp, name):
+    """The slot of the node called `name`, or the free one where it would go; shift 0: each has its own."""
+    slot = name
+    if shift:
+        slot = np.int64((np.uint64(name) * _MULTIPLIER) >> shift)
+        while table[slot, 1] & _STAMP == stamp and table[slot, 0] != name:
+            slot = (slot + 1) & (len(table) - 1)
+    return slot
