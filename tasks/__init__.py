@@ -13,6 +13,7 @@ TASKS = {
     "depo": "tasks.depo",
     "brevo": "tasks.brevo",
     "mano": "tasks.mano",
+    "lano": "tasks.lano",
 }
 
 

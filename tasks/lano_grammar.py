@@ -1,0 +1,291 @@
+"""Layered context-free grammars: what they are, exact facts about them, and random ones.
+
+Source: Physics of Language Models, Part 1 (arXiv 2305.13673): every symbol of a level is rewritten, each of
+its rules equally likely, into symbols of the next level, down to the terminals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, cached_property, lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ConfigError, check_integer, shown
+from tasks.lano_notation import (
+    MAX_LEVELS,
+    MAX_RULE_LENGTH,
+    MAX_SYMBOLS,
+    Alternatives,
+    Levels,
+    Production,
+    check_productions,
+    read_json,
+    read_text,
+)
+from tasks.rng import numpy_generator, stream_key
+
+PUBLISHED = ("cfg3b", "cfg3i", "cfg3h", "cfg3g", "cfg3f", "cfg3j", "cfg3k")
+MAX_LENGTH = 1 << 16  # terminals of the longest sentence
+
+_DATA = Path(__file__).parent / "lano_data"
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A well-formed layered grammar; make one with `from_text`, `from_json`, `from_file` or `published`."""
+
+    levels: Levels  # the symbols of each level, ascending: the start's level first, the terminals last
+    rules: tuple[tuple[Alternatives, ...], ...]  # [level][place in it]: the alternatives, all equally likely
+
+    @staticmethod
+    def from_productions(productions: Sequence[Production], source: str) -> Grammar:
+        """The grammar of these productions, the start symbol's first; ConfigError where there is none."""
+        levels, rules = check_productions(productions, source)
+        grammar = Grammar(levels, tuple(tuple(rules[symbol] for symbol in level) for level in levels[:-1]))
+        if grammar.max_length > MAX_LENGTH:
+            raise ConfigError(
+                f"{source}: the longest sentence has over {MAX_LENGTH} terminals; use shorter rules or "
+                "fewer levels"
+            )
+        return grammar
+
+    @staticmethod
+    def from_text(text: str, source: str = "grammar") -> Grammar:
+        """Read the notation of `tasks.lano_notation`; ConfigError names `source` and the line."""
+        return Grammar.from_productions(read_text(text, source), source)
+
+    @staticmethod
+    def from_json(text: str, source: str = "grammar") -> Grammar:
+        """Read a JSON graph, see `tasks.lano_notation`; ConfigError names `source` and the place."""
+        return Grammar.from_productions(read_json(text, source), source)
+
+    @staticmethod
+    def from_file(path: str) -> Grammar:
+        """Read a file of either kind; ConfigError names the file and what is wrong with it."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a text in UTF-8"
+            raise ConfigError(f"{path}: cannot be read ({reason})") from error
+        if text.lstrip().startswith(("{", "[")):
+            return Grammar.from_json(text, path)
+        return Grammar.from_text(text, path)
+
+    def to_text(self) -> str:
+        """The canonical text: levels from the start down, symbols ascending, alternatives in their order."""
+        lines = [
+            f"{symbol} -> {' | '.join(' '.join(map(str, one)) for one in alternatives)}\n"
+            for level, rules in zip(self.levels, self.rules, strict=False)
+            for symbol, alternatives in zip(level, rules, strict=True)
+        ]
+        return "".join(lines)
+
+    @property
+    def start(self) -> int:
+        return self.levels[0][0]
+
+    @property
+    def terminals(self) -> tuple[int, ...]:
+        return self.levels[-1]
+
+    @cached_property
+    def min_length(self) -> int:
+        """Terminals of the shortest sentence."""
+        return self._per_sentence(min)
+
+    @cached_property
+    def max_length(self) -> int:
+        """Terminals of the longest sentence."""
+        return self._per_sentence(max)
+
+    def _per_sentence(self, best: Callable[[list[int]], int]) -> int:
+        lengths = dict.fromkeys(self.terminals, 1)
+        for level, rules in zip(self.levels[-2::-1], self.rules[::-1], strict=True):
+            of_level = [best([sum(lengths[child] for child in one) for one in all_of]) for all_of in rules]
+            lengths = dict(zip(level, of_level, strict=True))
+        return lengths[self.start]
+
+    @cached_property
+    def expected_counts(self) -> dict[int, Fraction]:
+        """How often each symbol occurs in a derivation, on average: exact."""
+        counts: dict[int, Fraction] = dict.fromkeys(
+            (symbol for level in self.levels for symbol in level), Fraction(0)
+        )
+        counts[self.start] = Fraction(1)
+        for level, rules in zip(self.levels, self.rules, strict=False):
+            for symbol, alternatives in zip(level, rules, strict=True):
+                each = counts[symbol] / len(alternatives)
+                for child, times in Counter(child for one in alternatives for child in one).items():
+                    counts[child] += each * times
+        return counts
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Terminals of a sentence on average: exact but for the last rounding."""
+        return float(sum(self.expected_counts[terminal] for terminal in self.terminals))
+
+    @cached_property
+    def derivation_bits(self) -> float:
+        """Entropy of a derivation (all choices of rules) in bits per sentence."""
+        return math.fsum(
+            float(self.expected_counts[symbol]) * math.log2(len(alternatives))
+            for level, rules in zip(self.levels, self.rules, strict=False)
+            for symbol, alternatives in zip(level, rules, strict=True)
+        )
+
+
+@cache
+def published(name: str) -> Grammar:
+    """One of the seven published grammars; read once."""
+    return Grammar.from_text((_DATA / f"{name}.txt").read_text(encoding="utf-8"), f"{name}.txt")
+
+
+@lru_cache(maxsize=64)
+def grammar_of_text(text: str) -> Grammar:
+    """The grammar in a config; read once."""
+    return Grammar.from_text(text)
+
+
+def grammar_of(config: Mapping[str, Any]) -> Grammar:
+    """The grammar of a complete config of the task."""
+    text = config["grammar"]
+    return published(config["config_name"]) if text is None else grammar_of_text(text)
+
+
+Range = int | tuple[int, int]
+
+
+def random_grammar(
+    depth: int,
+    symbols: Range,
+    rules: Range,
+    min_length: int,
+    max_length: int,
+    seed: int,
+) -> Grammar:
+    """A random well-formed grammar, the same for the same arguments for good.
+
+    depth: levels of rules (7 levels of symbols have 6). symbols: of every level but the start's, and rules:
+    alternatives of every symbol; a number, or a range (low, high) to draw each from. min_length and
+    max_length: symbols of a rule. The alternatives of a symbol are distinct and every symbol is produced.
+    Symbols are numbered from the terminals, 1 and up. ConfigError where that cannot be.
+    """
+    depth = check_integer("depth", depth, 1, MAX_LEVELS - 1)
+    symbols = _range("symbols", symbols, MAX_SYMBOLS)
+    rules = _range("rules", rules, 1 << 12)
+    max_length = check_integer("max_length", max_length, 1, MAX_RULE_LENGTH)
+    min_length = check_integer("min_length", min_length, 1, max_length)
+    asked = {"depth": depth, "symbols": symbols, "rules": rules, "lengths": [min_length, max_length]}
+    draw = _Draw(asked, check_integer("seed", seed, 0))
+    upper = 1
+    drawn = []
+    for level in range(depth):
+        alternatives = [draw.between(*rules) for _ in range(upper)]
+        most = min(symbols[1], sum(alternatives) * max_length)
+        if most < symbols[0]:
+            raise ConfigError(
+                f"symbols={shown(symbols)}: the {upper} symbol(s) of level {level} with {sum(alternatives)} "
+                f"rules of up to {max_length} can produce only {most}; ask for fewer symbols, more rules or "
+                "longer ones"
+            )
+        lower = draw.between(symbols[0], most)
+        drawn.append((lower, draw.level(alternatives, lower, min_length, max_length)))
+        upper = lower
+    return _numbered(drawn)
+
+
+def _range(name: str, value: Range, high: int) -> tuple[int, int]:
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ConfigError(f"{name}={shown(value)} must be a number or a range (low, high)")
+        last = check_integer(name, value[1], 1, high)
+        return check_integer(name, value[0], 1, last), last
+    number = check_integer(name, value, 1, high)
+    return number, number
+
+
+def _numbered(drawn: list[tuple[int, list[Alternatives]]]) -> Grammar:
+    """The grammar of levels of rules over places in the next level: terminals are 1 and up."""
+    first, after = [], 1
+    for lower, _ in reversed(drawn):
+        first.append(after)
+        after += lower
+    productions = []
+    left = after
+    for (_, level), below in zip(drawn, reversed(first), strict=True):
+        for place, alternatives in enumerate(level):
+            numbers = tuple(tuple(below + child for child in one) for one in alternatives)
+            productions.append(Production(left + place, numbers, "random grammar"))
+        left = below
+    return Grammar.from_productions(productions, "random grammar")
+
+
+class _Draw:
+    """Uniform integers from raw 64-bit words, which NumPy keeps the same for good; rules made of them."""
+
+    def __init__(self, asked: Mapping[str, object], seed: int) -> None:
+        key = stream_key("lano grammar", 1, asked, seed, "grammar")
+        self._words = numpy_generator(key, 0).bit_generator
+
+    def below(self, bound: int) -> int:
+        """Uniform on 0..bound-1."""
+        while True:
+            word = int(self._words.random_raw())
+            if word < (1 << 64) // bound * bound:
+                return word % bound
+
+    def between(self, low: int, high: int) -> int:
+        """Uniform on low..high."""
+        return low + self.below(high - low + 1)
+
+    def level(self, counts: list[int], lower: int, shortest: int, longest: int) -> list[Alternatives]:
+        """Distinct alternatives for each symbol (counts: how many) that use all of `lower` symbols."""
+        made = [self._alternatives(count, lower, shortest, longest) for count in counts]
+        if sum(len(one) for all_of in made for one in all_of) < lower:  # too short to hold them all
+            made = [self._alternatives(count, lower, longest, longest) for count in counts]
+        places = [
+            (symbol, rule, place)
+            for symbol, all_of in enumerate(made)
+            for rule, one in enumerate(all_of)
+            for place in range(len(one))
+        ]
+        used = Counter(made[symbol][rule][place] for symbol, rule, place in places)
+        if len(places) < lower:
+            raise ConfigError(f"{lower} symbols of a level have only {len(places)} places in the rules above")
+        # A rule with a symbol that no other has differs from all others, so they stay distinct.
+        for missing in (child for child in range(lower) if not used[child]):
+            free = [at for at in places if used[made[at[0]][at[1]][at[2]]] > 1]
+            symbol, rule, place = free[self.below(len(free))]
+            used[made[symbol][rule][place]] -= 1
+            used[missing] = 1
+            made[symbol][rule][place] = missing
+        return [tuple(tuple(one) for one in all_of) for all_of in made]
+
+    def _alternatives(self, count: int, lower: int, shortest: int, longest: int) -> list[list[int]]:
+        """`count` distinct rules over 0..lower-1: of each the length is drawn first, then the symbols."""
+        left = {length: lower**length for length in range(shortest, longest + 1)}
+        if sum(left.values()) < count:
+            raise ConfigError(
+                f"rules={count}: only {sum(left.values())} different rules of {shortest} to {longest} "
+                f"symbols exist over {lower} symbol(s); ask for fewer rules, longer ones or more symbols"
+            )
+        found: dict[tuple[int, ...], None] = {}
+        for _ in range(count):
+            lengths = [length for length in left if left[length]]
+            length = lengths[self.below(len(lengths))]
+            if left[length] * 2 < lower**length:  # few are left: choose among these
+                rest = [one for one in product(range(lower), repeat=length) if one not in found]
+                one = rest[self.below(len(rest))]
+            else:
+                one = tuple(self.below(lower) for _ in range(length))
+                while one in found:
+                    one = tuple(self.below(lower) for _ in range(length))
+            found[one] = None
+            left[length] -= 1
+        return [list(one) for one in found]

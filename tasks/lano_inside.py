@@ -1,0 +1,330 @@
+"""Probability kernels of Lano: inside weights of spans, and what they give for every prefix.
+
+inside(X, i, j) is the weight of all expansions of X to word[i:j], outer(X, i) that of all beginnings of
+a derivation that go over word[:i] and come to X there. From the start down, outer of a symbol's children
+follows from inside of the children before them; outer of a terminal at i is the weight of all sentences
+that begin with word[:i] and that terminal.
+
+A weight over word[i:j] is multiplied by the scales of tokens i to j-1, powers of two near the inverse of
+their probability, so weights stay near 1; ratios at one token do not depend on them.
+"""
+
+from __future__ import annotations
+
+from tasks.kernels import kernel
+from tasks.lano_spans import NO_ROOM, read_word
+
+_LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for other scales
+
+
+@kernel
+def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach):
+    """Fill the chart of word[:n] with weights; returns how much of `ends` is in use, or NO_ROOM.
+
+    The chart is that of `tasks.lano_spans`, of all spans that a tiling from the left reaches, with values
+    float64 beside `ends`. prefixes int32 [prefixes x (n + 1), 2] is the same for the rules' prefixes, at row
+    prefix_bases[level] * (n + 1) + start * (prefixes of the level) + prefix. weights float64 [symbols]: of
+    each rule of a symbol. scales float64 [n]: of each token. Scratch: sums float64 and stamps int64 [n + 2].
+    """
+    levels = tables.levels
+    stamp = stamps[len(stamps) - 1]
+    top = 0
+    for level in range(1, levels + 1):
+        size = tables.sizes[level]
+        base = tables.bases[level] * (n + 1)
+        first_prefix = tables.prefix_bases[level]
+        count = tables.prefix_bases[level + 1] - first_prefix
+        prefix_base = first_prefix * (n + 1)
+        below = tables.sizes[level - 1]
+        base_below = tables.bases[level - 1] * (n + 1)
+        for place in range(size):  # nothing begins at the end
+            cells[base + n * size + place, 0] = 0
+            cells[base + n * size + place, 1] = 0
+        for place in range(count):
+            prefixes[prefix_base + n * count + place, 0] = 0
+            prefixes[prefix_base + n * count + place, 1] = 0
+        for at in range(n + 1):
+            reach[at] = 0
+        reach[0] = 1
+        for start in range(n if level < levels else min(n, 1)):
+            if reach[start] == 0:
+                continue
+            if len(ends) - top < tables.most_lists * (n + 1):
+                return NO_ROOM
+            row = base + start * size
+            if level == 1:
+                group = word[start] * size
+                for place in range(size):
+                    cells[row + place, 0] = top
+                    first, last = tables.group_bases[group + place], tables.group_bases[group + place + 1]
+                    for rule in range(first, last):
+                        letter = tables.group_starts[rule]
+                        stop = tables.group_starts[rule + 1]
+                        value = weights[place] * scales[start]
+                        at = start + 1
+                        while letter < stop and tables.letters[letter] == word[at]:
+                            value *= scales[at]
+                            letter += 1
+                            at += 1
+                        if letter == stop:
+                            ends[top] = at
+                            values[top] = value
+                            top += 1
+                            reach[at] = 1
+                    cells[row + place, 1] = top
+                continue
+            row_below = base_below + start * below
+            prefix_row = prefix_base + start * count
+            for prefix in range(count):
+                cell = prefix_row + prefix
+                prefixes[cell, 0] = top
+                stamp += 1
+                left = tables.prefix_left[first_prefix + prefix]
+                if left >= 0:
+                    first, last = cells[row_below + left, 0], cells[row_below + left, 1]
+                else:
+                    other = prefix_row - 2 - left - first_prefix
+                    first, last = prefixes[other, 0], prefixes[other, 1]
+                right = base_below + tables.prefix_right[first_prefix + prefix]
+                for place in range(first, last):
+                    value = values[place]
+                    middle = right + ends[place] * below
+                    for other in range(cells[middle, 0], cells[middle, 1]):
+                        end = ends[other]
+                        if stamps[end] != stamp:
+                            stamps[end] = stamp
+                            sums[end] = 0.0
+                            ends[top] = end
+                            top += 1
+                        sums[end] += value * values[other]
+                for place in range(prefixes[cell, 0], top):
+                    values[place] = sums[ends[place]]
+                prefixes[cell, 1] = top
+            for symbol in range(size):
+                cells[row + symbol, 0] = top
+                stamp += 1
+                number = tables.bases[level] + symbol
+                for rule in range(tables.rule_bases[number], tables.rule_bases[number + 1]):
+                    left = tables.rule_left[rule]
+                    right = base_below + tables.rule_right[rule]
+                    if left == -1:
+                        middle = right + start * below
+                        for other in range(cells[middle, 0], cells[middle, 1]):
+                            end = ends[other]
+                            if stamps[end] != stamp:
+                                stamps[end] = stamp
+                                sums[end] = 0.0
+                                ends[top] = end
+                                top += 1
+                            sums[end] += values[other]
+                        continue
+                    if left >= 0:
+                        first, last = cells[row_below + left, 0], cells[row_below + left, 1]
+                    else:
+                        other = prefix_row - 2 - left - first_prefix
+                        first, last = prefixes[other, 0], prefixes[other, 1]
+                    for place in range(first, last):
+                        value = values[place]
+                        middle = right + ends[place] * below
+                        for other in range(cells[middle, 0], cells[middle, 1]):
+                            end = ends[other]
+                            if stamps[end] != stamp:
+                                stamps[end] = stamp
+                                sums[end] = 0.0
+                                ends[top] = end
+                                top += 1
+                            sums[end] += value * values[other]
+                for place in range(cells[row + symbol, 0], top):
+                    values[place] = sums[ends[place]] * weights[number]
+                    reach[ends[place]] = 1
+                cells[row + symbol, 1] = top
+        stamps[len(stamps) - 1] = stamp
+    return top
+
+
+@kernel
+def find_outer(word, n, tables, weights, scales, cells, ends, values, prefixes, outer, shares, places):
+    """Fill outer float64 [symbols x (n + 1)] from a chart of `find_inside`.
+
+    Outer of a level's symbol at a token stands at (sizes[0] + bases[level]) * (n + 1) + token * sizes[level]
+    + symbol, of terminals (level 0) at token * sizes[0] + terminal. Scratch: shares float64 [nodes, 2] and
+    places int32 [nodes].
+    """
+    levels = tables.levels
+    terminals = tables.sizes[0]
+    for place in range((terminals + tables.bases[levels + 1]) * (n + 1)):
+        outer[place] = 0.0
+    outer[(terminals + tables.bases[levels]) * (n + 1)] = 1.0
+    for level in range(levels, 0, -1):
+        size = tables.sizes[level]
+        base = (terminals + tables.bases[level]) * (n + 1)
+        below = tables.sizes[level - 1]
+        base_below = (terminals + tables.bases[level - 1]) * (n + 1) if level > 1 else 0
+        cell_base = tables.bases[level - 1] * (n + 1)
+        first_node = tables.node_bases[level]
+        last_node = tables.node_bases[level + 1]
+        first_prefix = tables.prefix_bases[level]
+        count = tables.prefix_bases[level + 1] - first_prefix
+        for start in range(n + 1 if level < levels else 1):
+            reached = False
+            for symbol in range(size):
+                reached |= outer[base + start * size + symbol] > 0.0
+            if not reached:
+                continue
+            # What comes to each beginning of a rule: a node of the tree, and all longer ones.
+            for node in range(first_node, last_node):
+                shares[node, 0] = 0.0
+            for symbol in range(size):
+                number = tables.bases[level] + symbol
+                share = outer[base + start * size + symbol] * weights[number]
+                if share > 0.0:
+                    for rule in range(tables.rule_bases[number], tables.rule_bases[number + 1]):
+                        shares[tables.rule_node[rule], 0] += share
+            for node in range(last_node - 1, first_node - 1, -1):
+                if tables.node_parent[node] >= 0:
+                    shares[tables.node_parent[node], 0] += shares[node, 0]
+            prefix_row = first_prefix * (n + 1) + start * count - 2 - first_prefix
+            for node in range(first_node, last_node):
+                share = shares[node, 0]
+                symbol = tables.node_symbol[node]
+                if level == 1:
+                    parent = tables.node_parent[node]
+                    place = start if parent < 0 else places[parent]
+                    value = 1.0 if parent < 0 else shares[parent, 1]
+                    places[node] = -1
+                    if place >= 0:
+                        outer[place * terminals + symbol] += share * value
+                        if word[place] == symbol:
+                            places[node] = place + 1
+                            shares[node, 1] = value * scales[place]
+                    continue
+                if share == 0.0:
+                    continue
+                left = tables.node_left[node]
+                if left == -1:
+                    outer[base_below + start * below + symbol] += share
+                    continue
+                if left >= 0:
+                    cell = cell_base + start * below + left
+                    first, last = cells[cell, 0], cells[cell, 1]
+                else:
+                    first, last = prefixes[prefix_row - left, 0], prefixes[prefix_row - left, 1]
+                for place in range(first, last):
+                    outer[base_below + ends[place] * below + symbol] += share * values[place]
+
+
+@kernel
+def weigh_rows(
+    tokens,
+    begins,
+    lengths,
+    row,
+    stop,
+    tables,
+    weights,
+    scales,
+    totals,
+    word,
+    cells,
+    ends,
+    values,
+    prefixes,
+    sums,
+    stamps,
+    reach,
+):
+    """Write the scaled weight of each sentence to totals float64 [rows]; returns the row it stopped at.
+
+    It stops where `ends` has no room, and at `stop`.
+    """
+    while row < stop:
+        n = lengths[row]
+        read_word(tokens, begins[row], n, tables, word)
+        used = find_inside(
+            word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach
+        )
+        if used == NO_ROOM:
+            return row
+        cell = tables.bases[tables.levels] * (n + 1)
+        total = 0.0
+        for place in range(cells[cell, 0], cells[cell, 1]):
+            if ends[place] == n:
+                total = values[place]
+        totals[row] = total
+        row += 1
+    return row
+
+
+@kernel
+def predict_rows(
+    tokens,
+    begins,
+    lengths,
+    row,
+    stop,
+    places,
+    tables,
+    weights,
+    scales,
+    shares_out,
+    totals,
+    healthy,
+    word,
+    cells,
+    ends,
+    values,
+    prefixes,
+    sums,
+    stamps,
+    reach,
+    outer,
+    shares,
+    node_places,
+):
+    """Write the next-token distributions of each row from `row` to `stop`; returns the row it stopped at.
+
+    places int64 [rows]: a row's first position in shares_out float64 [positions, terminals + 1] and totals
+    float64 [positions], the scaled weight of each prefix (0 and NaN from the first on that begins no
+    sentence). healthy uint8 [1]: 0 where the row it stopped at has a weight near the ends of what a double
+    can hold. It also stops where `ends` has no room.
+    """
+    terminals = tables.sizes[0]
+    while row < stop:
+        n = min(lengths[row], tables.longest)
+        read_word(tokens, begins[row], n, tables, word)
+        used = find_inside(
+            word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach
+        )
+        if used == NO_ROOM:
+            return row
+        find_outer(
+            word, n, tables, weights, scales, cells, ends, values, prefixes, outer, shares, node_places
+        )
+        for at in range(n + 1):
+            sums[at] = 0.0
+        cell = tables.bases[tables.levels] * (n + 1)
+        for place in range(cells[cell, 0], cells[cell, 1]):
+            sums[ends[place]] = values[place]
+        viable = True
+        for at in range(lengths[row] + 1):
+            place = places[row] + at
+            total = 0.0
+            if viable and at <= n:
+                total = sums[at]
+                for terminal in range(terminals):
+                    total += outer[at * terminals + terminal]
+            totals[place] = total
+            if viable and total != 0.0 and not _LEAST < total < _MOST:  # NaN too
+                healthy[0] = 0
+            viable = viable and total != 0.0
+            if viable:
+                for terminal in range(terminals):
+                    shares_out[place, terminal] = outer[at * terminals + terminal] / total
+                shares_out[place, terminals] = sums[at] / total
+            else:
+                for terminal in range(terminals + 1):
+                    shares_out[place, terminal] = float("nan")
+        if not healthy[0]:
+            return row
+        row += 1
+    return row

@@ -1,0 +1,234 @@
+"""How a layered grammar is written down, and what makes one well-formed.
+
+Text: a line `22 -> 21 20 | 20 19` for every non-terminal, `#` begins a comment. The first left-hand side is
+the start symbol; a symbol that is never on a left-hand side is a terminal. Levels are strict: all symbols
+of a rule are of one level, the one below the symbol it rewrites. Alternatives are equally likely.
+
+JSON: an object with `depth` (levels of rules), `sizes` (symbols of each of the depth + 1 levels, the
+start's first), `idx` (each level's symbols: their numbers, or the first of consecutive ones) and `all`:
+all[level][i]["children"] lists the alternatives of the level's i-th symbol. Children are places in the next
+level (0 and up), as published, where all of the file's can be, else the symbols' numbers. Other keys are
+passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from tasks.errors import ConfigError, shown
+
+MAX_SYMBOL = 10**6  # the largest number of a symbol
+MAX_SYMBOLS = 4096
+MAX_LEVELS = 64
+MAX_RULES = 1 << 16
+MAX_RULE_LENGTH = 1024
+
+Alternatives = tuple[tuple[int, ...], ...]
+Levels = tuple[tuple[int, ...], ...]
+
+_LINE = re.compile(r"\s*([^\s|>]+)\s*->(.*)")
+_SYMBOL = re.compile(r"[0-9]{1,7}", re.ASCII)
+
+
+class Production(NamedTuple):
+    """All rules of one symbol, and where they stand, for errors."""
+
+    symbol: int
+    alternatives: Alternatives
+    where: str
+
+
+def read_text(text: str, source: str) -> list[Production]:
+    """The productions of a text in their order; ConfigError names `source` and the line."""
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        body = line.partition("#")[0]
+        if body.strip():
+            found.append(_read_line(body, f"{source}, line {number}"))
+    if not found:
+        raise ConfigError(f"{source}: no rules; write lines like '22 -> 21 20 | 20 19'")
+    return found
+
+
+def _read_line(body: str, where: str) -> Production:
+    match = _LINE.fullmatch(body)
+    if match is None:
+        raise ConfigError(f"{where}: {shown(body.strip())} is not of the form 'X -> A B | C D'")
+    left = _symbol(match[1], where)
+    alternatives = tuple(tuple(_symbol(word, where) for word in part.split()) for part in match[2].split("|"))
+    return Production(left, alternatives, where)
+
+
+def _symbol(word: str, where: str) -> int:
+    if not _SYMBOL.fullmatch(word) or int(word) > MAX_SYMBOL:
+        raise ConfigError(f"{where}: the symbol {shown(word)} must be a number from 0 to {MAX_SYMBOL}")
+    return int(word)
+
+
+def read_json(text: str, source: str) -> list[Production]:
+    """The productions of a JSON graph (see the module's docstring); ConfigError names what is wrong."""
+    try:
+        graph = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{source}: not JSON ({reason})") from error
+    if not isinstance(graph, dict):
+        raise ConfigError(f"{source}: a JSON grammar is an object with depth, sizes, idx and all")
+    for key in ("depth", "sizes", "idx", "all"):
+        if key not in graph:
+            raise ConfigError(f"{source}: {key} is missing; a JSON grammar has depth, sizes, idx and all")
+    depth, sizes = graph["depth"], graph["sizes"]
+    if not _whole(depth, 1, MAX_LEVELS - 1):
+        raise ConfigError(f"{source}: depth={shown(depth)} must be an integer from 1 to {MAX_LEVELS - 1}")
+    if not _is_list(sizes, depth + 1) or not all(_whole(size, 1, MAX_SYMBOLS) for size in sizes):
+        raise ConfigError(
+            f"{source}: sizes={shown(sizes)} must be {depth + 1} numbers (depth + 1) from 1 to {MAX_SYMBOLS}"
+        )
+    if sizes[0] != 1:
+        raise ConfigError(f"{source}: sizes[0]={sizes[0]} must be 1: the first level is the start symbol")
+    symbols = _json_symbols(graph["idx"], sizes, source)
+    children = list(_json_children(graph["all"], sizes, source))
+    # Positions in the next level if all can be; the numbers of symbols above the terminals cannot.
+    placed = all(child < sizes[level + 1] for level, _, all_of in children for one in all_of for child in one)
+    found = []
+    for level, place, all_of in children:
+        where = f"{source}, all[{level}][{place}]"
+        below = symbols[level + 1]
+        for child in (child for one in all_of for child in one):
+            if not placed and child not in below:
+                raise ConfigError(f"{where}: the child {child} is no symbol of level {level + 1}")
+        alternatives = tuple(tuple(below[child] if placed else child for child in one) for one in all_of)
+        found.append(Production(symbols[level][place], alternatives, where))
+    return found
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_list(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length
+
+
+def _json_symbols(idx: Any, sizes: list[int], source: str) -> list[list[int]]:
+    """The numbers of every level's symbols."""
+    if not _is_list(idx, len(sizes)):
+        raise ConfigError(f"{source}: idx must be a list of {len(sizes)} levels, as sizes is")
+    symbols = []
+    for level, (given, size) in enumerate(zip(idx, sizes, strict=True)):
+        if _whole(given, 0, MAX_SYMBOL):
+            given = list(range(given, given + size))
+        if not _is_list(given, size) or not all(_whole(symbol, 0, MAX_SYMBOL) for symbol in given):
+            raise ConfigError(
+                f"{source}: idx[{level}] must be {size} numbers (sizes[{level}]) from 0 to {MAX_SYMBOL}, "
+                "or the first one"
+            )
+        symbols.append(given)
+    flat = [symbol for level in symbols for symbol in level]
+    if len(set(flat)) < len(flat):
+        twice = next(symbol for symbol in flat if flat.count(symbol) > 1)
+        raise ConfigError(f"{source}: idx has the symbol {twice} twice")
+    return symbols
+
+
+def _json_children(nodes: Any, sizes: list[int], source: str) -> Iterator[tuple[int, int, Any]]:
+    """(level, place, alternatives) of every non-terminal."""
+    if not isinstance(nodes, list) or len(nodes) < len(sizes) - 1:
+        raise ConfigError(f"{source}: all must be a list with the nodes of {len(sizes) - 1} levels or more")
+    for level, size in enumerate(sizes[:-1]):
+        if not _is_list(nodes[level], size):
+            raise ConfigError(f"{source}: all[{level}] must be a list of {size} nodes (sizes[{level}])")
+        for place, node in enumerate(nodes[level]):
+            where = f"{source}, all[{level}][{place}]"
+            children = node.get("children") if isinstance(node, dict) else None
+            if not isinstance(children, list) or not children:
+                raise ConfigError(f"{where}: children must be a list of alternatives")
+            for one in children:
+                if not isinstance(one, list) or not all(_whole(child, 0, MAX_SYMBOL) for child in one):
+                    raise ConfigError(f"{where}: an alternative must be a list of symbols, not {shown(one)}")
+            yield level, place, children
+
+
+def check_productions(
+    productions: Iterable[Production], source: str
+) -> tuple[Levels, dict[int, Alternatives]]:
+    """Levels (the start's first, the terminals last; ascending in each) and the rules of every symbol.
+
+    ConfigError, in one line that says where, unless this is a layered grammar of which every symbol can be
+    reached from the first one.
+    """
+    listed = list(productions)
+    rules: dict[int, Production] = {}
+    for production in listed:
+        _check_production(production)
+        if production.symbol in rules:
+            raise ConfigError(
+                f"{production.where}: {production.symbol} has rules already; "
+                "put all its alternatives into one line"
+            )
+        rules[production.symbol] = production
+    start = listed[0].symbol
+    level_of = {start: 0}
+    levels = [[start]]
+    while any(symbol in rules for symbol in levels[-1]):
+        below: dict[int, None] = {}
+        for symbol in levels[-1]:
+            if symbol not in rules:
+                raise _mixed(rules, level_of, symbol, levels[-1])
+            for child in dict.fromkeys(child for one in rules[symbol].alternatives for child in one):
+                if child == start:
+                    raise ConfigError(f"{rules[symbol].where}: produces {start}, the start symbol")
+                if level_of.setdefault(child, len(levels)) != len(levels):
+                    raise ConfigError(
+                        f"{rules[symbol].where}: {child} is of a level above already; a rule rewrites a "
+                        "symbol of one level into symbols of the next"
+                    )
+                below[child] = None
+        levels.append(sorted(below))
+        if len(levels) > MAX_LEVELS:
+            raise ConfigError(f"{source}: more than {MAX_LEVELS} levels")
+    for production in listed:
+        if production.symbol not in level_of:
+            raise ConfigError(
+                f"{production.where}: {production.symbol} cannot be reached from the start symbol {start}"
+            )
+    if len(level_of) > MAX_SYMBOLS:
+        raise ConfigError(f"{source}: {len(level_of)} symbols are more than {MAX_SYMBOLS}")
+    if sum(len(production.alternatives) for production in listed) > MAX_RULES:
+        raise ConfigError(f"{source}: more than {MAX_RULES} rules")
+    return tuple(map(tuple, levels)), {symbol: rules[symbol].alternatives for symbol in rules}
+
+
+def _check_production(production: Production) -> None:
+    seen = set()
+    for one in production.alternatives:
+        if not one:
+            raise ConfigError(f"{production.where}: an alternative is empty")
+        if len(one) > MAX_RULE_LENGTH:
+            raise ConfigError(f"{production.where}: an alternative of over {MAX_RULE_LENGTH} symbols")
+        if one in seen:
+            raise ConfigError(
+                f"{production.where}: the alternative '{' '.join(map(str, one))}' stands there twice; "
+                "all alternatives are equally likely, so each may be there once"
+            )
+        seen.add(one)
+
+
+def _mixed(
+    rules: dict[int, Production], level_of: dict[int, int], terminal: int, level: list[int]
+) -> ConfigError:
+    """A level holds a terminal and a symbol that has rules: say it where the terminal is produced."""
+    other = next(symbol for symbol in level if symbol in rules)
+    where = next(
+        rules[symbol].where
+        for symbol in rules
+        if level_of.get(symbol) == level_of[terminal] - 1
+        and any(terminal in one for one in rules[symbol].alternatives)
+    )
+    return ConfigError(
+        f"{where}: {terminal} has no rules, but {other}, of the same level, has; a rule rewrites a symbol of "
+        "one level into symbols of the next, and terminals are one level"
+    )

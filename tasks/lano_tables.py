@@ -1,0 +1,156 @@
+"""A grammar as flat arrays, the way the parsing kernels of Lano read it.
+
+Levels are numbered from the terminals (0) up to the start (`levels`); a symbol is known by its place in its
+level, or over all levels of rules by `bases[level] + place`. Rules of more than two symbols are cut into
+prefixes: a prefix of two or more symbols that some rule goes on from is listed once per level, so that
+rules which begin alike share the work.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.lano_grammar import Grammar
+
+UNARY = -1  # as `left`: nothing stands before the last symbol
+# left >= 0: a symbol of the level below; left < -1: the prefix -2 - left
+
+
+class Tables(NamedTuple):
+    """All arrays are int32 but for `terminal_of`; see the module's docstring for the numbering."""
+
+    levels: int  # levels of rules
+    longest: int  # terminals of the longest sentence
+    widest: int  # symbols of the longest rule
+    most_lists: int  # prefixes and symbols of a level at most
+    sizes: NDArray[Any]  # [levels + 1]: symbols of each level
+    bases: NDArray[Any]  # [levels + 2]: number of a level's first symbol, over levels 1 and up
+    numbers: NDArray[Any]  # [symbols of levels 1 and up]: what the grammar calls them
+    lowest: int  # smallest terminal
+    terminal_of: NDArray[Any]  # int32 [largest - smallest terminal + 1]: the terminal's place, or sizes[0]
+    prefix_bases: NDArray[Any]  # [levels + 2]: a level's first prefix; none below level 2
+    prefix_left: NDArray[Any]  # [prefixes]
+    prefix_right: NDArray[Any]  # [prefixes]: its last symbol
+    rule_bases: NDArray[Any]  # [symbols + 1]: a symbol's first rule, in the grammar's order
+    rule_left: NDArray[Any]  # [rules]: what stands before the last symbol, see UNARY
+    rule_right: NDArray[Any]  # [rules]: the last symbol
+    rule_starts: NDArray[Any]  # [rules + 1]: where its symbols begin in `rule_symbols`
+    rule_symbols: NDArray[Any]
+    group_bases: NDArray[Any]  # [(terminals + 1) * sizes[1] + 1]: rules of level 1 by first terminal, symbol
+    group_starts: NDArray[Any]  # [rules of level 1 + 1]: where the rest of such a rule begins in `letters`
+    letters: NDArray[Any]  # the terminals after a rule's first one
+    node_bases: NDArray[Any]  # [levels + 2]: a level's first node of the tree of all its rules' beginnings
+    node_parent: NDArray[Any]  # [nodes]: the node one symbol shorter, or -1; parents come first
+    node_left: NDArray[Any]  # [nodes]: as rule_left, of what stands before its last symbol
+    node_symbol: NDArray[Any]  # [nodes]: its last symbol
+    rule_node: NDArray[Any]  # [rules]: the node that is the whole rule
+
+
+def _ints(values: Any) -> NDArray[np.int32]:
+    return np.array(values, dtype=np.int32)
+
+
+@lru_cache(maxsize=16)
+def tables_of(grammar: Grammar) -> Tables:
+    """The arrays of a grammar."""
+    symbols = grammar.levels[::-1]
+    places = [{symbol: place for place, symbol in enumerate(level)} for level in symbols]
+    levels = len(symbols) - 1
+    bases, prefix_bases, node_bases = [0, 0], [0, 0], [0, 0]
+    prefix_left: list[int] = []
+    prefix_right: list[int] = []
+    rule_bases, rule_left, rule_right, rule_starts = [0], [], [], [0]
+    rule_symbols: list[int] = []
+    node_parent: list[int] = []
+    node_left: list[int] = []
+    node_symbol: list[int] = []
+    rule_node: list[int] = []
+    for level in range(1, levels + 1):
+        below = places[level - 1]
+        prefixes: dict[tuple[int, ...], int] = {}
+        nodes: dict[tuple[int, ...], int] = {}
+
+        def left_of(one: tuple[int, ...], prefixes: dict[tuple[int, ...], int] = prefixes) -> int:
+            """What stands before the last symbol of `one`, as `rule_left` has it."""
+            if len(one) == 1:
+                return UNARY
+            return one[0] if len(one) == 2 else -2 - prefixes[one[:-1]]
+
+        for alternatives in grammar.rules[levels - level]:
+            for rule in alternatives:
+                one = tuple(below[child] for child in rule)
+                for length in range(1, len(one) + 1):
+                    head = one[:length]
+                    if 2 <= length < len(one) and head not in prefixes:
+                        prefix_left.append(left_of(head))
+                        prefix_right.append(head[-1])
+                        prefixes[head] = len(prefix_left) - 1
+                    if head not in nodes:
+                        node_parent.append(nodes.get(head[:-1], -1))
+                        node_left.append(left_of(head))
+                        node_symbol.append(head[-1])
+                        nodes[head] = len(node_parent) - 1
+                rule_left.append(left_of(one))
+                rule_right.append(one[-1])
+                rule_symbols += one
+                rule_starts.append(len(rule_symbols))
+                rule_node.append(nodes[one])
+            rule_bases.append(len(rule_left))
+        bases.append(bases[-1] + len(symbols[level]))
+        prefix_bases.append(len(prefix_left))
+        node_bases.append(len(node_parent))
+    group_bases, group_starts, letters = _groups(grammar, places)
+    terminals = grammar.terminals
+    terminal_of = np.full(terminals[-1] - terminals[0] + 1, len(terminals), dtype=np.int32)
+    terminal_of[np.array(terminals) - terminals[0]] = np.arange(len(terminals))
+    sizes = [len(level) for level in symbols]
+    lists = [sizes[level] + prefix_bases[level + 1] - prefix_bases[level] for level in range(1, levels + 1)]
+    return Tables(
+        levels=levels,
+        longest=grammar.max_length,
+        widest=max(len(one) for level in grammar.rules for all_of in level for one in all_of),
+        most_lists=max(lists),
+        sizes=_ints(sizes),
+        bases=_ints(bases),
+        numbers=_ints([symbol for level in symbols[1:] for symbol in level]),
+        lowest=terminals[0],
+        terminal_of=terminal_of,
+        prefix_bases=_ints(prefix_bases),
+        prefix_left=_ints(prefix_left),
+        prefix_right=_ints(prefix_right),
+        rule_bases=_ints(rule_bases),
+        rule_left=_ints(rule_left),
+        rule_right=_ints(rule_right),
+        rule_starts=_ints(rule_starts),
+        rule_symbols=_ints(rule_symbols),
+        group_bases=_ints(group_bases),
+        group_starts=_ints(group_starts),
+        letters=_ints(letters),
+        node_bases=_ints(node_bases),
+        node_parent=_ints(node_parent),
+        node_left=_ints(node_left),
+        node_symbol=_ints(node_symbol),
+        rule_node=_ints(rule_node),
+    )
+
+
+def _groups(grammar: Grammar, places: list[dict[int, int]]) -> tuple[list[int], list[int], list[int]]:
+    """The rules of level 1 by first terminal, then symbol: group_bases, group_starts, letters."""
+    by_first: dict[tuple[int, int], list[list[int]]] = {}
+    for place, alternatives in enumerate(grammar.rules[-1]):
+        for rule in alternatives:
+            first, *rest = (places[0][terminal] for terminal in rule)
+            by_first.setdefault((first, place), []).append(rest)
+    bases, starts = [0], [0]
+    letters: list[int] = []
+    for first in range(len(places[0]) + 1):  # the last is of what is no terminal, and has none
+        for place in range(len(grammar.rules[-1])):
+            for rest in by_first.get((first, place), ()):
+                letters += rest
+                starts.append(len(letters))
+            bases.append(len(starts) - 1)
+    return bases, starts, letters

@@ -1,0 +1,112 @@
+"""Lano's validator: parses the sentence again, exactly.
+
+It shares with the generator only what a grammar is; how a sentence is made and how it is parsed have no
+code in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.base import Verdicts
+from tasks.batch import unragged
+from tasks.kernels import kernel
+from tasks.lano_grammar import grammar_of
+from tasks.lano_parse import furthest_tiled
+
+MESSAGES = (
+    "valid",
+    "does not begin with <bos>",
+    "does not end with <eos>",
+    "more tokens than the longest sentence",
+    "the tokens are no sentence of the grammar",
+    "loss_mask is not 1 on every token",
+    "length is not the number of terminals",
+)
+
+
+def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
+    """Check every row of a batch with the column `input_ids` and any other column of Lano."""
+    grammar = grammar_of(config)
+    tokens, offsets = unragged(batch.column("input_ids"))
+    bos = config["bos_token_id"] if config["bos"] else -1
+    eos = config["eos_token_id"] if config["eos"] else -1
+    begins = np.empty(batch.num_rows, dtype=np.int64)
+    lengths = np.empty(batch.num_rows, dtype=np.int64)
+    codes = np.zeros(batch.num_rows, dtype=np.int32)
+    positions = np.zeros(batch.num_rows, dtype=np.int64)
+    _check_frame(tokens, offsets, bos, eos, grammar.max_length, begins, lengths, codes, positions)
+    framed = codes == 0
+    furthest = furthest_tiled(grammar, tokens, begins[framed], lengths[framed])
+    codes[framed] = np.where(furthest < 0, 0, 4)
+    positions[framed] = np.where(furthest < 0, 0, furthest + config["bos"])
+    mask, mask_offsets = _optional_list(batch, "loss_mask")
+    given = batch.column("length").to_numpy() if "length" in batch.schema.names else _empty(np.int32)
+    _check_columns(offsets, lengths, mask, mask_offsets, given, codes, positions)
+    return Verdicts(codes=codes, positions=positions, messages=MESSAGES)
+
+
+def _optional_list(batch: pa.RecordBatch, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """A column of bytes, or empty arrays where the batch has none."""
+    if name in batch.schema.names:
+        return unragged(batch.column(name))
+    return _empty(np.uint8), _empty(np.int32)
+
+
+def _empty(dtype: Any) -> NDArray[Any]:
+    """No values, read-only as Arrow's are: Numba would compile the kernel once more for the other kind."""
+    array = np.empty(0, dtype)
+    array.flags.writeable = False
+    return array
+
+
+@kernel
+def _check_frame(tokens, offsets, bos, eos, longest, begins, lengths, codes, positions):
+    """Where each sentence begins and how long it is, between <bos> and <eos> (-1: none)."""
+    for row in range(len(codes)):
+        begin, end = int(offsets[row]), int(offsets[row + 1])
+        if bos >= 0:
+            if begin == end or tokens[begin] != bos:
+                codes[row] = 1
+                continue
+            begin += 1
+        if eos >= 0:
+            if begin == end or tokens[end - 1] != eos:
+                codes[row] = 2
+                positions[row] = max(end - 1 - offsets[row], 0)
+                continue
+            end -= 1
+        begins[row] = begin
+        lengths[row] = end - begin
+        if end - begin > longest:
+            codes[row] = 3
+            positions[row] = begin - offsets[row] + longest
+
+
+@kernel
+def _check_columns(offsets, lengths, mask, mask_offsets, given, codes, positions):
+    """The loss mask and the length of the rows that are sentences."""
+    for row in range(len(codes)):
+        if codes[row] != 0:
+            continue
+        if len(mask_offsets):
+            count = mask_offsets[row + 1] - mask_offsets[row]
+            wrong = -1
+            if count != offsets[row + 1] - offsets[row]:
+                wrong = 0
+            else:
+                for at in range(count):
+                    if mask[mask_offsets[row] + at] != 1:
+                        wrong = at
+                        break
+            if wrong >= 0:
+                codes[row] = 5
+                positions[row] = wrong
+                continue
+        if len(given) and given[row] != lengths[row]:
+            codes[row] = 6

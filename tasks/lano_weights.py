@@ -1,0 +1,116 @@
+"""Running the probability kernels of Lano: their scratch, and the scales that keep weights near 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.lano_grammar import Grammar
+from tasks.lano_inside import predict_rows, weigh_rows
+from tasks.lano_tables import Tables, tables_of
+
+_MAX_TRIALS = 1000
+
+
+class Weights:
+    """Weights of the sentences of one batch under a grammar whose rules weigh `weights` each.
+
+    weights float64 [symbols of levels 1 and up]. The batch: tokens int32, begins and lengths int64 [rows].
+    """
+
+    def __init__(
+        self, grammar: Grammar, weights: NDArray[np.float64], tokens: Any, begins: Any, lengths: Any
+    ) -> None:
+        self._grammar, self._weights = grammar, weights
+        self._batch = read_only(tokens), begins, lengths
+        self._tables = tables = tables_of(grammar)
+        self.longest = n = min(int(lengths.max(initial=0)), tables.longest)
+        self._word, self._cells, self._stamps, self._reach = chart(tables, n)
+        self._prefixes = np.empty((len(tables.prefix_left) * (n + 1), 2), dtype=np.int32)
+        self._sums = np.empty(n + 2)
+        self._outer = np.empty(int(tables.sizes[0] + tables.bases[-1]) * (n + 1))
+        nodes = len(tables.node_parent)
+        self._nodes = np.empty((nodes, 2)), np.empty(nodes, dtype=np.int32)
+        self._room = 4 * tables.most_lists * (n + 1)
+
+    def typical(self) -> NDArray[np.float64]:
+        """Whole exponents float64 [longest + 1] of the tokens before: typical prefixes stay near 1."""
+        bits = self._grammar.derivation_bits / self._grammar.mean_length
+        return np.asarray(np.rint(bits * np.arange(self.longest + 1)))
+
+    def weigh(self, row: int, stop: int, exponents: NDArray[np.float64], totals: Any) -> None:
+        """Each sentence's weight times 2^exponents[its length] to totals float64 [rows]."""
+        scales = np.exp2(np.diff(exponents))
+        while row < stop:
+            row = weigh_rows(
+                *self._batch, row, stop, self._tables, self._weights, scales, totals, *self._scratch()
+            )
+            self._room *= 1 if row == stop else 2
+
+    def predict(
+        self, row: int, stop: int, exponents: NDArray[np.float64], places: Any, shares: Any, totals: Any
+    ) -> tuple[int, bool]:
+        """See `predict_rows`: the row it stopped at, and False where that was for its weights."""
+        scales = np.exp2(np.diff(exponents))
+        healthy = np.ones(1, dtype=np.uint8)
+        while row < stop:
+            row = predict_rows(
+                *self._batch,
+                row,
+                stop,
+                places,
+                self._tables,
+                self._weights,
+                scales,
+                shares,
+                totals,
+                healthy,
+                *self._scratch(),
+                self._outer,
+                *self._nodes,
+            )
+            if not healthy[0]:
+                return row, False
+            self._room *= 1 if row == stop else 2
+        return row, True
+
+    def adapted(self, row: int) -> NDArray[np.float64]:
+        """Exponents float64 [longest + 1] that keep this row's own prefixes near 1.
+
+        A trial tells the prefixes' weights up to where they leave the range of a double; the next one goes on
+        from there.
+        """
+        tokens, begins, lengths = self._batch
+        n = min(int(lengths[row]), self.longest)
+        one = Weights(self._grammar, self._weights, tokens, begins[row : row + 1], lengths[row : row + 1])
+        shares, totals = np.empty((n + 1, self._tables.sizes[0] + 1)), np.empty(n + 1)
+        exponents = self.typical()
+        for _ in range(_MAX_TRIALS):
+            _, healthy = one.predict(0, 1, exponents[: n + 1], np.zeros(1, np.int64), shares, totals)
+            good = np.isfinite(totals) & (totals > 0)
+            known = n + 1 if good.all() else int(np.argmin(good))
+            exponents[:known] -= np.rint(np.log2(totals[:known]))
+            exponents[known:] -= np.rint(np.log2(totals[known - 1]))
+            if healthy:
+                break
+        return exponents
+
+    def _scratch(self) -> tuple[Any, ...]:
+        ends, values = np.empty(self._room, dtype=np.int32), np.empty(self._room)
+        return self._word, self._cells, ends, values, self._prefixes, self._sums, self._stamps, self._reach
+
+
+def chart(tables: Tables, n: int) -> tuple[Any, ...]:
+    """word, cells, stamps and reach for sentences of up to n tokens; see `tasks.lano_spans`."""
+    cells = np.empty((int(tables.bases[-1]) * (n + 1), 2), dtype=np.int32)
+    stamps, reach = np.zeros(n + 2, dtype=np.int64), np.empty(n + 1, dtype=np.uint8)
+    return np.empty(n + 1, dtype=np.int32), cells, stamps, reach
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to, as Arrow's arrays: kernels are compiled once."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
