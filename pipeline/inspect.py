@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,29 @@ from rich.console import Console
 from pipeline.manifest import read_manifest
 from pipeline.readers import read_row_group
 from tasks import get_task
+from tasks.base import Task
 from tasks.batch import rows_of
 from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 from tasks.examples import MAX_INDEX, check_seed, complete_config, generate_batches
 from tasks.render import render, token_names, tokenizer_names
-from tasks.vocabulary import split_renaming
+from tasks.vocabulary import Renaming, split_renaming
 
 _COLORS = {"auto": None, "always": True, "never": False}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where examples come from: a dataset's config, or rows of a corpus."""
+
+    title: str
+    task: Task
+    config: Mapping[str, Any]  # complete
+    batches: Iterator[pa.RecordBatch]
+    renaming: Renaming | None = None  # from the published ids to those in the batches
+
+
 def show(config: Mapping[str, Any]) -> None:
-    """Print `show` examples; see conf/inspect.yaml."""
+    """Print `show` examples of each source; see conf/inspect.yaml."""
     for key, low in (("show", 1), ("max_tokens", -1)):
         check_integer(f"inspect: {key}", config[key], low)
     check_integer("inspect: index", config["index"], 0, MAX_INDEX)
@@ -30,61 +43,71 @@ def show(config: Mapping[str, Any]) -> None:
         raise ConfigError(f"inspect: color={shown(config['color'])} must be one of {', '.join(_COLORS)}")
     tree = check_bool("inspect: tree", config["tree"])
     console = Console(force_terminal=_COLORS[config["color"]], highlight=False, soft_wrap=False)
-    if config["path"] is None:
-        entry = config["dataset"]
-        task = get_task(entry["task"])
-        seed, split = check_seed(config["seed"]), str(config["split"])
-        complete = complete_config(task, entry["config"], seed)
-        batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
-        where = f"{entry['name']}, seed {seed}, {split}"
-        renaming = None
-    else:
-        name, manifest, batches = _corpus_rows(config)
-        spec, split = manifest["spec"], config["split"]
-        task = get_task(spec["datasets"][name]["task"])
-        complete = spec["datasets"][name]["splits"][split]["config"]
-        renaming = split_renaming(spec, name, split)
-        where = f"{config['path']}: {name}, {split}"
-    if config["tokenizer_name_or_path"] is None:
-        name_of = token_names(task.tokens(complete))
-    else:
-        name_of = tokenizer_names(str(config["tokenizer_name_or_path"]), renaming)
-    for batch in batches:
-        # Checked and shown with the published ids, whatever those in the rows.
-        published = batch if renaming is None else renaming.inverse().batch(batch)
-        verdicts = task.validate(published, complete)
-        for row, example in enumerate(rows_of(published)):
-            text = render(
-                example,
-                task.look(example, complete, tree),
-                verdicts[row],
-                name_of,
-                title=f"{where}, example {example['index']}",
-                max_tokens=config["max_tokens"],
-                color=console.is_terminal,
-            )
-            console.print(text)
+    for source in [_made(config)] if config["path"] is None else _of_corpus(config):
+        if config["tokenizer_name_or_path"] is None:
+            name_of = token_names(source.task.tokens(source.config))
+        else:
+            name_of = tokenizer_names(str(config["tokenizer_name_or_path"]), source.renaming)
+        for batch in source.batches:
+            # Checked and shown with the published ids, whatever those in the rows.
+            published = batch if source.renaming is None else source.renaming.inverse().batch(batch)
+            verdicts = source.task.validate(published, source.config)
+            for row, example in enumerate(rows_of(published)):
+                text = render(
+                    example,
+                    source.task.look(example, source.config, tree),
+                    verdicts[row],
+                    name_of,
+                    title=f"{source.title}, example {example['index']}",
+                    max_tokens=config["max_tokens"],
+                    color=console.is_terminal,
+                )
+                console.print(text)
 
 
-def _corpus_rows(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], Iterator[pa.RecordBatch]]:
-    """Dataset, manifest and the rows asked for, of a built corpus."""
+def _made(config: Mapping[str, Any]) -> Source:
+    """Examples of a dataset's config, made on the spot."""
+    entry = config["dataset"]
+    task = get_task(entry["task"])
+    seed, split = check_seed(config["seed"]), str(config["split"])
+    complete = complete_config(task, entry["config"], seed)
+    batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
+    return Source(title=f"{entry['name']}, seed {seed}, {split}", task=task, config=complete, batches=batches)
+
+
+def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
+    """The rows asked for of a built corpus: of the dataset `name`, or of each that has the split."""
     root = Path(check_path("path", config["path"]))
     manifest = read_manifest(root)
-    datasets = manifest["spec"]["datasets"]
-    name = config["name"] if config["name"] is not None else next(iter(datasets))
-    if name not in datasets:
+    spec, split = manifest["spec"], config["split"]
+    datasets, name = spec["datasets"], config["name"]
+    if name is not None and name not in datasets:
         raise ConfigError(f"name={name}{nearest(name, datasets)}: {root} has {', '.join(datasets)}")
-    splits, split = datasets[name]["splits"], config["split"]
-    if split not in splits:
-        raise ConfigError(f"split={split}{nearest(split, splits)}: {name} has {', '.join(splits)}")
-    entry = splits[split]
-    if config["index"] >= entry["examples"]:
+    asked = list(datasets) if name is None else [str(name)]
+    chosen = [each for each in asked if split in datasets[each]["splits"]]
+    if not chosen:
+        splits = sorted({split for each in asked for split in datasets[each]["splits"]})
         raise ConfigError(
-            f"index={config['index']}: {name}/{split} has {entry['examples']:,} examples, counted from 0"
+            f"split={split}{nearest(split, splits)}: {', '.join(asked)} has {', '.join(splits)}"
         )
-    records = [s for s in manifest["splits"][split]["shards"] if s["dataset"] == name]
-    batches = _read(root, records, entry, config["index"], config["show"])
-    return str(name), manifest, batches
+    sources = []
+    for each in chosen:
+        entry = datasets[each]["splits"][split]
+        if config["index"] >= entry["examples"]:
+            raise ConfigError(
+                f"index={config['index']}: {each}/{split} has {entry['examples']:,} examples, counted from 0"
+            )
+        records = [record for record in manifest["splits"][split]["shards"] if record["dataset"] == each]
+        sources.append(
+            Source(
+                title=f"{config['path']}: {each}, {split}",
+                task=get_task(datasets[each]["task"]),
+                config=entry["config"],
+                batches=_read(root, records, entry, config["index"], config["show"]),
+                renaming=split_renaming(spec, each, split),
+            )
+        )
+    return sources
 
 
 def _read(
