@@ -21,22 +21,24 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-demo: $(READY)  ## build, verify, reproduce and look at a corpus, train two models on it, draw their curves
+demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train two models on Depo, draw their curves
 	@rm -rf $(DEMO)
-	$(BIN)/ostraca build corpus=depo-demo out=$(DEMO)/corpus
+	$(BIN)/ostraca build corpus=five-tasks out=$(DEMO)/corpus
 	$(BIN)/ostraca verify path=$(DEMO)/corpus
-	$(BIN)/ostraca reproduce path=$(DEMO)/corpus shards=1
-	$(BIN)/ostraca inspect path=$(DEMO)/corpus show=2
-	$(BIN)/ostraca curve model=llama train=demo eval=demo corpus_path=$(DEMO)/corpus out=$(DEMO)/llama
-	$(BIN)/ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/corpus out=$(DEMO)/llama_canon
+	$(BIN)/ostraca reproduce path=$(DEMO)/corpus shards=2
+	$(BIN)/ostraca inspect path=$(DEMO)/corpus show=1 max_tokens=120
+	$(BIN)/ostraca build corpus=depo-demo out=$(DEMO)/depo
+	$(BIN)/ostraca curve model=llama train=demo eval=demo corpus_path=$(DEMO)/depo out=$(DEMO)/llama
+	$(BIN)/ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/depo out=$(DEMO)/llama_canon
 	$(BIN)/ostraca plot 'runs=[$(DEMO)/llama,$(DEMO)/llama_canon]' 'labels=[Llama,Llama with Canon layers]' out=$(DEMO)/hop_curves.png
 	@echo
 	@echo "the corpus    $(DEMO)/corpus          (manifest.json says all about it)"
 	@echo "the curves    $(DEMO)/hop_curves.png   $(DEMO)/llama_canon/depo_hop_metrics.csv"
 	@echo "try next      . .venv/bin/activate"
-	@echo "              ostraca inspect dataset=depo2 show=1"
+	@echo "              ostraca inspect dataset=brevo2 show=1"
+	@echo "              ostraca inspect dataset=lano tree=true show=1"
 	@echo "              ostraca build corpus=depo1 out=corpora/depo1 examples=1000000"
-	@echo "              ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/corpus train.max_steps=6000"
+	@echo "              ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/depo train.max_steps=6000"
 
 test: lint  ## lint, format check, type check, and all tests
 	$(BIN)/python -m pytest

@@ -89,6 +89,47 @@ def kernels(preset: str) -> None:
     )
 
 
+def lano(preset: str) -> None:
+    """Sentences a second of the exact next-token distributions, and of the other questions."""
+    import numpy as np
+
+    from tasks import examples, lano_parse
+    from tasks.batch import unragged
+    from tasks.lano_grammar import grammar_of
+
+    task, given = preset_task(preset)
+    config = task.check({**given, "bos": False})
+    grammar = grammar_of(config)
+    (batch,) = examples.generate_batches(task, config, 0, "train", 0, 2000)
+    tokens, offsets = unragged(batch.column("input_ids"))
+    questions = {
+        "next": lano_parse.next_token_distribution,
+        "log": lano_parse.log_probability,
+        "member": lano_parse.in_language,
+    }
+    rates = {}
+    for name, ask in questions.items():
+        ask(grammar, tokens[: offsets[2]], offsets[:3])
+        rates[name] = 2000 / best(lambda ask=ask: ask(grammar, tokens, offsets), 3)  # type: ignore[misc]
+    assert np.isfinite(lano_parse.log_probability(grammar, tokens, offsets)).all()
+    say(**rates)
+
+
+def capo() -> None:
+    """Capo's tokens against the tokenizers library on the same texts."""
+    from tasks import examples, get_task
+    from tasks.capo_tokenizer import load_tokenizer
+
+    task = get_task("capo")
+    config = examples.complete_config(task, {}, 0)
+    (batch,) = examples.generate_batches(task, {**config, "bio": "text"}, 0, "train", 0, 20_000)
+    texts = batch.column("text").to_pylist()
+    tokenizer = load_tokenizer(config)
+    tokens = sum(len(each) for each in tokenizer.encode_batch(texts, add_special_tokens=False))
+    encode = best(lambda: tokenizer.encode_batch(texts, add_special_tokens=False), 3)
+    say(encode=tokens / 1e6 / encode)
+
+
 def build(folder: str, preset: str, examples: str) -> None:
     import pyarrow.parquet as pq
 

@@ -1,6 +1,6 @@
 """`make bench`: speed, each figure next to a yardstick measured in the same run.
 
-    python tests/benchmarks/run.py [part ...]     parts: kernels build ray memory start loaders (all)
+    python tests/benchmarks/run.py [part ...]     parts: kernels answers build ray memory start loaders (all)
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -71,6 +71,21 @@ def kernels() -> list[Row]:
         rows.append((f"validate {preset}", m["validate"], "Mtok/s", check_aim, beside))
         rows.append((f"fingerprint {preset}", m["fingerprint"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"))
     return rows
+
+
+@part
+def answers() -> list[Row]:
+    """What Lano's grammar answers exactly, and Capo's tokens beside the tokenizers library."""
+    rows: list[Row] = []
+    for preset, aim in (("lano-cfg3f", "5000"), ("lano-cfg3k", "2500")):
+        m = measured("lano", preset)
+        rows.append((f"next-token distributions, {preset}", m["next"], "sentences/s", aim, ""))
+        rows.append(("  log-probability", m["log"], "sentences/s", "", ""))
+        rows.append(("  membership", m["member"], "sentences/s", "", ""))
+    made, library = measured("kernels", "capo-50k")["generate"], measured("capo", RAYON_NUM_THREADS="1")
+    times = made / library["encode"]
+    yard = f"encode_batch {library['encode']:.1f} Mtok/s"
+    return [*rows, ("capo-50k tokens against encode_batch", times, "times", "25", yard)]
 
 
 @part
