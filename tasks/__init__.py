@@ -14,6 +14,7 @@ TASKS = {
     "brevo": "tasks.brevo",
     "mano": "tasks.mano",
     "lano": "tasks.lano",
+    "capo": "tasks.capo",
 }
 
 

@@ -1,0 +1,241 @@
+"""Capo's tokenizers: the small one that comes with the task, any other of Hugging Face's, and new ones.
+
+A tokenizer is used through the `tokenizers` library, whose `tokenizer.json` says all that decides the ids.
+Loading from a file or folder never imports transformers; nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.capo_text import DATA
+from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
+from tasks.rng import canonical_json
+
+if TYPE_CHECKING:
+    import tokenizers
+
+END = "<|endoftext|>"
+FILES = ("tokenizer.json", "tokenizer_config.json")
+# Where no tokenizer_config.json says which token ends a text: the first of these that there is.
+_ENDS = (END, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
+# What the tokenizer that comes with the task is made with (see `train_tokenizer`).
+VOCAB_SIZE, NUM_PEOPLE, SEED = 4096, 20_000, 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """A tokenizer that is ready for use."""
+
+    name: str  # for messages
+    backend: tokenizers.Tokenizer  # truncation and padding off
+    serialised: str  # its tokenizer.json
+    end: int | None  # the id of its end-of-text token
+    sha256: str  # of all that decides the ids
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The components, as tokenizer.json has them."""
+        parts: dict[str, Any] = json.loads(self.serialised)
+        return parts
+
+    def encode(self, text: str) -> tokenizers.Encoding:
+        """The tokens of a text, without special ones; ConfigError where the tokenizer cannot."""
+        try:
+            return self.backend.encode(text, add_special_tokens=False)
+        except Exception as error:  # the library raises nothing more special
+            raise ConfigError(
+                f"capo: {self.name} cannot encode {shown(text)} ({_first_line(error)}); pass a tokenizer "
+                "that knows every character, or one with an unknown token"
+            ) from None
+
+
+def load_tokenizer(name_or_path: str | None) -> Loaded:
+    """The tokenizer in a folder or file, or a name in Hugging Face's cache; None: the one of the task.
+
+    ConfigError says what to pass instead where it cannot be loaded.
+    """
+    if name_or_path is None:
+        return _from_file(str(DATA / "tokenizer.json"), 0, 0)
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        if not (path / "tokenizer.json").is_file():
+            return _from_transformers(str(path))
+        path = path / "tokenizer.json"
+    if path.is_file():
+        facts = path.stat()
+        return _from_file(str(path), facts.st_mtime_ns, facts.st_size)
+    if name_or_path.startswith(("/", ".", "~")) or name_or_path.endswith(".json"):
+        raise _unusable(name_or_path, "there is no such file or folder")
+    return _from_transformers(name_or_path)
+
+
+def _unusable(name: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"capo: tokenizer_name_or_path={shown(name)}: {why}; pass a folder with a tokenizer.json, make one "
+        "with `ostraca train-tokenizer`, or leave it null for the one that comes with the task"
+    )
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: str, modified: int, size: int) -> Loaded:
+    """modified and size only tell one state of the file from another."""
+    import tokenizers
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        backend = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # OSError, or what the library raises of a wrong file
+        raise _unusable(path, f"cannot be loaded ({_first_line(error)})") from None
+    beside = Path(path).with_name("tokenizer_config.json")
+    end = None
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8")).get("eos_token") if beside.is_file() else None
+    except (OSError, ValueError, AttributeError) as error:
+        raise _unusable(path, f"its tokenizer_config.json cannot be read ({_first_line(error)})") from None
+    if isinstance(said, Mapping):
+        said = said.get("content")
+    for token in (said,) if isinstance(said, str) else _ENDS:
+        end = backend.token_to_id(token) if end is None else end
+    return _ready(path, backend, text, end)
+
+
+@lru_cache(maxsize=8)
+def _from_transformers(name: str) -> Loaded:
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(name, local_files_only=True)
+    except Exception as error:  # whatever its many back ends raise
+        raise _unusable(name, f"cannot be loaded without the network ({_first_line(error)})") from None
+    backend = getattr(found, "backend_tokenizer", None)
+    if backend is None:
+        raise _unusable(name, "is a slow tokenizer, written in Python, that has no tokenizer.json")
+    return _ready(name, backend, backend.to_str(), found.eos_token_id)
+
+
+def _ready(name: str, backend: tokenizers.Tokenizer, serialised: str, end: int | None) -> Loaded:
+    parts = {**json.loads(serialised), "truncation": None, "padding": None}
+    model = parts.get("model") or {}
+    for key in ("dropout", "alpha", "nbest_size"):
+        if model.get(key):
+            raise _unusable(
+                name,
+                f"draws its tokens at random (model.{key}={shown(model[key])}), so no corpus of it is fixed",
+            )
+    backend.no_truncation()
+    backend.no_padding()
+    digest = hashlib.sha256(canonical_json([parts, end]).encode()).hexdigest()
+    return Loaded(
+        name=f"tokenizer {name}",
+        backend=backend,
+        serialised=json.dumps(parts, ensure_ascii=False),
+        end=end,
+        sha256=digest,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def read_back(loaded: Loaded, ids: Sequence[int]) -> str:
+    """The text of ids, all of them in the vocabulary."""
+    if loaded.backend.decoder is None:
+        return "".join(loaded.backend.id_to_token(token) or "" for token in ids)
+    text: str = loaded.backend.decode(ids, skip_special_tokens=False)
+    return text
+
+
+# ---- making one
+
+
+def train_tokenizer(
+    out: str | os.PathLike[str],
+    vocab_size: int = VOCAB_SIZE,
+    num_people: int = NUM_PEOPLE,
+    seed: int = SEED,
+    fields_dir: str | None = None,
+    templates_dir: str | None = None,
+) -> Path:
+    """Make a byte-level BPE tokenizer of Capo's text, a pure function of the arguments, in the folder `out`.
+
+    It learns from one biography of each of `num_people` people, and has the special token <|endoftext|>.
+    `AutoTokenizer.from_pretrained(out)` loads it. OstracaError where `out` holds something else.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    from tasks.capo import TASK
+    from tasks.examples import complete_config, generate_batches
+
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(FILES)):
+        raise OstracaError(f"out={folder} exists and holds something else; pass a new folder")
+    dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}
+    given = {"num_people": num_people, "exposures": 1, "bio": "text", **dirs}
+    config = complete_config(TASK, given, seed)
+
+    def texts() -> Iterator[str]:
+        for batch in generate_batches(TASK, config, seed, "tokenizer", 0, num_people):
+            yield from batch.column("text").to_pylist()
+
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts(), trainer=trainer)
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "clean_up_tokenization_spaces": False,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # tokenizer.json comes last: where it stands, the folder is whole.
+    _write(folder / FILES[1], json.dumps(about, indent=1) + "\n")
+    _write(folder / FILES[0], tokenizer.to_str(pretty=True) + "\n")
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file under another name first, so that it is never seen half written."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def train_tokenizer_command(config: Mapping[str, Any]) -> int:
+    """`ostraca train-tokenizer out=...`: make a tokenizer of Capo's text; see conf/train-tokenizer.yaml."""
+    folder = check_path("out", config["out"])
+    # 256 bytes and the end-of-text token are the least.
+    vocab_size = check_integer("vocab_size", config["vocab_size"], 257, 10**6)
+    num_people = check_integer("num_people", config["num_people"], 1, 10**7)
+    seed = check_integer("seed", config["seed"], 0)
+    dirs = [
+        None if config[key] is None else check_path(key, config[key])
+        for key in ("fields_dir", "templates_dir")
+    ]
+    made = train_tokenizer(folder, vocab_size, num_people, seed, *dirs)
+    loaded = load_tokenizer(str(made))
+    print(f"{made}: {loaded.backend.get_vocab_size():,} tokens, of {num_people:,} biographies, seed {seed}")
+    print(f"use it with tokenizer_name_or_path={made} (sha256 {loaded.sha256})")
+    return 0

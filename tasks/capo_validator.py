@@ -1,0 +1,300 @@
+"""Capo's validator: reads who a biography is about, and holds every sentence to that person.
+
+Written apart from the generator on purpose: of it, it shares the pools, the population (the facts that a
+biography is held to) and the tokenizer, but none of the code that makes texts or tokens (a test reads the
+imports). It finds a full name in the text, turns its number back into a person, and looks for a way to read
+the text as six different sentences that are all true of that person; where a text can be read in several
+ways (two cities may be the same), all are tried. Ids must be the tokenizer's own for the text they spell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.base import Verdicts
+from tasks.batch import unragged
+from tasks.capo_config import encoder_of, fields_of, templates_of, tokenizer_of
+from tasks.capo_parse import (
+    AMBIGUOUS,
+    GOES_ON,
+    NO_NAME,
+    OTHER_SPANS,
+    TRUE,
+    UNTRUE,
+    find_names,
+    read_rows,
+)
+from tasks.capo_population import FIRST, LAST, Population, population
+from tasks.capo_reading import Reading, reading
+from tasks.capo_tokenizer import Loaded, read_back
+
+MESSAGES = (
+    "valid",
+    "does not end with the end-of-text token",
+    "longer than any biography of this config",
+    "there is no full name in it",
+    "the full name is not of anybody among num_people",
+    "the full name may be several people's in these tokens, and the column person is not there to tell",
+    "no sentence that is true of the person begins here, or it ends too early",
+    "goes on after the sixth sentence",
+    "the ids are not the tokenizer's own for the text that they spell",
+    "population is not the config's population_seed, or neither is there",
+    "person is not whom the full name stands for",
+    "exposure is not possible at this index",
+    "loss_mask is not 1 on all tokens",
+    "value_starts, value_ends, char_starts or char_ends differ from the text",
+)
+(
+    _VALID,
+    _NO_END,
+    _TOO_LONG,
+    _NO_NAME,
+    _NOBODY,
+    _SEVERAL,
+    _UNTRUE,
+    _GOES_ON,
+    _OTHER_IDS,
+    _POPULATION,
+    _PERSON,
+    _EXPOSURE,
+    _MASK,
+    _SPANS,
+) = range(len(MESSAGES))
+# Of what `read_rows` says.
+_CODE_OF_RESULT = np.zeros(4, dtype=np.int32)
+_CODE_OF_RESULT[[TRUE, UNTRUE, GOES_ON, OTHER_SPANS]] = _VALID, _UNTRUE, _GOES_ON, _SPANS
+_SPAN_COLUMNS = ("value_starts", "value_ends", "char_starts", "char_ends")
+
+
+@dataclass(kw_only=True, eq=False)
+class _Rows:
+    """What the kernels need of a batch."""
+
+    elements: NDArray[Any]
+    begins: NDArray[np.int64]  # [rows]
+    ends: NDArray[np.int64]  # [rows], without the end-of-text token
+    people: NDArray[np.int64] | None  # the column person
+    spans: tuple[NDArray[np.int32], ...]  # four of [rows, 8], or [0, 8] where the batch has no such column
+    odd_spans: NDArray[np.bool_]  # [rows]: a column of spans has not 8 of them
+    codes: NDArray[np.int32]
+    positions: NDArray[np.int64]
+
+    def fail(self, rows: NDArray[np.int64], code: int, positions: Any = 0) -> None:
+        """Rows that are still valid become invalid."""
+        valid = self.codes[rows] == _VALID
+        self.positions[rows[valid]] = np.broadcast_to(positions, rows.shape)[valid]
+        self.codes[rows[valid]] = code
+
+
+def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
+    """Check every row of a batch with the column `input_ids` (or `text`) and any other column of Capo."""
+    text = config["bio"] == "text"
+    values, offsets = unragged(batch.column("text" if text else "input_ids"))
+    rows = _Rows(
+        elements=values,
+        begins=offsets[:-1].astype(np.int64),
+        ends=offsets[1:].astype(np.int64),
+        people=batch.column("person").to_numpy() if "person" in batch.schema.names else None,
+        spans=(),
+        odd_spans=np.zeros(batch.num_rows, dtype=bool),
+        codes=np.zeros(batch.num_rows, dtype=np.int32),
+        positions=np.zeros(batch.num_rows, dtype=np.int64),
+    )
+    # A text's values are counted in characters.
+    names = (None, None, "value_starts", "value_ends") if text else _SPAN_COLUMNS
+    rows.spans = tuple(_spans(batch, name, rows.odd_spans) for name in names)
+    if text:
+        _check_people(rows, batch, config, None)
+    else:
+        loaded = tokenizer_of(config)
+        if config["eos"]:
+            _take_off_end(rows, loaded.end)
+        if encoder_of(config).why_whole:
+            _check_whole(rows, batch, config, loaded)
+        else:
+            _check_people(rows, batch, config, loaded)
+    _check_exposures(rows, batch, config)
+    _check_mask(rows, batch, offsets)
+    return Verdicts(codes=rows.codes, positions=rows.positions, messages=MESSAGES)
+
+
+def _spans(batch: pa.RecordBatch, name: str | None, odd: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """A column of spans as int32 [rows, 8], [0, 8] where there is none; rows without 8 become odd."""
+    if name is None or name not in batch.schema.names:
+        return np.empty((0, 8), dtype=np.int32)
+    values, offsets = unragged(batch.column(name))
+    wrong = np.diff(offsets) != 8
+    odd |= wrong
+    if not wrong.any():
+        # A copy where it is read-only: Numba would compile the kernel once more for the other kind.
+        return np.array(values[offsets[0] : offsets[-1]]).reshape(-1, 8)
+    found = np.full((batch.num_rows, 8), -1, dtype=np.int32)
+    found[~wrong] = values[offsets[:-1][~wrong][:, None] + np.arange(8)]
+    return found
+
+
+def _take_off_end(rows: _Rows, end: int | None) -> None:
+    filled = rows.ends > rows.begins
+    there = np.zeros(len(filled), dtype=bool)
+    there[filled] = rows.elements[rows.ends[filled] - 1] == (-1 if end is None else end)
+    lacking = np.flatnonzero(~there)
+    rows.fail(lacking, _NO_END, np.maximum(rows.ends - rows.begins - 1, 0)[lacking])
+    rows.ends = rows.ends - there
+
+
+def _check_people(
+    rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], loaded: Loaded | None
+) -> None:
+    """Read every row that is still valid, population by population (mostly there is one)."""
+    fields = fields_of(config)
+    read = reading(fields, templates_of(config), config["reverse_md"], loaded)
+    every = np.flatnonzero(rows.codes == _VALID)
+    rows.fail(every[(rows.ends - rows.begins)[every] > read.most], _TOO_LONG, read.most)
+    every = every[rows.codes[every] == _VALID]
+    given = config["population_seed"]
+    if "population" in batch.schema.names:
+        seeds = batch.column("population").to_numpy()
+        wrong = (seeds < 0) | (seeds != (seeds if given is None else given))
+    else:
+        seeds = np.full(batch.num_rows, -1 if given is None else given, dtype=np.int64)
+        wrong = seeds < 0
+    rows.fail(every[wrong[every]], _POPULATION)
+    every = every[~wrong[every]]
+    for seed in np.unique(seeds[every]):
+        _check_one_population(rows, every[seeds[every] == seed], population(fields, int(seed)), read, config)
+
+
+def _check_one_population(
+    rows: _Rows, waiting: NDArray[np.int64], people: Population, read: Reading, config: Mapping[str, Any]
+) -> None:
+    """Try the full names in each row, one after another, until the row is true of one of them."""
+    skip = 0
+    while len(waiting):
+        numbers, places = find_names(
+            read, rows.elements, rows.begins, rows.ends, waiting, skip, people.bounds[FIRST : LAST + 1]
+        )
+        named = numbers != NO_NAME
+        if skip == 0:
+            rows.fail(waiting[~named], _NO_NAME)
+        waiting, numbers, places = waiting[named], numbers[named], places[named]
+        codes, places = _read_about(rows, waiting, numbers, places, people, read, config)
+        # The first full name says what is wrong, unless all is right with a later one.
+        told = np.flatnonzero((codes == _VALID) | (skip == 0))
+        rows.codes[waiting[told]] = codes[told]
+        rows.positions[waiting[told]] = np.where(codes == _VALID, 0, places)[told]
+        waiting = waiting[codes != _VALID]
+        skip += 1
+
+
+def _read_about(
+    rows: _Rows,
+    waiting: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    places: NDArray[np.int64],
+    people: Population,
+    read: Reading,
+    config: Mapping[str, Any],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Code and position of each waiting row, read as about the person with the full name of this number."""
+    codes = np.full(len(waiting), _VALID, dtype=np.int32)
+    several = numbers == AMBIGUOUS
+    persons = np.zeros_like(numbers)
+    persons[~several] = people.names.backward(numbers[~several])
+    if rows.people is None:
+        codes[several] = _SEVERAL
+    else:
+        persons[several] = rows.people[waiting[several]]
+    codes[(codes == _VALID) & ((persons < 0) | (persons >= config["num_people"]))] = _NOBODY
+    tried = np.flatnonzero(codes == _VALID)
+    results, reached = read_rows(
+        read,
+        rows.elements,
+        rows.begins,
+        rows.ends,
+        waiting[tried],
+        people.facts(persons[tried]),
+        not config["order"],
+        rows.spans,
+    )
+    codes[tried] = _CODE_OF_RESULT[results]
+    places[tried] = reached
+    codes[(codes == _VALID) & rows.odd_spans[waiting]] = _SPANS
+    if rows.people is not None:
+        true = (codes == _VALID) | (codes == _SPANS)
+        codes[true & (rows.people[waiting] != persons)] = _PERSON
+    places[(codes == _PERSON) | (codes == _SPANS)] = 0
+    return codes, places
+
+
+def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], loaded: Loaded) -> None:
+    """A tokenizer of whole texts: turn ids back into texts, read these, and encode them again.
+
+    The library does it row by row: slow. Spans of tokens are checked where those of characters are there.
+    """
+    known = loaded.backend.get_vocab(with_added_tokens=True).values()
+    vocabulary = np.zeros(max(known) + 1, dtype=bool)
+    vocabulary[list(known)] = True
+    paragraphs = [""] * batch.num_rows
+    ids: list[list[int]] = [[]] * batch.num_rows
+    for row in np.flatnonzero(rows.codes == _VALID).tolist():
+        found = rows.elements[rows.begins[row] : rows.ends[row]]
+        foreign = np.flatnonzero(
+            (found < 0) | (found >= len(vocabulary)) | ~vocabulary[np.clip(found, 0, max(known))]
+        )
+        if len(foreign):
+            rows.fail(np.array([row]), _OTHER_IDS, foreign[0])
+        else:
+            ids[row] = found.tolist()
+            paragraphs[row] = read_back(loaded, ids[row])
+    letters, offsets = unragged(pa.array(paragraphs, pa.string()))
+    none = np.empty((0, 8), dtype=np.int32)
+    as_text = replace(
+        rows,
+        elements=letters,
+        begins=offsets[:-1].astype(np.int64),
+        ends=offsets[1:].astype(np.int64),
+        spans=(none, none, *rows.spans[2:]),
+    )
+    _check_people(as_text, batch, config, None)
+    for row in np.flatnonzero(rows.codes == _VALID).tolist():
+        encoding = loaded.encode(paragraphs[row])
+        if encoding.ids != ids[row]:
+            rows.fail(np.array([row]), _OTHER_IDS)
+        elif all(map(len, rows.spans)):
+            starts, ends, char_starts, char_ends = (column[row] for column in rows.spans)
+            first, last = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2).T
+            here = (last <= char_starts[:, None]).sum(axis=1)
+            past = np.maximum(here, (first < char_ends[:, None]).sum(axis=1))
+            if (starts != here).any() or (ends != past).any():
+                rows.fail(np.array([row]), _SPANS)
+
+
+def _check_exposures(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any]) -> None:
+    """Round r of all exposures has the numbers r * exposures to (r + 1) * exposures - 1."""
+    if "exposure" not in batch.schema.names:
+        return
+    exposures = batch.column("exposure").to_numpy()
+    wrong = exposures < 0
+    if "index" in batch.schema.names:
+        indices = batch.column("index").to_numpy()
+        rounds = indices // (config["num_people"] * config["exposures"])
+        wrong = wrong | (indices < 0) | (exposures // config["exposures"] != rounds)
+    rows.fail(np.flatnonzero(wrong), _EXPOSURE)
+
+
+def _check_mask(rows: _Rows, batch: pa.RecordBatch, offsets: NDArray[np.int32]) -> None:
+    if "loss_mask" not in batch.schema.names:
+        return
+    mask, mask_offsets = unragged(batch.column("loss_mask"))
+    lengths = np.diff(mask_offsets)
+    rows.fail(np.flatnonzero(lengths != np.diff(offsets)), _MASK)
+    wrong = mask_offsets[0] + np.flatnonzero(mask[mask_offsets[0] : mask_offsets[-1]] != 1)
+    of_row = np.searchsorted(mask_offsets, wrong, side="right") - 1
+    of_row, first = np.unique(of_row, return_index=True)
+    rows.fail(of_row, _MASK, wrong[first] - mask_offsets[:-1][of_row])
