@@ -50,6 +50,7 @@ def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes,
             if reach[start] == 0:
                 continue
             if len(ends) - top < tables.most_lists * (n + 1):
+                stamps[len(stamps) - 1] = stamp
                 return NO_ROOM
             row = base + start * size
             if level == 1:

@@ -59,6 +59,7 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
                 continue
             furthest = start
             if len(ends) - top < tables.most_lists * (n + 1):
+                stamps[len(stamps) - 1] = stamp
                 return NO_ROOM
             row = base + start * size
             if level == 1:

@@ -134,10 +134,10 @@ def _expand_level(n, shift, line, tables, symbols, starts, cells, ends, dead, de
 def lines_of(tree: Node, width: int) -> list[str]:
     """The tree in blocks of lines of at most `width` characters (if a token fits): see `tree_lines`."""
     levels = list(_levels(tree))
-    # Every node's number must fit over its tokens, with a space between.
-    cell = max(
-        -(-(len(str(node.symbol)) + 1) // (node.end - node.begin)) for level in levels for node in level
-    )
+    # A number fits over its first token, and a space after it over all of its tokens.
+    nodes = [node for level in levels for node in level]
+    labels = {(len(str(node.symbol)), node.end - node.begin) for node in nodes}
+    cell = max(max(digits, -(-(digits + 1) // span)) for digits, span in labels)
     per_block = max(1, width // cell)
     lines: list[str] = []
     for first in range(0, tree.end, per_block):
@@ -150,10 +150,7 @@ def lines_of(tree: Node, width: int) -> list[str]:
                 begin, end = max(node.begin, first), min(node.end, last)
                 if begin < end:
                     room = (end - begin) * cell
-                    before = max(0, first - node.begin) * cell  # room that the blocks above had for it
-                    label = str(node.symbol)
-                    if before >= len(label) or (room < len(label) and node.end > last):
-                        label = ""
+                    label = str(node.symbol) if node.begin >= first else ""
                     fill = ("─" if node.children else " ") * room
                     text = (label + fill)[:room]
                     parts.append(text if node.end > last else f"{text[:-1]} ")

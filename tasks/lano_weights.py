@@ -93,6 +93,7 @@ class Weights:
             known = n + 1 if good.all() else int(np.argmin(good))
             exponents[:known] -= np.rint(np.log2(totals[:known]))
             exponents[known:] -= np.rint(np.log2(totals[known - 1]))
+            exponents -= exponents[0]  # a token's scale is the step to it
             if healthy:
                 break
         return exponents

@@ -1,0 +1,96 @@
+"""What several tests of Lano need: presets, small grammars of all kinds, streams, damaged sentences."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.batch import unragged
+from tasks.lano import VERSION, check, generate
+from tasks.lano_grammar import PUBLISHED, random_grammar
+from tasks.rng import stream_key
+
+PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}
+
+# Small enough to enumerate.
+GRAMMARS = {
+    "one level": "9 -> 1 2 | 2 | 1 1 2 3\n",
+    "unary rules": "5 -> 4 | 4 4\n4 -> 3 | 3 3\n3 -> 1 | 2 1\n",
+    "ambiguous": "7 -> 5 6 | 6 5 | 5 5 6\n5 -> 1 | 1 1 | 2\n6 -> 1 | 1 2\n",
+    "no choice": "4 -> 3 3\n3 -> 1 2\n",
+    "long rules": "8 -> 6 6 7 6 7 | 7\n6 -> 1 2 3 1 | 2 2\n7 -> 3 | 1 1 1 1 1 1 | 3 3\n",
+    "far ids": "9 -> 500000 8\n8 -> 999999 | 70 70\n500000 -> 70 900 | 900\n",
+    "one terminal": "4 -> 3 3 | 3 3 3\n3 -> 2 | 2 2\n2 -> 1 | 1 1 | 1 1 1\n",
+    "shared beginnings": "6 -> 4 5 4 | 4 5 5 | 4 5 | 4 4 4 4\n4 -> 1 2 1 | 1 2 | 1 2 2\n5 -> 1 2 1 | 2\n",
+    "drawn": random_grammar(3, (2, 3), (1, 3), 1, 2, seed=3).to_text(),
+    "drawn wide": random_grammar(2, (2, 5), (2, 4), 1, 3, seed=8).to_text(),
+}
+
+VARIED: dict[str, dict[str, Any]] = {
+    **{name: {"grammar": text, "eos_token_id": 2_000_000} for name, text in GRAMMARS.items()},
+    "eos": {"grammar": GRAMMARS["ambiguous"], "eos": True},
+    "bare": {"grammar": GRAMMARS["ambiguous"], "bos": False},
+    "no bos but eos": {"grammar": GRAMMARS["unary rules"], "bos": False, "eos": True, "eos_token_id": 0},
+    "other ids": {
+        "grammar": GRAMMARS["long rules"],
+        "eos": True,
+        "bos_token_id": 2**31 - 1,
+        "eos_token_id": 9999,
+    },
+    "six levels": {"grammar": random_grammar(6, 3, (2, 3), 1, 2, seed=1).to_text()},
+}
+
+
+def key_of(config: dict[str, Any], seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
+    """The stream of a complete config."""
+    return stream_key("lano", VERSION, config, seed, split)
+
+
+def make(
+    given: dict[str, Any], rows: int, seed: int = 0, split: str = "train"
+) -> tuple[dict[str, Any], pa.RecordBatch]:
+    """The complete config and its examples 0..rows-1."""
+    config = check(given)
+    return config, generate(config, key_of(config, seed, split), np.arange(rows, dtype=np.int64))
+
+
+def lists(array: pa.ListArray) -> list[NDArray[Any]]:
+    """The rows of a ragged column as NumPy views."""
+    values, offsets = unragged(array)
+    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
+
+
+def sentences(config: dict[str, Any], rows: int, seed: int = 0) -> list[list[int]]:
+    """The sentences of the first examples, without <bos> and <eos>."""
+    _, batch = make(config, rows, seed)
+    bos, eos = config.get("bos", True), config.get("eos", False)
+    return [row[bos : len(row) - eos].tolist() for row in lists(batch["input_ids"])]
+
+
+def damage(draw: random.Random, ids: list[int], pool: list[int], edits: int = 3) -> list[int]:
+    """One to `edits` random edits of single tokens or of spans."""
+    mutant = list(ids)
+    for _ in range(draw.randint(1, edits)):
+        at = draw.randrange(len(mutant)) if mutant else 0
+        low, high = sorted((at, draw.randrange(len(mutant) + 1)))
+        edit = draw.randrange(7)
+        if edit == 0 or not mutant:
+            mutant.insert(at, draw.choice(pool))
+        elif edit == 1:
+            mutant[at] = draw.choice(pool)
+        elif edit == 2:
+            mutant[at] = draw.choice(ids or pool)
+        elif edit == 3:
+            del mutant[at]
+        elif edit == 4:
+            mutant[high:high] = mutant[low : min(high, low + 8)]
+        elif edit == 5:
+            del mutant[low : min(high, low + 8)]
+        else:
+            mutant[at:high] = reversed(mutant[at:high])
+    return mutant
