@@ -167,7 +167,8 @@ def _validate(
         at = begin
         if begin == end or tokens[begin] != bos:
             code = 1
-        at += 1
+        else:
+            at += 1
 
         # The edges, up to <query>.
         nodes = np.int64(0)
