@@ -38,6 +38,7 @@ from tasks.sizes import MIN_SIZE, size_thresholds
 from tasks.words import (
     check_words,
     first_word_numbers,
+    mean_lengths,
     table_bits,
     word_tokens,
 )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import datasets
 
 VERSION = 1
+_SAMPLED_NODES = 1000
 
 KEYS = {
     "N": Key(default=70, low=3, high=10**5, help="largest number of nodes"),
@@ -129,9 +131,10 @@ def max_tokens(config: Mapping[str, Any]) -> int:
 
 
 def mean_tokens(config: Mapping[str, Any]) -> float:
-    """Expected tokens of an example, to a percent or two: what shards and batches are measured out with.
+    """Expected tokens of an example, to some percent: what shards and batches are measured out with.
 
-    The mean of a fixed sample whose sizes n are evenly spaced quantiles of their law.
+    The mean of a fixed sample whose sizes n are evenly spaced quantiles of their law. A graph of over 1,000
+    nodes counts as so many times one of 1,000.
     """
     return _sample_mean(tuple(config.items()))
 
@@ -139,11 +142,21 @@ def mean_tokens(config: Mapping[str, Any]) -> float:
 @lru_cache(maxsize=64)
 def _sample_mean(items: tuple[tuple[str, Any], ...]) -> float:
     config = dict(items)
-    rows = int(np.clip((1 << 21) // max_tokens(config), 16, 512))
-    quantiles = (2 * np.arange(rows) + 1) * ((1 << 52) // rows)
-    sizes = MIN_SIZE + np.searchsorted(size_thresholds(config["N"]), quantiles, side="right")
-    batch = _make(config, np.zeros(2, np.uint64), np.arange(rows, dtype=np.int64), sizes.astype(np.int32))
-    return len(batch.column("input_ids").values) / rows
+    most = min(config["N"], _SAMPLED_NODES)
+    sampled = {**config, "N": most, "multi": False, "qa": False}
+    rows = int(np.clip((1 << 21) // max_tokens(sampled), 16, 512))
+    sizes = np.full(rows, config["N"])
+    if not config["qa"]:
+        quantiles = (2 * np.arange(rows) + 1) * ((1 << 52) // rows)
+        sizes = MIN_SIZE + np.searchsorted(size_thresholds(config["N"]), quantiles, side="right")
+    small = np.minimum(sizes, most).astype(np.int32)
+    batch = _make(sampled, np.zeros(2, np.uint64), np.arange(rows, dtype=np.int64), small)
+    nodes = (2 * batch["edges"].to_numpy() + 1 + batch["answer_length"].to_numpy()) * (sizes / small)
+    if config["multi"]:
+        nodes *= mean_lengths(config["N"], config["mini_vocab"], config["min_tlen"], config["max_tlen"])[
+            sizes
+        ]
+    return 4 + float(nodes.mean())
 
 
 def schema(config: Mapping[str, Any]) -> pa.Schema:

@@ -202,6 +202,14 @@ def test_mean_tokens_is_the_mean_to_some_percent(name: str) -> None:
     assert mean_tokens(config) == mean_tokens(check(VARIED[name]))
 
 
+@pytest.mark.parametrize("words", [{}, {"multi": True, "mini_vocab": 12}])
+def test_mean_tokens_of_large_graphs_costs_little_and_is_near(words: dict[str, Any]) -> None:
+    """Over 1,000 nodes the sample is of smaller graphs: within 4% at n = 5,000."""
+    config, batch = make({"N": 5000, "qa": True, **words}, 60, seed=23)
+    mean = np.diff(unragged(batch["input_ids"])[1]).mean()
+    assert abs(mean_tokens(config) / mean - 1) < 0.04
+
+
 # ---- any config at all
 
 INSIDE: dict[str, st.SearchStrategy[Any]] = {
