@@ -25,7 +25,8 @@ MAY_IMPORT = {
 HOMES = {
     "ray": (("pipeline/engine.py",), False),
     "torch": (("training/",), True),
-    "transformers": (("training/", "tasks/render.py"), False),
+    "transformers": (("training/", "tasks/render.py", "tasks/capo_tokenizer.py"), False),
+    "tokenizers": (("tasks/capo_tokenizer.py",), False),
     "hydra": (("ostraca.py",), False),
     "omegaconf": (("ostraca.py",), False),
     "datasets": (("tasks/examples.py",), False),
@@ -132,6 +133,16 @@ def test_the_validator_shares_nothing_with_the_generator(validator: str) -> None
     used = {found.module for found in IMPORTS if found.file == f"tasks/{validator}.py"}
     modules = {".".join(module.split(".")[:2]) for module in used if top(module) == "tasks"}
     assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"}
+
+
+def test_capos_validator_shares_the_facts_and_the_tokenizer_only() -> None:
+    """The pools, the people and the tokenizer are what a biography is held to; not how it was made."""
+    apart = ("tasks/capo_validator.py", "tasks/capo_parse.py", "tasks/capo_reading.py")
+    used = {found.module for found in IMPORTS if found.file in apart and top(found.module) == "tasks"}
+    modules = {".".join(module.split(".")[:2]) for module in used} - {"tasks"}
+    facts = {"tasks.capo_text", "tasks.capo_population", "tasks.capo_tokenizer", "tasks.capo_config"}
+    own = {"tasks.capo_parse", "tasks.capo_reading"}
+    assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"} | facts | own
 
 
 def loaded_by(code: str) -> set[str]:

@@ -1,0 +1,101 @@
+"""What several tests of Capo need: a small world, configs that reach every branch, batches."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.batch import unragged
+from tasks.capo import TASK, generate
+from tasks.examples import complete_config, stream_of
+
+# A world in which texts are easily mistaken: names within names, values within values, a template of two
+# sentences, one that continues another, letters of two bytes, no glue and long glue.
+FIELDS = {
+    "first_names": ["Ann", "Anna", "Élodie", "Bo"],
+    "middle_names": ["Lee", "Ann", "Kai"],
+    "last_names": ["Stone", "Lee", "O'Neil", "Stone-Ray", "Ångström"],
+    "cities": ["Ford, AA", "New Ford, AA", "Zürich, ZZ"],
+    "universities": ["Ford University", "University of Ford"],
+    "majors": ["Law", "Law and Art", "Café Studies"],
+    "employers": ["Ford\tFord, AA", "Law Office\tNew Ford, AA", "Ford Law\tZürich, ZZ"],
+}
+TEMPLATES = {
+    "birth_date": [
+        "{Subject} was born on {value}.",
+        "{value}: then {subject}, so small, came.",
+        "Since {value} {subject} lives",
+    ],
+    "birth_city": [
+        "{Subject} is from {value}.",
+        "{Subject}, of {value}; is known.",
+        "From {value} {subject} came.",
+    ],
+    "university": [
+        "{Subject} went to {value}.",
+        "{Subject} went to {value}. It was good.",
+        "{value} had {subject}.",
+    ],
+    "major": [
+        "{Subject} studied {value}.",
+        "{Subject} studied {value} and more.",
+        "What {subject} likes is {value}",
+    ],
+    "work_city": [
+        "{Subject} is from {value}.",
+        "{Subject} works in {value}.",
+        "In {value}, {subject} works.",
+    ],
+    "employer": ["{Subject} works for {value}.", "{value} pays {subject}.", "{Subject} {value}."],
+}
+SMALL = {"num_people": 60, "exposures": 3, "fields": FIELDS, "templates": TEMPLATES}
+DEFAULT_SMALL = {"num_people": 20, "exposures": 5}
+ONE = {name: entries[:1] for name, entries in FIELDS.items()}
+
+VARIED: dict[str, dict[str, Any]] = {
+    "published": {},
+    "two million": {"num_people": 2_000_000},
+    "fixed order": {**DEFAULT_SMALL, "order": False},
+    "reverse_md": {**DEFAULT_SMALL, "reverse_md": True},
+    "no end": {**DEFAULT_SMALL, "eos": False},
+    "own seed": {**DEFAULT_SMALL, "population_seed": 12},
+    "own sentences": {**DEFAULT_SMALL, "templates": TEMPLATES},
+    "own world": SMALL,
+    "own world, fixed order, reverse_md": {**SMALL, "order": False, "reverse_md": True},
+    "one person": {
+        "num_people": 1,
+        "exposures": 1,
+        "fields": ONE,
+        "templates": {k: v[:1] for k, v in TEMPLATES.items()},
+    },
+}
+
+
+def made(
+    given: dict[str, Any], rows: int | NDArray[np.int64], seed: int = 0, split: str = "train"
+) -> tuple[dict[str, Any], pa.RecordBatch]:
+    """The complete config, and its examples 0..rows-1 (or at these indices)."""
+    config = complete_config(TASK, given, seed)
+    indices = np.arange(rows, dtype=np.int64) if isinstance(rows, int) else rows
+    return config, generate(config, stream_of(TASK, config, seed, split), indices)
+
+
+def lists(array: pa.ListArray) -> list[NDArray[Any]]:
+    """The rows of a ragged column as NumPy views."""
+    values, offsets = unragged(array)
+    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
+
+
+def write_lists(folder: Path, given: dict[str, list[str]]) -> str:
+    """A folder of text files as a user has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, entries in given.items():
+        (folder / f"{name}.txt").write_text(
+            "# comment\n# another\n" + "\n".join(entries) + "\n", encoding="utf-8"
+        )
+    return str(folder)
