@@ -62,7 +62,7 @@ def cyk(rules: Rules, word: Sequence[int]) -> bool:
     for length in range(1, n + 1):
         for i in range(n - length + 1):
             j = i + length
-            if length == 1:
+            if length == 1 and word[i] not in rules:
                 add(word[i], i, j)
             for left, first, second in binary:
                 if ends.get(first, none)[i] & starts.get(second, none)[j]:
