@@ -49,7 +49,7 @@ def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes,
         for start in range(n if level < levels else min(n, 1)):
             if reach[start] == 0:
                 continue
-            if len(ends) - top < tables.most_lists * (n + 1):
+            if len(ends) - top < tables.list_room[level]:
                 stamps[len(stamps) - 1] = stamp
                 return NO_ROOM
             row = base + start * size

@@ -21,7 +21,7 @@ from tasks.lano_grammar import Grammar
 from tasks.lano_spans import MEMBER, NO_ROOM, find_spans, read_word
 from tasks.lano_tables import tables_of
 from tasks.lano_trees import Node, lines_of, parse_rows
-from tasks.lano_weights import Weights, chart, read_only
+from tasks.lano_weights import Weights, chart, first_room, more_room, read_only
 
 _EXACT = 2.0**53  # whole numbers below are exact in a double
 _MOST = 1e280
@@ -53,7 +53,7 @@ def furthest_tiled(
     furthest = np.empty(len(begins), dtype=np.int64)
     word, cells, stamps, reach = chart(tables, n)
     prefixes = np.empty((len(tables.prefix_left), 2), dtype=np.int32)
-    room = 4 * tables.most_lists * (n + 1)
+    room = first_room(tables, n)
     row = 0
     while row < len(begins):
         ends = np.empty(room, dtype=np.int32)
@@ -71,7 +71,7 @@ def furthest_tiled(
             stamps,
             reach,
         )
-        room *= 2
+        room = room if row == len(begins) else more_room(room)
     return furthest
 
 
@@ -112,7 +112,7 @@ def ancestors(
     dead = np.zeros((tables.widest, n + 1), dtype=np.int64)
     dead_stamp = np.zeros(1, dtype=np.int64)
     stack = np.empty((tables.widest, 3), dtype=np.int32)
-    room = 4 * tables.most_lists * (n + 1)
+    room = first_room(tables, n)
     row = 0
     while row < len(begins):
         ends = np.empty(room, dtype=np.int32)
@@ -135,7 +135,7 @@ def ancestors(
             dead_stamp,
             stack,
         )
-        room *= 2
+        room = room if row == len(begins) else more_room(room)
     return symbols, starts.view(np.bool_)
 
 

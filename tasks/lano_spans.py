@@ -58,7 +58,7 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
             if reach[start] == 0:
                 continue
             furthest = start
-            if len(ends) - top < tables.most_lists * (n + 1):
+            if len(ends) - top < tables.list_room[level]:
                 stamps[len(stamps) - 1] = stamp
                 return NO_ROOM
             row = base + start * size

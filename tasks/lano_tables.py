@@ -21,17 +21,17 @@ UNARY = -1  # as `left`: nothing stands before the last symbol
 
 
 class Tables(NamedTuple):
-    """All arrays are int32 but for `terminal_of`; see the module's docstring for the numbering."""
+    """Arrays are int32 where nothing else is said; see the module's docstring for the numbering."""
 
     levels: int  # levels of rules
     longest: int  # terminals of the longest sentence
     widest: int  # symbols of the longest rule
-    most_lists: int  # prefixes and symbols of a level at most
+    list_room: NDArray[Any]  # int64 [levels + 1]: ends that one start can have in a level, over all lists
     sizes: NDArray[Any]  # [levels + 1]: symbols of each level
     bases: NDArray[Any]  # [levels + 2]: number of a level's first symbol, over levels 1 and up
     numbers: NDArray[Any]  # [symbols of levels 1 and up]: what the grammar calls them
     lowest: int  # smallest terminal
-    terminal_of: NDArray[Any]  # int32 [largest - smallest terminal + 1]: the terminal's place, or sizes[0]
+    terminal_of: NDArray[Any]  # [largest - smallest terminal + 1]: the terminal's place, or sizes[0]
     prefix_bases: NDArray[Any]  # [levels + 2]: a level's first prefix; none below level 2
     prefix_left: NDArray[Any]  # [prefixes]
     prefix_right: NDArray[Any]  # [prefixes]: its last symbol
@@ -69,6 +69,8 @@ def tables_of(grammar: Grammar) -> Tables:
     node_left: list[int] = []
     node_symbol: list[int] = []
     rule_node: list[int] = []
+    shortest = longest = dict.fromkeys(range(len(symbols[0])), 1)
+    list_room = [0]
     for level in range(1, levels + 1):
         below = places[level - 1]
         prefixes: dict[tuple[int, ...], int] = {}
@@ -100,6 +102,24 @@ def tables_of(grammar: Grammar) -> Tables:
                 rule_starts.append(len(rule_symbols))
                 rule_node.append(nodes[one])
             rule_bases.append(len(rule_left))
+        rules = [
+            [[below[child] for child in one] for one in all_of] for all_of in grammar.rules[levels - level]
+        ]
+        heads = [[list(head)] for head in prefixes]
+        # A list has one end for each length between the least and the most at most.
+        spread = [
+            max(sum(longest[child] for child in one) for one in all_of)
+            - min(sum(shortest[child] for child in one) for one in all_of)
+            for all_of in rules + heads
+        ]
+        list_room.append(sum(spread) + len(spread))
+        shortest, longest = (
+            {
+                place: best(sum(of[child] for child in one) for one in all_of)
+                for place, all_of in enumerate(rules)
+            }
+            for best, of in ((min, shortest), (max, longest))
+        )
         bases.append(bases[-1] + len(symbols[level]))
         prefix_bases.append(len(prefix_left))
         node_bases.append(len(node_parent))
@@ -108,12 +128,11 @@ def tables_of(grammar: Grammar) -> Tables:
     terminal_of = np.full(terminals[-1] - terminals[0] + 1, len(terminals), dtype=np.int32)
     terminal_of[np.array(terminals) - terminals[0]] = np.arange(len(terminals))
     sizes = [len(level) for level in symbols]
-    lists = [sizes[level] + prefix_bases[level + 1] - prefix_bases[level] for level in range(1, levels + 1)]
     return Tables(
         levels=levels,
         longest=grammar.max_length,
         widest=max(len(one) for level in grammar.rules for all_of in level for one in all_of),
-        most_lists=max(lists),
+        list_room=np.array(list_room, dtype=np.int64),
         sizes=_ints(sizes),
         bases=_ints(bases),
         numbers=_ints([symbol for level in symbols[1:] for symbol in level]),

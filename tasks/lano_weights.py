@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.base import INT32_MAX
+from tasks.errors import OstracaError
 from tasks.lano_grammar import Grammar
 from tasks.lano_inside import predict_rows, weigh_rows
 from tasks.lano_tables import Tables, tables_of
@@ -33,7 +35,7 @@ class Weights:
         self._outer = np.empty(int(tables.sizes[0] + tables.bases[-1]) * (n + 1))
         nodes = len(tables.node_parent)
         self._nodes = np.empty((nodes, 2)), np.empty(nodes, dtype=np.int32)
-        self._room = 4 * tables.most_lists * (n + 1)
+        self._room = first_room(tables, n)
 
     def typical(self) -> NDArray[np.float64]:
         """Whole exponents float64 [longest + 1] of the tokens before: typical prefixes stay near 1."""
@@ -47,7 +49,7 @@ class Weights:
             row = weigh_rows(
                 *self._batch, row, stop, self._tables, self._weights, scales, totals, *self._scratch()
             )
-            self._room *= 1 if row == stop else 2
+            self._room = self._room if row == stop else more_room(self._room)
 
     def predict(
         self, row: int, stop: int, exponents: NDArray[np.float64], places: Any, shares: Any, totals: Any
@@ -73,7 +75,7 @@ class Weights:
             )
             if not healthy[0]:
                 return row, False
-            self._room *= 1 if row == stop else 2
+            self._room = self._room if row == stop else more_room(self._room)
         return row, True
 
     def adapted(self, row: int) -> NDArray[np.float64]:
@@ -108,6 +110,21 @@ def chart(tables: Tables, n: int) -> tuple[Any, ...]:
     cells = np.empty((int(tables.bases[-1]) * (n + 1), 2), dtype=np.int32)
     stamps, reach = np.zeros(n + 2, dtype=np.int64), np.empty(n + 1, dtype=np.uint8)
     return np.empty(n + 1, dtype=np.int32), cells, stamps, reach
+
+
+def first_room(tables: Tables, n: int) -> int:
+    """Ends that a sentence of n tokens mostly needs room for."""
+    return int(2 * tables.list_room.max()) + 16 * (n + 1)
+
+
+def more_room(room: int) -> int:
+    """Room for twice as many ends; OstracaError where they cannot be numbered any more."""
+    if 2 * room > INT32_MAX:
+        raise OstracaError(
+            "a sentence has over 2^30 spans under this grammar, in which nearly everything spans nearly "
+            "everything; use one with shorter sentences or fewer alternatives"
+        )
+    return 2 * room
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

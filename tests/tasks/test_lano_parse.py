@@ -312,3 +312,8 @@ def test_random_grammars_are_parsed_as_they_are_derived(
     tree = parse_tree(grammar, word)
     assert tree is not None
     check_node(tree, productions, word)
+    at = seed % (len(word) + 1)
+    begun = Chart(productions, word[:at], 1.0)
+    law = [Chart(productions, [*word[:at], t], 1.0).prefix() for t in grammar.terminals] + [begun.total()]
+    found = next_token_distribution(grammar, *batch)[at]
+    assert found == pytest.approx(np.array(law) / begun.prefix(), rel=1e-12)
