@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,14 +125,16 @@ def tokens(config: Mapping[str, Any]) -> dict[int, str]:
 
 
 def look(example: Mapping[str, Any], config: Mapping[str, Any], tree: bool) -> Look:
-    """The sentence's length and, asked for, its first parse: a line a level."""
+    """The sentence's length and, asked for, its first parse: a line a level, as wide as the terminal."""
     facts = f"length {example['length']}"
     if not tree:
         return Look(facts=facts)
     ids = list(example["input_ids"])
     sentence = ids[config["bos"] : len(ids) - config["eos"]]
     parsed = parse_tree(grammar_of(config), sentence)
-    return Look(facts=facts, below=["no parse"] if parsed is None else tree_lines(parsed))
+    if parsed is None:
+        return Look(facts=facts, below=["no parse"])
+    return Look(facts=facts, below=tree_lines(parsed, get_terminal_size().columns))
 
 
 def generate(

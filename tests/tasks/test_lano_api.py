@@ -126,6 +126,14 @@ def test_a_look_tells_the_length_and_shows_the_tree(name: str) -> None:
         assert len(below) == len(grammar_of(config).levels)
 
 
+def test_a_tree_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, batch = make({"config_name": "cfg3b"}, 1)
+    (example,) = rows_of(batch)
+    for columns in (40, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert columns - 2 <= max(map(len, look(example, config, tree=True).below)) <= columns
+
+
 def test_a_look_at_what_is_no_sentence_says_so() -> None:
     config = check(VARIED["ambiguous"])
     example = {"input_ids": [0, 9], "loss_mask": [1, 1], "index": 0, "length": 1}
