@@ -151,9 +151,9 @@ def test_dense_spans_get_the_room_they_need() -> None:
     symbols, _ = ancestors(grammar, *batch)
     assert (symbols >= 0).all(axis=0).sum() == 1 + 60 + 100 + 162
     assert np.isfinite(log_probability(grammar, *batch)).tolist() == [True] * 4 + [False]
-    exact = [Chart(rules_of(text), row, 1, weigh=False).total() for row in rows]
-    expected = [np.log2(float(count)) if count else -np.inf for count in exact]
-    assert parse_counts(grammar, *batch)[1] == pytest.approx(np.array(expected), rel=1e-12)
+    exact = [Chart(rules_of(text), row, 1, weigh=False).total() for row in rows[:3]]
+    logs = parse_counts(grammar, *batch)[1]
+    assert logs == pytest.approx(np.array([*np.log2([float(n) for n in exact]), 0, -np.inf]), abs=1e-9)
     sums = next_token_distribution(grammar, *batch).sum(axis=1)
     assert np.allclose(sums[:-1], 1, rtol=1e-13)
     assert np.isnan(sums[-1])
