@@ -91,7 +91,7 @@ class _Draws:
 def test_full_sentences_are_judged_as_cyk_does(name: str) -> None:
     """Whole sentences of published grammars, and single-token changes of them."""
     draw = random.Random(5)
-    rows = sentences({"config_name": name}, 2, seed=5)
+    rows = sentences({"config_name": name}, 1, seed=5)
     for row in list(rows):
         for _ in range(3):
             at = draw.randrange(len(row))

@@ -50,11 +50,11 @@ def test_messages_are_in_the_order_of_their_codes() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_hundred_thousand_examples_are_valid(name: str) -> None:
-    """100,000 examples of cfg3f, the default, and 10,000 of each other grammar."""
+    """100,000 examples of cfg3f, the default, and 5,000 of each other grammar."""
     config = check(PRESETS[name])
     key = key_of(config, seed=100)
     rows = 5000
-    for first in range(0, 100_000 if name == "lano-cfg3f" else 10_000, rows):
+    for first in range(0, 100_000 if name == "lano-cfg3f" else rows, rows):
         batch = generate(config, key, np.arange(first, first + rows, dtype=np.int64))
         assert validate(batch, config).all_valid
 
