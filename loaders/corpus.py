@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from loaders.order import EpochOrder, Window
 from loaders.source import Rows
-from pipeline.manifest import read_manifest
+from pipeline.manifest import read_manifest, spec_in
 from pipeline.readers import read_row_group
 from tasks import get_task
 from tasks.base import INT32_MAX, Task
@@ -46,7 +46,7 @@ class CorpusSource:
     ) -> None:
         self._root = Path(path)
         manifest = read_manifest(self._root)
-        self._spec, self._split = manifest["spec"], split
+        self._spec, self._split = spec_in(self._root, manifest), split
         self._names = _choose(path, self._spec, dataset, split)
         entries = [self._spec["datasets"][name]["splits"][split] for name in self._names]
         self._identity = {

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from pipeline.manifest import read_manifest
+from pipeline.manifest import read_manifest, spec_in
 from pipeline.readers import read_row_group
 from tasks import get_task
 from tasks.base import Task
@@ -79,7 +79,7 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
     """The rows asked for of a built corpus: of the dataset `name`, or of each that has the split."""
     root = Path(check_path("path", config["path"]))
     manifest = read_manifest(root)
-    spec, split = manifest["spec"], config["split"]
+    spec, split = spec_in(root, manifest), config["split"]
     datasets, name = spec["datasets"], config["name"]
     if name is not None and name not in datasets:
         raise ConfigError(f"name={name}{nearest(name, datasets)}: {root} has {', '.join(datasets)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import platform
@@ -16,6 +17,7 @@ from pipeline.shard import STATE, ShardRecord
 from pipeline.spec import spec_digest
 from pipeline.storage import plain_errors, write_json
 from tasks.errors import OstracaError, shown
+from tasks.vocabulary import TOKENIZER_FILES
 
 NAME = "manifest.json"
 FORMAT_VERSION = 2
@@ -133,6 +135,18 @@ def _check(path: Path, manifest: Mapping[str, Any]) -> None:
             f"{path}: splits, files or totals are not as ostraca writes them ({shown(error.args[0])}); "
             "restore the manifest"
         ) from None
+
+
+def spec_in(root: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of a corpus with the tokenizers that lie in its own folder, wherever they once came from."""
+    spec: dict[str, Any] = copy.deepcopy(manifest["spec"])
+    for name, entry in spec["datasets"].items():
+        if not (root / name / TOKENIZER_FILES[0]).is_file():
+            continue
+        for split in entry["splits"].values():
+            if split["config"].get("tokenizer_name_or_path") is not None:
+                split["config"]["tokenizer_name_or_path"] = str(root / name)
+    return spec
 
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

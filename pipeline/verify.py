@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.engine import available_cores, map_shards
 from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.manifest import NAME, make_manifest, read_manifest, records_of
+from pipeline.manifest import NAME, make_manifest, read_manifest, records_of, spec_in
 from pipeline.plan import Shard, plan
 from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.spec import check_spec
@@ -156,7 +156,7 @@ def reproduce(
     No shard is read: what is tested is that the manifest is enough.
     """
     manifest = read_manifest(root)
-    spec = manifest["spec"]
+    spec = spec_in(Path(root), manifest)
     if check_spec(spec) != spec:
         raise OstracaError(
             f"{root}: its spec is not one that this release would make; install the release that made it "

@@ -141,8 +141,8 @@ class Task:
     # How many examples there are and of what keys, e.g. (5_000_000, "num_people x exposures"), where the
     # config decides it.
     count: Callable[[Mapping[str, Any]], tuple[int, str]] | None = None
-    # The tokenizer (serialised, tokenizer.json) whose ids the examples hold, where they are a text's.
-    tokenizer: Callable[[Mapping[str, Any]], str] | None = None
+    # The tokenizer whose ids the examples hold, where they are a text's: tokenizer.json, end-of-text token.
+    tokenizer: Callable[[Mapping[str, Any]], tuple[str, str | None]] | None = None
     # Fill in what a null in the config takes from the corpus's seed.
     seeded: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None
     # The part of the config that decides the examples, where some keys only choose their form.

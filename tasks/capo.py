@@ -115,9 +115,10 @@ def _names(loaded: Loaded) -> dict[int, str]:
     return {token: name for name, token in sorted(known.items(), key=lambda item: item[1])}
 
 
-def tokenizer(config: Mapping[str, Any]) -> str:
-    """The tokenizer.json of the ids."""
-    return tokenizer_of(config).serialised
+def tokenizer(config: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The tokenizer.json of the ids, and the token that ends a text."""
+    loaded = tokenizer_of(config)
+    return loaded.serialised, None if loaded.end is None else _names(loaded)[loaded.end]
 
 
 def look(example: Mapping[str, Any], config: Mapping[str, Any], tree: bool) -> Look:
@@ -141,6 +142,8 @@ def generate(
         raise ConfigError(
             "capo: population_seed is null; take the config from tasks.examples.complete_config"
         )
+    if len(indices) * max_tokens(config) > INT32_MAX:
+        raise OverflowError("a batch of over 2^31 tokens: ask for fewer examples at a time")
     people, exposures = who(config, key, indices)
     facts = population(fields_of(config), seed).facts(people)
     about = [pa.array(indices), pa.array(people), pa.array(exposures)]
@@ -193,8 +196,6 @@ def _composed(
     end: int = -1,
 ) -> Composed:
     room = _sizes(pieces, None, order, int(end >= 0))[1]
-    if len(indices) * room > INT32_MAX:
-        raise OverflowError("a batch of over 2^31 tokens: ask for fewer examples at a time")
     return compose(pieces, facts, draw_programs(pieces.plan, order, key, indices), room, end)
 
 

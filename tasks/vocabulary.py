@@ -147,27 +147,27 @@ def tokenizer_files(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """(path in the corpus, content) of the files with which `AutoTokenizer` loads the corpus's vocabulary.
 
     With shared ids they stand in the corpus's folder; with published ones in every dataset's folder, and in
-    the corpus's too where all its datasets have the same.
+    the corpus's too where all its datasets have the same. A tokenizer that a dataset's texts were encoded
+    with stands in its folder in any case, just as it is: what is needed to make the corpus again.
     """
     datasets = spec["datasets"]
+    tokenizers = _tokenizers(datasets)
+    for name, tokenizer in tokenizers.items():
+        yield from _files(f"{name}/", tokenizer, {})
     if spec["vocabulary"] == "shared":
-        names = {
-            token: shared_name(*key)
-            for key, token in shared_ids(datasets).items()
-            if get_task(key[0]).tokenizer is None
-        }
-        yield from _files("", next(iter(_tokenizers(datasets).values()), None), names)
+        ids = shared_ids(datasets)
+        names = {ids[key]: shared_name(*key) for key in ids if get_task(key[0]).tokenizer is None}
+        if ids:
+            yield from _files("", next(iter(tokenizers.values()), None), names)
         return
-    made = []
+    made: list[tuple[Tokenizer | None, dict[int, str]]] = [(each, {}) for each in tokenizers.values()]
     for name, entry in datasets.items():
-        tokenizer = _tokenizers({name: entry}).get(name)
         names = {}
-        if tokenizer is None:
-            for task, config in _configs({name: entry}):
-                names |= get_task(task).tokens(config)
-        if tokenizer is not None or names:
-            made.append((tokenizer, names))
-            yield from _files(f"{name}/", tokenizer, names)
+        for task, config in _configs({name: entry}):
+            names |= get_task(task).tokens(config) if name not in tokenizers else {}
+        if names:
+            made.append((None, names))
+            yield from _files(f"{name}/", None, names)
     if made and all(each == made[0] for each in made):
         yield from _files("", *made[0])
 
@@ -182,9 +182,12 @@ def _configs(datasets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
                 yield entry["task"], config
 
 
-def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, str]:
-    """Dataset -> the tokenizer that its ids are of, serialised, of those that have one."""
-    found: dict[str, str] = {}
+Tokenizer = tuple[str, str | None]  # tokenizer.json, end-of-text token
+
+
+def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, Tokenizer]:
+    """Dataset -> the tokenizer that its ids are of, of those that have one."""
+    found: dict[str, Tokenizer] = {}
     for name in sorted(datasets):
         task = get_task(datasets[name]["task"])
         if task.tokenizer is None:
@@ -197,15 +200,20 @@ def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _files(folder: str, tokenizer: str | None, names: Mapping[int, str]) -> Iterator[tuple[str, bytes]]:
+def _files(folder: str, tokenizer: Tokenizer | None, names: Mapping[int, str]) -> Iterator[tuple[str, bytes]]:
     """A WordLevel tokenizer of `names`, or `tokenizer` with them added to it."""
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
     if tokenizer is None:
         text = _word_level(names)
     else:
-        extended = json.loads(tokenizer)
+        extended = json.loads(tokenizer[0])
         extended["added_tokens"] += [_added(token, name) for token, name in sorted(names.items())]
         text = json.dumps(extended, ensure_ascii=False, indent=1)
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        if tokenizer[1] is not None:
+            config["eos_token"] = tokenizer[1]
     for path, content in zip(TOKENIZER_FILES, (text, json.dumps(config, indent=1)), strict=True):
         yield f"{folder}{path}", content.encode() + b"\n"
 
