@@ -91,25 +91,27 @@ def read_lists(folder: str, names: Sequence[str], what: str) -> dict[str, list[s
     root = Path(folder)
     if not root.is_dir():
         raise ConfigError(
-            f"capo: {what}={folder} is no folder; it must hold {', '.join(f'{name}.txt' for name in names)}"
+            f"capo: {what}={shown(folder)} is no folder; it must hold "
+            + ", ".join(f"{name}.txt" for name in names)
         )
     return {name: [entry for _, entry in _lines(root / f"{name}.txt", what)] for name in names}
 
 
 def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
     """(line number, entry) of a file, checked."""
+    where = " ".join(str(path).split())  # on one line, whatever it is called
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        raise ConfigError(f"capo: {path} is missing: {what} needs it, one entry a line") from None
+        raise ConfigError(f"capo: {where} is missing: {what} needs it, one entry a line") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"capo: {path} cannot be read as UTF-8 text ({error})") from None
+        raise ConfigError(f"capo: {where} cannot be read as UTF-8 text ({shown(error)})") from None
     if lines[-1] == "":
         lines.pop()
     entries = list(enumerate(lines, start=1))
     while entries and entries[0][1].startswith("#"):
         entries.pop(0)
-    _check_entries(path.stem, ((f"{path}:{line}", entry) for line, entry in entries), str(path))
+    _check_entries(path.stem, ((f"{where}:{line}", entry) for line, entry in entries), where)
     return iter(entries)
 
 
@@ -208,8 +210,8 @@ def parse_template(text: str, place: str = "a template") -> Template:
             f"capo: {place}: the template {shown(text)} must have the slot {{value}} once and one of "
             f"{{Subject}}, {{subject}} once, but it has {', '.join(names) or 'none'}"
         )
-    opening = slots[0].group() == "{Subject}" and slots[0].start() == 0
-    if opening != ("{Subject}" in names):
+    subject = next(slot for slot in slots if slot.group() != "{value}")
+    if (subject.start() == 0) != (subject.group() == "{Subject}"):
         raise ConfigError(
             f"capo: {place}: the template {shown(text)} must have {{Subject}} where the sentence opens with "
             "it, and {subject} anywhere else"
