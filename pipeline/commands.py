@@ -172,13 +172,13 @@ def inspect(config: Mapping[str, Any]) -> int:
 
 def random_grammar(config: Mapping[str, Any]) -> int:
     """`ostraca random-grammar`: see conf/random-grammar.yaml."""
-    from tasks import lano_grammar
+    from tasks.lano import grammar as grammars
 
     out = Path(check_path("out", config["out"]))
     if out.exists():
         raise ConfigError(f"out={out}: exists already; choose another file")
     keys = ("depth", "symbols", "rules", "min_length", "max_length", "seed")
-    grammar = lano_grammar.random_grammar(**{key: config[key] for key in keys})
+    grammar = grammars.random_grammar(**{key: config[key] for key in keys})
     header = "# " + ", ".join(f"{key} {config[key]}" for key in keys)
     write_bytes(out, f"{header}\n{grammar.to_text()}".encode())
     print(

@@ -28,10 +28,10 @@ def _cache_folder() -> str:
         base = os.path.join(cache_home, "ostraca", "kernels")
     digest = hashlib.blake2b(digest_size=8)
     for package in _KERNEL_PACKAGES:
-        for source in sorted((_ROOT / package).glob("*.py")):
+        for source in sorted((_ROOT / package).rglob("*.py")):
             text = source.read_bytes()
             if b"@kernel" in text or b"@inlined" in text:
-                digest.update(f"{package}/{source.name}:{len(text)}:".encode() + text)
+                digest.update(f"{source.relative_to(_ROOT)}:{len(text)}:".encode() + text)
     return os.path.join(base, digest.hexdigest())
 
 

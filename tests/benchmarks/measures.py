@@ -93,9 +93,10 @@ def lano(preset: str) -> None:
     """Sentences a second of the exact next-token distributions, and of the other questions."""
     import numpy as np
 
-    from tasks import examples, lano_parse
+    from tasks import examples
     from tasks.batch import unragged
-    from tasks.lano_grammar import grammar_of
+    from tasks.lano import parse
+    from tasks.lano.grammar import grammar_of
 
     task, given = preset_task(preset)
     config = task.check({**given, "bos": False})
@@ -103,15 +104,15 @@ def lano(preset: str) -> None:
     (batch,) = examples.generate_batches(task, config, 0, "train", 0, 2000)
     tokens, offsets = unragged(batch.column("input_ids"))
     questions = {
-        "next": lano_parse.next_token_distribution,
-        "log": lano_parse.log_probability,
-        "member": lano_parse.in_language,
+        "next": parse.next_token_distribution,
+        "log": parse.log_probability,
+        "member": parse.in_language,
     }
     rates = {}
     for name, ask in questions.items():
         ask(grammar, tokens[: offsets[2]], offsets[:3])
         rates[name] = 2000 / best(lambda ask=ask: ask(grammar, tokens, offsets), 3)  # type: ignore[misc]
-    assert np.isfinite(lano_parse.log_probability(grammar, tokens, offsets)).all()
+    assert np.isfinite(parse.log_probability(grammar, tokens, offsets)).all()
     say(**rates)
 
 

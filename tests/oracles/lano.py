@@ -17,7 +17,7 @@ from tasks.rng import numpy_generator
 
 Rules = dict[int, list[tuple[int, ...]]]  # in the order of the text: the start symbol's come first
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "tasks" / "lano_data"
+PUBLISHED = Path(__file__).resolve().parents[2] / "tasks" / "lano" / "grammars"
 
 
 def rules_of(text: str) -> Rules:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.batch import unragged
 from tasks.lano import VERSION, check, generate
-from tasks.lano_grammar import PUBLISHED, random_grammar
+from tasks.lano.grammar import PUBLISHED, random_grammar
 from tasks.rng import stream_key
 
 PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}

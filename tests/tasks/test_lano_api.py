@@ -21,7 +21,7 @@ from tasks.lano import (
     make_lano_hf_dataset,
     validate_lano_example,
 )
-from tasks.lano_grammar import grammar_of
+from tasks.lano.grammar import grammar_of
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "length"]
 

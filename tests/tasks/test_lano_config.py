@@ -18,7 +18,7 @@ from tasks.base import vocab_size
 from tasks.batch import rows_of
 from tasks.errors import ConfigError
 from tasks.lano import KEYS, TASK, check, generate_lano_example, max_tokens, tokens, validate_lano_example
-from tasks.lano_grammar import PUBLISHED, random_grammar
+from tasks.lano.grammar import PUBLISHED, random_grammar
 
 TEXT = "4 -> 1 2 | 2\n"
 

@@ -19,8 +19,8 @@ from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 
 from tasks.errors import ConfigError
-from tasks.lano_grammar import MAX_LENGTH, PUBLISHED, Grammar, published, random_grammar
-from tasks.lano_notation import MAX_LEVELS, MAX_RULE_LENGTH, MAX_SYMBOL
+from tasks.lano.grammar import MAX_LENGTH, PUBLISHED, Grammar, published, random_grammar
+from tasks.lano.notation import MAX_LEVELS, MAX_RULE_LENGTH, MAX_SYMBOL
 
 # Published: name -> (symbols per level, rules of a symbol, mean tokens, bits a token of derivations).
 FACTS = {

@@ -19,7 +19,7 @@ from scipy import stats
 
 from tasks.batch import unragged
 from tasks.lano import check, generate, max_tokens, mean_tokens
-from tasks.lano_grammar import grammar_of
+from tasks.lano.grammar import grammar_of
 
 # Lengths of 4,000 published samples: mean, shortest, longest.
 LENGTHS = {

@@ -16,8 +16,8 @@ from oracles.lano import published as published_rules
 from oracles.lano_cyk import Chart, cyk, enumerate_language
 
 from tasks.errors import ConfigError
-from tasks.lano_grammar import PUBLISHED, Grammar, published, random_grammar
-from tasks.lano_parse import (
+from tasks.lano.grammar import PUBLISHED, Grammar, published, random_grammar
+from tasks.lano.parse import (
     ancestors,
     as_batch,
     in_language,
@@ -28,7 +28,7 @@ from tasks.lano_parse import (
     tree_lines,
     tree_text,
 )
-from tasks.lano_trees import Node
+from tasks.lano.trees import Node
 
 
 def is_in(grammar: Grammar, rows: list[list[int]]) -> list[bool]:

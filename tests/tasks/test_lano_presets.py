@@ -11,7 +11,7 @@ from lano_configs import PRESETS
 
 import ostraca
 from tasks.lano import KEYS, check
-from tasks.lano_grammar import PUBLISHED
+from tasks.lano.grammar import PUBLISHED
 
 FILES = sorted((ostraca.CONF / "dataset").glob("lano*.yaml"))
 

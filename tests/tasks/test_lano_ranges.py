@@ -20,8 +20,8 @@ from lano_configs import GRAMMARS, VARIED, key_of, make, sentences
 from tasks import examples
 from tasks.batch import rows_of, with_labels
 from tasks.lano import TASK, check, generate, generate_lano_example
-from tasks.lano_grammar import Grammar
-from tasks.lano_parse import as_batch, log_probability, next_token_distribution, parse_counts, parse_tree
+from tasks.lano.grammar import Grammar
+from tasks.lano.parse import as_batch, log_probability, next_token_distribution, parse_counts, parse_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +74,7 @@ import json, sys
 import numba, numpy as np
 from tasks.batch import rows_of
 from tasks.lano import TASK, grammar_of
-from tasks.lano_parse import *
+from tasks.lano.parse import *
 from tasks.rng import stream_key
 assert numba.config.DISABLE_JIT == {disabled}
 results = []

@@ -18,11 +18,11 @@ from lano_configs import PRESETS, VARIED, damage, key_of, lists, make
 from oracles.lano import of_config
 from oracles.lano_cyk import judge
 
-import tasks.lano_validator
+import tasks.lano.validator
 from tasks.base import Verdicts
 from tasks.batch import ragged
 from tasks.lano import check, generate, generate_lano_example, tokens, validate_lano_example
-from tasks.lano_validator import MESSAGES, validate
+from tasks.lano.validator import MESSAGES, validate
 
 BOS, EOS, LONG, WORD, MASK, LENGTH = range(1, 7)
 
@@ -216,8 +216,8 @@ def test_labels_are_checked() -> None:
 
 def test_the_validator_shares_no_code_with_the_generator() -> None:
     """It knows what a grammar is and how to parse; the parsers know neither the generator nor the stream."""
-    folder = Path(tasks.lano_validator.__file__).parent
+    folder = Path(tasks.lano.validator.__file__).parent
     for name in ("validator", "parse", "weights", "spans", "inside", "trees", "tables"):
-        tree = ast.parse((folder / f"lano_{name}.py").read_text())
+        tree = ast.parse((folder / f"{name}.py").read_text())
         found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not found & {"tasks.lano", "tasks.rng", "tasks.examples"}, name

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.kernels import kernel
-from tasks.lano_grammar import Grammar
-from tasks.lano_spans import MEMBER, NO_ROOM, find_spans, read_word
-from tasks.lano_tables import tables_of
-from tasks.lano_trees import Node, lines_of, parse_rows
-from tasks.lano_weights import Weights, chart, first_room, more_room, read_only
+from tasks.lano.grammar import Grammar
+from tasks.lano.spans import MEMBER, NO_ROOM, find_spans, read_word
+from tasks.lano.tables import tables_of
+from tasks.lano.trees import Node, lines_of, parse_rows
+from tasks.lano.weights import Weights, chart, first_room, more_room, read_only
 
 _EXACT = 2.0**53  # whole numbers below are exact in a double
 _MOST = 1e280

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tasks.kernels import kernel
-from tasks.lano_spans import MEMBER, NO_ROOM, find_spans, read_word
+from tasks.lano.spans import MEMBER, NO_ROOM, find_spans, read_word
 
 
 class Node(NamedTuple):
@@ -40,7 +40,7 @@ def parse_rows(
 ):
     """Write the tree of each sentence from `row` on; returns the first row that has no room in `ends`.
 
-    symbols int32 and starts uint8 [levels, tokens]: see `tasks.lano_parse.ancestors`; -1 and 0 where a row
+    symbols int32 and starts uint8 [levels, tokens]: see `tasks.lano.parse.ancestors`; -1 and 0 where a row
     is no sentence. places int64 [rows]: where a row's tokens stand there. Scratch beyond `find_spans`: dead
     int64 [widest, n + 1] with its stamp int64 [1] (at first 0), stack int32 [widest, 3].
     """

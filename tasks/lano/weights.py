@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tasks.base import INT32_MAX
 from tasks.errors import OstracaError
-from tasks.lano_grammar import Grammar
-from tasks.lano_inside import predict_rows, weigh_rows
-from tasks.lano_tables import Tables, tables_of
+from tasks.lano.grammar import Grammar
+from tasks.lano.inside import predict_rows, weigh_rows
+from tasks.lano.tables import Tables, tables_of
 
 _MAX_TRIALS = 1000
 
@@ -106,7 +106,7 @@ class Weights:
 
 
 def chart(tables: Tables, n: int) -> tuple[Any, ...]:
-    """word, cells, stamps and reach for sentences of up to n tokens; see `tasks.lano_spans`."""
+    """word, cells, stamps and reach for sentences of up to n tokens; see `tasks.lano.spans`."""
     cells = np.empty((int(tables.bases[-1]) * (n + 1), 2), dtype=np.int32)
     stamps, reach = np.zeros(n + 2, dtype=np.int64), np.empty(n + 1, dtype=np.uint8)
     return np.empty(n + 1, dtype=np.int32), cells, stamps, reach

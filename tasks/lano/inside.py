@@ -12,7 +12,7 @@ their probability, so weights stay near 1; ratios at one token do not depend on 
 from __future__ import annotations
 
 from tasks.kernels import kernel
-from tasks.lano_spans import NO_ROOM, read_word
+from tasks.lano.spans import NO_ROOM, read_word
 
 _LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for other scales
 
@@ -21,7 +21,7 @@ _LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for other
 def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach):
     """Fill the chart of word[:n] with weights; returns how much of `ends` is in use, or NO_ROOM.
 
-    The chart is that of `tasks.lano_spans`, of all spans that a tiling from the left reaches, with values
+    The chart is that of `tasks.lano.spans`, of all spans that a tiling from the left reaches, with values
     float64 beside `ends`. prefixes int32 [prefixes x (n + 1), 2] is the same for the rules' prefixes, at row
     prefix_bases[level] * (n + 1) + start * (prefixes of the level) + prefix. weights float64 [symbols]: of
     each rule of a symbol. scales float64 [n]: of each token. Scratch: sums float64 and stamps int64 [n + 2].

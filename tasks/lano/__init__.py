@@ -5,6 +5,10 @@ likely, until the terminals stand there.
 
     [<bos>] sentence [<eos>]        loss on all tokens
 
+What a grammar knows of sentences, exactly: `in_language`, `parse_tree`, `parse_counts`, `ancestors` (labels
+for probes), `next_token_distribution`, `log_probability` (`tasks.lano.parse`); grammars come from the paper,
+from files and from `random_grammar` (`tasks.lano.grammar`).
+
 Source: Physics of Language Models, Part 4.1 (arXiv 2512.17351); the grammars are those of Part 1.
 """
 
@@ -24,13 +28,49 @@ from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
 from tasks.errors import ConfigError
 from tasks.kernels import kernel
-from tasks.lano_grammar import PUBLISHED, Grammar, grammar_of, grammar_of_text
-from tasks.lano_parse import parse_tree, tree_lines
-from tasks.lano_validator import validate
+from tasks.lano.grammar import (
+    PUBLISHED,
+    Grammar,
+    grammar_of,
+    grammar_of_text,
+    published,
+    random_grammar,
+)
+from tasks.lano.parse import (
+    ancestors,
+    as_batch,
+    in_language,
+    log_probability,
+    next_token_distribution,
+    parse_counts,
+    parse_tree,
+    tree_lines,
+    tree_text,
+)
+from tasks.lano.validator import validate
 from tasks.rng import STATE_WORDS, integers, seed_stream
 
 if TYPE_CHECKING:
     import datasets
+
+__all__ = [
+    "Grammar",
+    "ancestors",
+    "as_batch",
+    "generate_lano_example",
+    "grammar_of",
+    "in_language",
+    "log_probability",
+    "make_lano_hf_dataset",
+    "next_token_distribution",
+    "parse_counts",
+    "parse_tree",
+    "published",
+    "random_grammar",
+    "tree_lines",
+    "tree_text",
+    "validate_lano_example",
+]
 
 VERSION = 1
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, check_integer, shown
-from tasks.lano_notation import (
+from tasks.lano.notation import (
     MAX_LEVELS,
     MAX_RULE_LENGTH,
     MAX_SYMBOLS,
@@ -33,7 +33,7 @@ from tasks.rng import numpy_generator, stream_key
 PUBLISHED = ("cfg3b", "cfg3i", "cfg3h", "cfg3g", "cfg3f", "cfg3j", "cfg3k")
 MAX_LENGTH = 1 << 16  # terminals of the longest sentence
 
-_DATA = Path(__file__).parent / "lano_data"
+_DATA = Path(__file__).parent / "grammars"
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Grammar:
 
     @staticmethod
     def from_text(text: str, source: str = "grammar") -> Grammar:
-        """Read the notation of `tasks.lano_notation`; ConfigError names `source` and the line."""
+        """Read the notation of `tasks.lano.notation`; ConfigError names `source` and the line."""
         return Grammar.from_productions(read_text(text, source), source)
 
     @staticmethod
     def from_json(text: str, source: str = "grammar") -> Grammar:
-        """Read a JSON graph, see `tasks.lano_notation`; ConfigError names `source` and the place."""
+        """Read a JSON graph, see `tasks.lano.notation`; ConfigError names `source` and the place."""
         return Grammar.from_productions(read_json(text, source), source)
 
     @staticmethod

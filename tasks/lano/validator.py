@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tasks.base import Verdicts
 from tasks.batch import unragged
 from tasks.kernels import kernel
-from tasks.lano_grammar import grammar_of
-from tasks.lano_parse import furthest_tiled
+from tasks.lano.grammar import grammar_of
+from tasks.lano.parse import furthest_tiled
 
 MESSAGES = (
     "valid",
