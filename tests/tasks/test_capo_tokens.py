@@ -319,7 +319,10 @@ def test_names_of_tokens_are_the_tokenizers_own(folders: dict[str, str]) -> None
         names = tokens(config)
         assert len(names) == loaded.backend.get_vocab_size()
         assert all(loaded.backend.id_to_token(token) == name for token, name in names.items())
-        again = tokenizers.Tokenizer.from_str(tokenizer(config))
+        text, end = tokenizer(config)
+        assert end is not None
+        assert loaded.backend.token_to_id(end) == loaded.end
+        again = tokenizers.Tokenizer.from_str(text)
         assert again.get_vocab() == loaded.backend.get_vocab()
         assert again.encode("Ann was born.").ids[-3:] == loaded.backend.encode("Ann was born.").ids[-3:]
 
