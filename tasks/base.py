@@ -111,8 +111,10 @@ class Look:
 
     facts: str = ""  # for the line above the tokens, e.g. "depth 4, answer 12 nodes"
     breaks: Collection[int] = ()  # the tokens that begin a new line
-    underlined: Sequence[tuple[int, int]] = ()  # spans [start, end) of tokens (of characters in a text)
+    underlined: Sequence[tuple[int, int]] = ()  # spans [start, end) of tokens
     below: Sequence[str] = ()  # lines below the tokens
+    text: str = ""  # the text below the tokens, or instead of them
+    text_underlined: Sequence[tuple[int, int]] = ()  # spans [start, end) of its characters
 
 
 @dataclass(frozen=True, kw_only=True)

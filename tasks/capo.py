@@ -122,15 +122,18 @@ def tokenizer(config: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def look(example: Mapping[str, Any], config: Mapping[str, Any], tree: bool) -> Look:
-    """The values underlined, and the text below its tokens."""
+    """The values underlined, in the tokens and in the text below them."""
     spans = list(zip(example["value_starts"], example["value_ends"], strict=True))
     facts = f"person {example['person']}, exposure {example['exposure']}"
     if config["bio"] == "text":
-        return Look(facts=facts, underlined=spans)
+        return Look(facts=facts, text=example["text"], text_underlined=spans)
     loaded = tokenizer_of(config)
     known = _names(loaded)
     text = read_back(loaded, [token for token in example["input_ids"] if token in known])
-    return Look(facts=facts, underlined=spans, below=[text])
+    in_text: list[tuple[int, int]] = []
+    if (loaded.parts.get("decoder") or {}).get("type") == "ByteLevel":  # others do not give the text itself
+        in_text = list(zip(example["char_starts"], example["char_ends"], strict=True))
+    return Look(facts=facts, underlined=spans, text=text, text_underlined=in_text)
 
 
 def generate(

@@ -26,9 +26,10 @@ def render(
     max_tokens: int = -1,
     color: bool = True,
 ) -> Text:
-    """The example's tokens (or its text) as its task wants them shown, and the verdict below.
+    """The example's tokens, or its text, as its task wants them shown, and the verdict below.
 
-    Without color the learned tokens stand in brackets, where not all of them are.
+    Without color the learned tokens stand in brackets, where not all of them are learned, and what would be
+    underlined in a text stands between underscores.
     """
     text = Text()
     text.append(f"{title}\n", style="bold")
@@ -38,15 +39,22 @@ def render(
         text.append(f"{len(tokens)} tokens, loss on {_count(mask)}{facts}\n")
         _append_tokens(text, tokens, mask, look, name_of, max_tokens, color)
     else:
-        text.append(f"{len(example['text'])} characters{facts}\n")
-        body = Text(example["text"], style=LEARNED)
-        for start, end in look.underlined:
-            body.stylize("underline", start, end)
-        text.append_text(body)
+        text.append(f"{len(example['text'])} characters{facts}")
+    if look.text:
+        text.append("\n").append_text(_underlined(look.text, look.text_underlined, color))
     for line in look.below:
         text.append(f"\n{line}")
     text.append(f"\n{verdict}\n", style="bold green" if verdict else "bold red")
     return text
+
+
+def _underlined(text: str, spans: Sequence[tuple[int, int]], color: bool) -> Text:
+    shown, last = Text(), 0
+    for start, end in sorted(spans):
+        shown.append(text[last:start])
+        shown.append(text[start:end] if color else f"_{text[start:end]}_", "underline")
+        last = end
+    return shown.append(text[last:])
 
 
 def _count(mask: Sequence[int]) -> str:

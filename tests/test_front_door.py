@@ -124,6 +124,28 @@ def test_both_spellings_of_a_task_key() -> None:
         assert ostraca.compose("inspect", [word])["dataset"]["config"]["K"] == 5
 
 
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["dataset=brevo"], ["depth ", "answer 7 nodes", "\n<query> v", "\n[<ans|eos>] [v"]),
+        (["dataset=brevo2"], ["\n<query> ", "\n[<ans|eos>] ["]),
+        (["dataset=mano"], [" (mod 23)\nvalid", "loss on all", "<len_3>", "length 3, answer 11"]),
+        (["dataset=lano", "tree=true"], ["length 242", "\n22───", "1 2 3 3 1"]),
+        (
+            ["dataset=capo"],
+            ["person ", "exposure ", "_ tossed a graduation cap into the air at _", "<|endoftext|>"],
+        ),
+        (["dataset=capo", "dataset.bio=text"], ["373 characters", "_Kevin Alexis Barry_"]),
+    ],
+)
+def test_inspect_shows_each_task_in_its_own_way(run_ostraca: Any, words: list[str], parts: list[str]) -> None:
+    done = run_ostraca("inspect", "show=1", *words)
+    assert done.returncode == 0, done.stderr
+    for part in [*parts, "\nvalid\n"]:
+        assert part in done.stdout, part
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
 def test_inspect_names_tokens_and_gives_the_verdict(run_ostraca: Any) -> None:
     done = run_ostraca("inspect", "dataset=depo", "show=2", "max_tokens=-1", "dataset.N=30")
     assert done.returncode == 0

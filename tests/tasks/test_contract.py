@@ -166,6 +166,7 @@ def test_look_speaks_of_the_example(made: Any) -> None:
             assert all(0 <= at < len(content) for at in look.breaks)
             assert all(0 <= start <= end <= len(content) for start, end in look.underlined)
             assert all(isinstance(line, str) for line in look.below)
+            assert all(0 <= start <= end <= len(look.text) for start, end in look.text_underlined)
 
 
 @pytest.mark.parametrize("name", TASKS)
