@@ -102,17 +102,22 @@ def _is_known(split: Mapping[str, Any]) -> bool:
     return pattern in _PATTERNS and behaviour in (("Isolated", False), ("Removed", True), ("Isolated", True))
 
 
-def token_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """The tokens that overlap the characters start..end-1, given each one's characters."""
-    first = sum(stop <= start for _, stop in offsets)
-    past = len(offsets) - sum(begin >= end for begin, _ in offsets)
-    return first, max(first, past)
+def token_spans(
+    offsets: Sequence[tuple[int, int]], starts: NDArray[np.int32], ends: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The tokens that overlap each of some spans of characters, given each token's characters."""
+    begins, stops = np.array(offsets, dtype=np.int32).reshape(-1, 2).T
+    first = (stops <= starts[:, None]).sum(axis=1, dtype=np.int32)
+    return first, np.maximum(first, (begins < ends[:, None]).sum(axis=1, dtype=np.int32))
 
 
 def _token_pieces(plan: Plan, loaded: Loaded) -> Pieces:
     def encode(text: str, span: tuple[int, int]) -> tuple[list[int], int, int]:
         encoding = loaded.encode(text)
-        return encoding.ids, *token_span(encoding.offsets, *span)
+        start, end = span
+        first = sum(stop <= start for _, stop in encoding.offsets)
+        past = sum(begin < end for begin, _ in encoding.offsets)
+        return encoding.ids, first, max(first, past)
 
     return encode_pieces(plan, np.int32, encode)
 
@@ -142,9 +147,9 @@ def encoder(fields: Content | None, templates: Content | None, reverse_md: bool,
         for row, text in enumerate(paragraphs):
             expected = loaded.encode(text)
             ids = composed.elements[composed.offsets[row] : composed.offsets[row + 1]].tolist()
-            spans = zip(written.char_starts[row].tolist(), written.char_ends[row].tolist(), strict=True)
-            tokens_of = list(zip(composed.starts[row].tolist(), composed.ends[row].tolist(), strict=True))
-            if ids != expected.ids or tokens_of != [token_span(expected.offsets, *span) for span in spans]:
+            spans = token_spans(expected.offsets, written.char_starts[row], written.char_ends[row])
+            same = (composed.starts[row] == spans[0]).all() and (composed.ends[row] == spans[1]).all()
+            if ids != expected.ids or not same:
                 tokens, why = None, "its pieces differ from its whole texts"
                 break
     if tokens is None:
@@ -165,10 +170,7 @@ def encode_whole(
     ids = []
     for row, encoding in enumerate(loaded.backend.encode_batch(paragraphs, add_special_tokens=False)):
         ids.append(encoding.ids)
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        first = (offsets[:, 1] <= starts[row][:, None]).sum(axis=1)
-        past = len(offsets) - (offsets[:, 0] >= ends[row][:, None]).sum(axis=1)
-        token_starts[row], token_ends[row] = first, np.maximum(first, past)
+        token_starts[row], token_ends[row] = token_spans(encoding.offsets, starts[row], ends[row])
     return ids, token_starts, token_ends
 
 

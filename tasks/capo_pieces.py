@@ -93,23 +93,22 @@ class _Builder:
         self.texts: list[str] = []
         self.spans: list[tuple[int, int]] = []
         self.ops: list[tuple[int, int]] = []
-        self.tables: dict[tuple[str, ...], int] = {}
+        self.tables: dict[tuple[str, tuple[str, ...], str], int] = {}
 
-    def table(self, before: str, values: Sequence[str], after: str = "") -> int:
+    def table(self, before: str, values: tuple[str, ...], after: str = "") -> int:
         """The first piece of a table of before + value + after, of which the value is the span."""
-        return self.pieces(
-            [f"{before}{value}{after}" for value in values],
-            [(len(before), len(before) + len(value)) for value in values],
-        )
-
-    def pieces(self, texts: Sequence[str], spans: Sequence[tuple[int, int]]) -> int:
-        """The first of these pieces."""
-        name = (*texts, *map(str, spans))
+        name = (before, values, after)
         if name not in self.tables:
-            self.tables[name] = len(self.texts)
-            self.texts += texts
-            self.spans += spans
+            texts = [f"{before}{value}{after}" for value in values]
+            spans = [(len(before), len(before) + len(value)) for value in values]
+            self.tables[name] = self.pieces(texts, spans)
         return self.tables[name]
+
+    def pieces(self, texts: list[str], spans: list[tuple[int, int]]) -> int:
+        """Append pieces; returns the first."""
+        self.texts += texts
+        self.spans += spans
+        return len(self.texts) - len(texts)
 
     def value_ops(self, sentence: str, space: str, glue: str) -> list[tuple[int, int]]:
         """The ops of a sentence's value."""

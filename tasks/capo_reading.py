@@ -66,16 +66,16 @@ class _Writer:
 
     def __init__(self, loaded: Loaded | None) -> None:
         self.loaded = loaded
-        self.numbers: dict[tuple[String, ...], int] = {}
+        self.numbers: dict[tuple[tuple[str, ...], str, str], int] = {}
         self.all: list[String] = []
         self.words: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
 
-    def number(self, strings: Sequence[String]) -> int:
-        """The number of the first of these strings, which follow one another."""
-        name = tuple(strings)
+    def number(self, values: tuple[str, ...], lead: str, glue: str) -> int:
+        """The number of the first of lead + value + glue, which follow one another."""
+        name = (values, lead, glue)
         if name not in self.numbers:
             self.numbers[name] = len(self.all)
-            self.all += strings
+            self.all += [(f"{lead}{value}{glue}", len(lead), len(lead) + len(value)) for value in values]
         return self.numbers[name]
 
     def word(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -103,10 +103,6 @@ class _Writer:
         return made, before, max(before, len(made) - after)
 
 
-def _strings(values: Sequence[str], lead: str, glue: str) -> list[String]:
-    return [(f"{lead}{value}{glue}", len(lead), len(lead) + len(value)) for value in values]
-
-
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
     """How many entries two sequences begin with in common."""
     same = (a == b for a, b in zip(one, other, strict=False))
@@ -130,7 +126,7 @@ def reading(
     named: list[tuple[int, int]] = []  # (part, first string of a list of such names)
 
     def item(values: Sequence[str], lead: str, glue: str, fact: int, marks: int) -> tuple[int, int, int]:
-        return writer.number(_strings(values, lead, glue)), fact, marks
+        return writer.number(tuple(values), lead, glue), fact, marks
 
     def value(sentence: str, lead: str, glue: str) -> list[tuple[int, int, int]]:
         if sentence != "birth_date":
@@ -160,7 +156,7 @@ def reading(
         def put_fixed() -> None:
             nonlocal fixed
             if fixed:
-                made.append((writer.number([(fixed, 0, 0)]), facts.NOTHING, 0))
+                made.append((writer.number((fixed,), "", ""), facts.NOTHING, 0))
             fixed = ""
 
         for place, word in enumerate(line.split(" ")):

@@ -15,7 +15,7 @@ from tokenizers import normalizers, pre_tokenizers
 
 from tasks.capo import check, max_tokens, mean_tokens, tokenizer, tokens
 from tasks.capo_config import encoder_of, tokenizer_of
-from tasks.capo_encode import token_span, why_not_composable
+from tasks.capo_encode import token_spans, why_not_composable
 from tasks.capo_pieces import SPANS, plan_of
 from tasks.capo_tokenizer import FILES, load_tokenizer, train_tokenizer, train_tokenizer_command
 from tasks.capo_validator import validate
@@ -105,12 +105,12 @@ def test_the_mask_is_one_everywhere_and_the_end_is_the_tokenizers() -> None:
 def test_a_token_counts_for_a_value_where_they_overlap() -> None:
     """Also where it holds the mark behind the value; an empty span stands where the value would."""
     offsets = [(0, 3), (3, 4), (4, 9), (9, 9), (9, 11)]
-    assert token_span(offsets, 4, 9) == (2, 3)
-    assert token_span(offsets, 5, 8) == (2, 3)
-    assert token_span(offsets, 2, 5) == (0, 3)
-    assert token_span(offsets, 10, 11) == (4, 5)
-    assert token_span([(0, 3), (5, 6)], 3, 5) == (1, 1)
-    assert token_span([], 0, 3) == (0, 0)
+    spans = {(4, 9): (2, 3), (5, 8): (2, 3), (2, 5): (0, 3), (10, 11): (4, 5), (3, 4): (1, 2)}
+    starts, ends = token_spans(offsets, *(np.array(side, np.int32) for side in zip(*spans, strict=True)))
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == list(spans.values())
+    three, five = np.array([3], np.int32), np.array([5], np.int32)
+    assert [side.tolist() for side in token_spans([(0, 3), (5, 6)], three, five)] == [[1], [1]]
+    assert [side.tolist() for side in token_spans([], three, five)] == [[0], [0]]
 
 
 @pytest.mark.parametrize("name", COMPOSABLE)
