@@ -32,8 +32,6 @@ def corpus() -> tuple[str, ...]:
 
 
 def _trained(tokenizer: tokenizers.Tokenizer, trainer: Any) -> tokenizers.Tokenizer:
-    for text in corpus()[:0]:  # (the loop only fixes the type)
-        assert text
     tokenizer.train_from_iterator(corpus(), trainer=trainer)
     return tokenizer
 
@@ -95,7 +93,13 @@ def whole() -> tokenizers.Tokenizer:
     return _trained(made, _bpe_trainer(max_token_length=12))
 
 
-COMPOSABLE: dict[str, Callable[[], tokenizers.Tokenizer]] = {
+def cached(make: Callable[[], tokenizers.Tokenizer]) -> Callable[[], tokenizers.Tokenizer]:
+    """Trained once; a copy at each call."""
+    text = lru_cache(maxsize=1)(lambda: make().to_str())
+    return lambda: tokenizers.Tokenizer.from_str(text())
+
+
+_COMPOSABLE: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     "byte-level BPE": byte_level,
     "byte-level BPE with a space in front": lambda: byte_level(prefix_space=True, trim=False),
     "llama 3": llama3,
@@ -108,8 +112,9 @@ COMPOSABLE: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     "Unigram, first only": lambda: unigram("first"),
     "Unigram, never": lambda: unigram("never"),
 }
+COMPOSABLE = {name: cached(make) for name, make in _COMPOSABLE.items()}
 LOSSY = {name for name in COMPOSABLE if name.startswith("WordPiece")}
-ALL = {**COMPOSABLE, "whole texts": whole}
+ALL = {**COMPOSABLE, "whole texts": cached(whole)}
 
 
 def save(tokenizer: tokenizers.Tokenizer, folder: Path, end: str | None = None) -> str:
