@@ -38,7 +38,15 @@ from tasks.capo_config import (
     templates_of,
     tokenizer_of,
 )
-from tasks.capo_encode import encode_whole, max_elements, mean_elements, paragraphs_of, sample
+from tasks.capo_encode import (
+    PREFIX,
+    encode_whole,
+    max_elements,
+    mean_elements,
+    paragraphs_of,
+    sample,
+    tokens_per_byte,
+)
 from tasks.capo_pieces import SPANS, Composed, Pieces, Plan, compose, text_pieces
 from tasks.capo_population import population
 from tasks.capo_tokenizer import Loaded, read_back
@@ -93,14 +101,14 @@ def _sizes_of(config: Mapping[str, Any]) -> tuple[Pieces, Loaded | None, bool, i
 def _sizes(pieces: Pieces, whole: Loaded | None, order: bool, ends: int) -> tuple[float, int]:
     """The mean and the largest size of an example.
 
-    Of a tokenizer of whole texts: the mean over a fixed sample; a token stands for a byte at least.
+    Of a tokenizer of whole texts: the mean over a fixed sample, and a bound that no text comes near.
     """
     mean, most = mean_elements(pieces, order), max_elements(pieces)
     if whole is not None:
         written = compose(pieces, *sample(pieces.plan), most)
         ids, _, _ = encode_whole(whole, paragraphs_of(written), written.char_starts, written.char_ends)
-        ratio = sum(map(len, ids)) / len(written.elements)
-        mean = mean * ratio
+        mean *= sum(map(len, ids)) / len(written.elements)
+        most = most * tokens_per_byte(whole, pieces) + PREFIX
     return mean + ends, most + ends
 
 

@@ -24,6 +24,7 @@ from tasks.capo_text import SENTENCES, Content
 from tasks.capo_tokenizer import Loaded, read_back
 from tasks.errors import ConfigError
 
+PREFIX = 8  # tokens at most of what a tokenizer puts before a text
 _SAMPLE = (200, 1000)  # biographies, at least and at most
 # Normalisers that look at no character beyond a space, nor cut or add any at a text's ends.
 _LOCAL_NORMALIZERS = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer", "Nmt"}
@@ -68,6 +69,24 @@ def why_not_composable(loaded: Loaded, plan: Plan) -> str:
         if all(word in written for word in words) and (words or added["content"] == " "):
             return f"its added token {added['content']!r} may stand in a text"
     return ""
+
+
+def tokens_per_byte(loaded: Loaded, letters: Pieces) -> int:
+    """No text has more tokens than this times its bytes, and PREFIX more.
+
+    A token stands for a byte at least, of what the normalizer makes of the text.
+    """
+    most = 1
+    for normalizer in _flat(loaded.parts.get("normalizer"), "normalizers"):
+        kind = normalizer["type"]
+        if kind == "Replace":  # of one byte at least
+            most *= max(1, len(normalizer["content"].encode()))
+        elif (
+            kind not in _LOCAL_NORMALIZERS | {"Prepend", "Precompiled", "Strip"}
+            or letters.elements.max() > 127
+        ):
+            most *= 12  # no character is more in compatibility form: U+FDFA, of 3 bytes, becomes 33
+    return most
 
 
 def _flat(part: Mapping[str, Any] | None, inner: str) -> list[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 from capo_configs import DEFAULT_SMALL, SMALL, lists, made
 from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import decoders, normalizers, pre_tokenizers
 
 from tasks.capo import check, max_tokens, mean_tokens, tokenizer, tokens
 from tasks.capo_config import encoder_of, tokenizer_of
@@ -153,6 +153,13 @@ def of_another_normalizer(base: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return base
 
 
+def longer_words(base: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """More tokens than a text has bytes; what it puts in is taken out again."""
+    base.normalizer = normalizers.Replace(" ", " ######")
+    base.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("######", "")])
+    return base
+
+
 WHOLE = {
     "no pre-tokenizer": (whole, "pre-tokenizer"),
     "a pattern over spaces": (lambda: spaces_kept(whole()), "pre-tokenizer"),
@@ -169,6 +176,7 @@ WHOLE = {
         "pre-tokenizer",
     ),
     "a normalizer that is not known": (lambda: of_another_normalizer(byte_level()), "normalizer Replace"),
+    "a normalizer that puts much in": (lambda: longer_words(byte_level()), "normalizer Replace"),
     "an added token of several words": (lambda: added(byte_level(), "was born"), "added token 'was born'"),
     "an added token that is a space": (lambda: added(byte_level(), " "), "added token ' '"),
 }
