@@ -22,7 +22,7 @@ from tasks.capo_pieces import Composed, Pieces, Plan, compose, encode_pieces, pl
 from tasks.capo_population import EMPLOYER, PRONOUN
 from tasks.capo_text import SENTENCES, Content
 from tasks.capo_tokenizer import Loaded, read_back
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, shown
 
 PREFIX = 8  # tokens at most of what a tokenizer puts before a text
 _SAMPLE = (200, 1000)  # biographies, at least and at most
@@ -138,7 +138,14 @@ def _token_pieces(plan: Plan, loaded: Loaded) -> Pieces:
         past = sum(begin < end for begin, _ in encoding.offsets)
         return encoding.ids, first, max(first, past)
 
-    return encode_pieces(plan, np.int32, encode)
+    pieces = encode_pieces(plan, np.int32, encode)
+    for text, (first, past), row in zip(plan.texts, plan.spans, pieces.table, strict=True):
+        if first < past and row[2] == row[3]:
+            raise ConfigError(
+                f"capo: {loaded.name} has no token at all for {shown(text[first:past])}, so it would be "
+                "lost; pass a tokenizer that knows its letters, or one with an unknown token"
+            )
+    return pieces
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

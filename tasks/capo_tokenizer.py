@@ -65,7 +65,7 @@ def load_tokenizer(name_or_path: str | None) -> Loaded:
     """
     if name_or_path is None:
         return _from_file(str(DATA / "tokenizer.json"), 0, 0)
-    path = Path(name_or_path).expanduser()
+    path = Path(name_or_path).expanduser().absolute()
     if path.is_dir():
         if not (path / "tokenizer.json").is_file():
             return _from_transformers(str(path))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from capo_configs import DEFAULT_SMALL, SMALL, lists, made
+from capo_configs import DEFAULT_SMALL, FIELDS, SMALL, lists, made
 from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
 from tokenizers import decoders, normalizers, pre_tokenizers
 
@@ -307,6 +307,16 @@ def test_random_tokenizers_and_those_without_an_unknown_token_are_refused(tmp_pa
     (tmp_path / "few" / "tokenizer.json").write_text(json.dumps(content))
     text = refusal({**SMALL, "tokenizer_name_or_path": str(tmp_path / "few"), "eos": False})
     assert "cannot encode" in text
+
+
+def test_values_without_any_token_are_refused(tmp_path: Path) -> None:
+    """A tokenizer of letters that it has seen, which drops all others, and a name in another script."""
+    base = whole()
+    base.pre_tokenizer = pre_tokenizers.Whitespace()
+    fields = {**FIELDS, "first_names": ["Ann", "\u65e5\u672c"]}
+    given = {**SMALL, "num_people": 5, "tokenizer_name_or_path": save(base, tmp_path)}
+    assert "no token at all for '\u65e5\u672c'" in refusal({**given, "fields": fields})
+    assert_as_encoded(given, 10)  # a letter less is no matter
 
 
 def test_a_tokenizer_of_transformers_is_the_same_as_its_file(
