@@ -190,6 +190,6 @@ def random_grammar(config: Mapping[str, Any]) -> int:
 
 def train_tokenizer(config: Mapping[str, Any]) -> int:
     """`ostraca train-tokenizer`: see conf/train-tokenizer.yaml."""
-    from tasks import capo_tokenizer
+    from tasks.capo.tokenizer import train_tokenizer_command
 
-    return capo_tokenizer.train_tokenizer_command(config)
+    return train_tokenizer_command(config)

@@ -25,8 +25,8 @@ MAY_IMPORT = {
 HOMES = {
     "ray": (("pipeline/engine.py",), False),
     "torch": (("training/",), True),
-    "transformers": (("training/", "tasks/render.py", "tasks/capo_tokenizer.py"), False),
-    "tokenizers": (("tasks/capo_tokenizer.py",), False),
+    "transformers": (("training/", "tasks/render.py", "tasks/capo/tokenizer.py"), False),
+    "tokenizers": (("tasks/capo/tokenizer.py",), False),
     "hydra": (("ostraca.py",), False),
     "omegaconf": (("ostraca.py",), False),
     "datasets": (("tasks/examples.py",), False),
@@ -137,11 +137,11 @@ def test_the_validator_shares_nothing_with_the_generator(validator: str) -> None
 
 def test_capos_validator_shares_the_facts_and_the_tokenizer_only() -> None:
     """The pools, the people and the tokenizer are what a biography is held to; not how it was made."""
-    apart = ("tasks/capo_validator.py", "tasks/capo_parse.py", "tasks/capo_reading.py")
+    apart = ("tasks/capo/validator.py", "tasks/capo/parse.py", "tasks/capo/reading.py")
     used = {found.module for found in IMPORTS if found.file in apart and top(found.module) == "tasks"}
     modules = {".".join(module.split(".")[:2]) for module in used} - {"tasks"}
-    facts = {"tasks.capo_text", "tasks.capo_population", "tasks.capo_tokenizer", "tasks.capo_config"}
-    own = {"tasks.capo_parse", "tasks.capo_reading"}
+    facts = {"tasks.capo.text", "tasks.capo.people", "tasks.capo.tokenizer", "tasks.capo.config"}
+    own = {"tasks.capo.parse", "tasks.capo.reading"}
     assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"} | facts | own
 
 

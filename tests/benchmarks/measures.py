@@ -119,7 +119,7 @@ def lano(preset: str) -> None:
 def capo() -> None:
     """Capo's tokens against the tokenizers library on the same texts."""
     from tasks import examples, get_task
-    from tasks.capo_tokenizer import load_tokenizer
+    from tasks.capo.tokenizer import load_tokenizer
 
     task = get_task("capo")
     config = examples.complete_config(task, {}, 0)

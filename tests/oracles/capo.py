@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo_data"
+DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo" / "data"
 POOLS = ["first_names", "middle_names", "last_names", "cities", "universities", "majors", "employers"]
 SENTENCES = ["birth_date", "birth_city", "university", "major", "work_city", "employer"]
 SPANS = ["name", "birth_date", "birth_city", "university", "major", "employer", "work_city", "pronoun"]

@@ -52,7 +52,7 @@ def test_a_file_outside_the_corpus_is_never_opened(corpus_copy: Path, tmp_path: 
 @pytest.mark.parametrize("vocabulary", ["published", "shared"])
 def test_capo_is_made_again_without_the_tokenizer_it_came_with(tmp_path: Path, vocabulary: str) -> None:
     """The corpus has a copy, which is what decides; the path in the spec only says where it once was."""
-    from tasks.capo_tokenizer import train_tokenizer
+    from tasks.capo.tokenizer import train_tokenizer
 
     train_tokenizer(tmp_path / "tok", vocab_size=500, num_people=30)
     config = {"num_people": 20, "exposures": 5, "tokenizer_name_or_path": str(tmp_path / "tok")}

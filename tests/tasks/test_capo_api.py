@@ -19,7 +19,7 @@ from tasks.capo import (
     tokens,
     validate_capo_example,
 )
-from tasks.capo_config import tokenizer_of
+from tasks.capo.config import tokenizer_of
 from tasks.errors import ConfigError
 from tasks.examples import complete_config
 from tasks.render import render, token_names

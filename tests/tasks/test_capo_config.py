@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import ostraca
 from tasks.batch import unragged
 from tasks.capo import KEYS, TASK, check, generate, max_tokens, mean_tokens, schema, tokens, who
-from tasks.capo_validator import validate
+from tasks.capo.validator import validate
 from tasks.errors import ConfigError
 from tasks.examples import complete_config, stream_of
 

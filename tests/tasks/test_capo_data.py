@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo_data"
+DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo" / "data"
 FIELDS = {
     "first_names": 400,
     "middle_names": 400,

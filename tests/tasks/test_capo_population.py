@@ -14,8 +14,7 @@ from oracles.capo import person
 from scipy import stats
 
 from tasks.capo import TASK, check, draw_programs, who
-from tasks.capo_pieces import plan_of
-from tasks.capo_population import (
+from tasks.capo.people import (
     BIRTH_CITY,
     DAY,
     EMPLOYER,
@@ -32,7 +31,8 @@ from tasks.capo_population import (
     count_names,
     population,
 )
-from tasks.capo_text import POOLS, content_of, pools_of
+from tasks.capo.pieces import plan_of
+from tasks.capo.text import POOLS, content_of, pools_of
 from tasks.examples import stream_of
 
 SIZES = {FIRST: 400, MIDDLE: 400, LAST: 1000, MONTH: 12, DAY: 28, YEAR: 200, BIRTH_CITY: 200}

@@ -91,7 +91,7 @@ def test_without_the_compiler_all_bytes_are_the_same() -> None:
 import sys; sys.path[:0] = ["tests", "tests/tasks"]
 import hashlib, numpy as np
 from capo_configs import SMALL, made
-from tasks.capo_validator import validate
+from tasks.capo.validator import validate
 parts = []
 for given in ({}, SMALL, {**SMALL, "order": False, "bio": "text"}):
     config, batch = made(given, 4, seed=8)

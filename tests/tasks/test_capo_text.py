@@ -10,7 +10,7 @@ from capo_configs import FIELDS, TEMPLATES, lists, made, write_lists
 from oracles.capo import lines
 
 from tasks.capo import check
-from tasks.capo_text import (
+from tasks.capo.text import (
     POOLS,
     SENTENCES,
     Template,
@@ -19,7 +19,7 @@ from tasks.capo_text import (
     parse_template,
     pools_of,
 )
-from tasks.capo_validator import validate
+from tasks.capo.validator import validate
 from tasks.errors import ConfigError
 
 

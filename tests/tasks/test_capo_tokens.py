@@ -14,14 +14,14 @@ from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from tasks.capo import check, max_tokens, mean_tokens, tokenizer, tokens
-from tasks.capo_config import encoder_of, tokenizer_of
-from tasks.capo_encode import token_spans, why_not_composable
-from tasks.capo_pieces import SPANS, plan_of
-from tasks.capo_tokenizer import FILES, load_tokenizer, train_tokenizer, train_tokenizer_command
-from tasks.capo_validator import validate
+from tasks.capo.config import encoder_of, tokenizer_of
+from tasks.capo.encode import token_spans, why_not_composable
+from tasks.capo.pieces import SPANS, plan_of
+from tasks.capo.tokenizer import FILES, load_tokenizer, train_tokenizer, train_tokenizer_command
+from tasks.capo.validator import validate
 from tasks.errors import ConfigError, OstracaError
 
-DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo_data"
+DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo" / "data"
 byte_level, unigram, whole = (ALL[name] for name in ("byte-level BPE", "Unigram", "whole texts"))
 
 
@@ -199,7 +199,7 @@ def test_pieces_that_differ_from_whole_texts_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where the components were misjudged, ids are compared before they are used."""
-    monkeypatch.setattr("tasks.capo_encode.why_not_composable", lambda loaded, plan: "")
+    monkeypatch.setattr("tasks.capo.encode.why_not_composable", lambda loaded, plan: "")
     given = {**DEFAULT_SMALL, "tokenizer_name_or_path": save(whole(), tmp_path)}
     assert "differ" in encoder_of(check(given)).why_whole
     assert_as_encoded(given, 10)
@@ -377,7 +377,7 @@ def test_the_embedded_tokenizer_is_made_by_the_defaults(
     for name in FILES:
         assert (tmp_path / "made" / name).read_bytes() == (DATA / name).read_bytes(), (
             "Capo's own tokenizer is no longer what its text makes: every corpus of tokens changes. Keep "
-            "tasks/capo_data/tokenizer.json as it is, or raise Capo's VERSION."
+            "tasks/capo/data/tokenizer.json as it is, or raise Capo's VERSION."
         )
 
 

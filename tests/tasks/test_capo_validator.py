@@ -22,10 +22,10 @@ from oracles.capo import judge, person
 from tasks.base import Verdicts
 from tasks.batch import ragged, texts
 from tasks.capo import TASK, check, generate_capo_example, schema, validate_capo_example
-from tasks.capo_config import encoder_of, tokenizer_of
-from tasks.capo_parse import _find_names, _read_rows
-from tasks.capo_tokenizer import read_back
-from tasks.capo_validator import MESSAGES, validate
+from tasks.capo.config import encoder_of, tokenizer_of
+from tasks.capo.parse import _find_names, _read_rows
+from tasks.capo.tokenizer import read_back
+from tasks.capo.validator import MESSAGES, validate
 from tasks.examples import complete_config
 
 WORLDS: dict[str, dict[str, Any]] = {

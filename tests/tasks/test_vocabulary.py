@@ -136,7 +136,7 @@ def test_large_ids_are_renamed_too() -> None:
 
 
 def test_two_tokenizers_cannot_share_a_vocabulary(tmp_path: Path) -> None:
-    from tasks.capo_tokenizer import train_tokenizer
+    from tasks.capo.tokenizer import train_tokenizer
 
     train_tokenizer(tmp_path / "tok", vocab_size=400, num_people=20)
     spec = spec_of("capo")

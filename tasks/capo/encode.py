@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.batch import texts
-from tasks.capo_pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces
-from tasks.capo_population import EMPLOYER, PRONOUN
-from tasks.capo_text import SENTENCES, Content
-from tasks.capo_tokenizer import Loaded, read_back
+from tasks.capo.people import EMPLOYER, PRONOUN
+from tasks.capo.pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces
+from tasks.capo.text import SENTENCES, Content
+from tasks.capo.tokenizer import Loaded, read_back
 from tasks.errors import ConfigError, shown
 
 PREFIX = 8  # tokens at most of what a tokenizer puts before a text

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.capo_text import DATA
+from tasks.capo.text import DATA
 from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
 from tasks.rng import canonical_json
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import Key, check_keys
-from tasks.capo_encode import Encoder, encoder
-from tasks.capo_population import count_names
-from tasks.capo_text import (
+from tasks.capo.encode import Encoder, encoder
+from tasks.capo.people import count_names
+from tasks.capo.text import (
     POOLS,
     SENTENCES,
     Content,
@@ -25,7 +25,7 @@ from tasks.capo_text import (
     pools_of,
     read_lists,
 )
-from tasks.capo_tokenizer import Loaded, load_tokenizer
+from tasks.capo.tokenizer import Loaded, load_tokenizer
 from tasks.errors import ConfigError, shown
 
 KEYS = {

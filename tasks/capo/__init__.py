@@ -1,6 +1,6 @@
 """Capo: knowledge capacity, measured on synthetic biographies (bioS).
 
-A fixed population (`tasks.capo_population`), and an example a paragraph of six sentences about one person:
+A fixed population (`tasks.capo.people`), and an example a paragraph of six sentences about one person:
 birth date, birth city, university, major, city of work and employer, each in one of its templates, drawn
 anew at every exposure, as is the order of the sentences. The first has the full name, the later ones the
 pronoun. Among the first num_people * exposures examples everybody comes up exactly `exposures` times, in a
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tasks import examples
 from tasks.base import INT32_MAX, Look, Task, ValidationResult
 from tasks.batch import column, list_type, ragged, texts
-from tasks.capo_config import (
+from tasks.capo.config import (
     KEYS,
     address,
     check,
@@ -38,7 +38,7 @@ from tasks.capo_config import (
     templates_of,
     tokenizer_of,
 )
-from tasks.capo_encode import (
+from tasks.capo.encode import (
     PREFIX,
     encode_whole,
     max_elements,
@@ -47,10 +47,10 @@ from tasks.capo_encode import (
     sample,
     tokens_per_byte,
 )
-from tasks.capo_pieces import SPANS, Composed, Pieces, Plan, compose, text_pieces
-from tasks.capo_population import population
-from tasks.capo_tokenizer import Loaded, read_back
-from tasks.capo_validator import validate
+from tasks.capo.people import population
+from tasks.capo.pieces import SPANS, Composed, Pieces, Plan, compose, text_pieces
+from tasks.capo.tokenizer import Loaded, read_back
+from tasks.capo.validator import validate
 from tasks.errors import ConfigError
 from tasks.kernels import kernel
 from tasks.permutation import permutation
@@ -63,7 +63,7 @@ VERSION = 1
 
 _ABOUT = [column("index", pa.int64()), column("person", pa.int64()), column("exposure", pa.int64())]
 _ABOUT += [column("population", pa.int64())]  # the seed of the people
-# Of each of tasks.capo_pieces.SPANS, in this order: [start, end), in tokens or a text's characters.
+# Of each of tasks.capo.pieces.SPANS, in this order: [start, end), in tokens or a text's characters.
 _SPANS = [column(f"value_{end}", list_type(pa.int32())) for end in ("starts", "ends")]
 _CHARS = [column(f"char_{end}", list_type(pa.int32())) for end in ("starts", "ends")]
 _TOKENS = [column("input_ids", list_type(pa.int32())), column("loss_mask", list_type(pa.uint8()))]
@@ -123,7 +123,7 @@ def _names(loaded: Loaded) -> dict[int, str]:
     return {token: name for name, token in sorted(known.items(), key=lambda item: item[1])}
 
 
-def tokenizer(config: Mapping[str, Any]) -> tuple[str, str | None]:
+def own_tokenizer(config: Mapping[str, Any]) -> tuple[str, str | None]:
     """The tokenizer.json of the ids, and the token that ends a text."""
     loaded = tokenizer_of(config)
     return loaded.serialised, None if loaded.end is None else _names(loaded)[loaded.end]
@@ -277,7 +277,7 @@ TASK = Task(
     look=look,
     test_form={"exposures": 1},
     count=count,
-    tokenizer=tokenizer,
+    tokenizer=own_tokenizer,
     seeded=seeded,
     address=address,
 )

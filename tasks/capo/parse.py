@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo_reading import (
+from tasks.capo.reading import (
     CHAR_END,
     CHAR_START,
     CHARS,
@@ -33,7 +33,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SPACE = 32
 _WHOLE = 63  # all six sentences
 _MOST_ITEMS = 16  # a line has 11 at most: a name of 3, a date of 4, 3 of fixed words, and its end
-# Where the spans of a sentence of tasks.capo_text.SENTENCES stand in the columns.
+# Where the spans of a sentence of tasks.capo.text.SENTENCES stand in the columns.
 _SPAN_OF_SENTENCE = np.array([1, 2, 3, 4, 6, 5], dtype=np.int64)
 _SPAN_OF_SENTENCE.flags.writeable = False
 

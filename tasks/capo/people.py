@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo_text import DAYS, MONTHS, PRONOUNS, YEARS, Content, Pools, pools_of
+from tasks.capo.text import DAYS, MONTHS, PRONOUNS, YEARS, Content, Pools, pools_of
 from tasks.kernels import kernel
 from tasks.permutation import Permutation, permutation
 from tasks.rng import STATE_WORDS, canonical_json, integers, seed_stream, stream_key

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from tasks.base import Verdicts
 from tasks.batch import unragged
-from tasks.capo_config import encoder_of, fields_of, templates_of, tokenizer_of
-from tasks.capo_parse import (
+from tasks.capo.config import encoder_of, fields_of, templates_of, tokenizer_of
+from tasks.capo.parse import (
     AMBIGUOUS,
     GOES_ON,
     NO_NAME,
@@ -30,9 +30,9 @@ from tasks.capo_parse import (
     find_names,
     read_rows,
 )
-from tasks.capo_population import FIRST, LAST, Population, population
-from tasks.capo_reading import Reading, reading
-from tasks.capo_tokenizer import Loaded, read_back
+from tasks.capo.people import FIRST, LAST, Population, population
+from tasks.capo.reading import Reading, reading
+from tasks.capo.tokenizer import Loaded, read_back
 
 MESSAGES = (
     "valid",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo_population import (
+from tasks.capo.people import (
     BIRTH_CITY,
     DAY,
     EMPLOYER,
@@ -30,7 +30,7 @@ from tasks.capo_population import (
     UNIVERSITY,
     YEAR,
 )
-from tasks.capo_text import (
+from tasks.capo.text import (
     DAYS,
     MONTHS,
     PRONOUNS,
@@ -62,7 +62,7 @@ class Plan:
     # subject, counted from the first. Template t has the programs 2t (it opens the text) and 2t + 1.
     programs: NDArray[np.int32]
     firsts: NDArray[np.int64]  # [7]: the first template of each sentence, and their number
-    bounds: NDArray[np.int64]  # [12]: the facts' (see tasks.capo_population)
+    bounds: NDArray[np.int64]  # [12]: the facts' (see tasks.capo.people)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,6 +1,6 @@
 """What Capo's validator reads by: every sentence as the words it may consist of, in bytes or tokens.
 
-Written apart from `tasks.capo_pieces`, which makes the texts: templates are read again here, word by word
+Written apart from `tasks.capo.pieces`, which makes the texts: templates are read again here, word by word
 from their own lines, and a text's tokens are those of its words, each encoded by itself.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks import capo_population as facts
-from tasks.capo_text import (
+from tasks.capo import people as facts
+from tasks.capo.text import (
     DAYS,
     MONTHS,
     PRONOUNS,
@@ -26,7 +26,7 @@ from tasks.capo_text import (
     default_templates,
     pools_of,
 )
-from tasks.capo_tokenizer import Loaded
+from tasks.capo.tokenizer import Loaded
 from tasks.kernels import inlined, kernel
 
 VALUE_BEGINS, VALUE_ENDS, SUBJECT_BEGINS, SUBJECT_ENDS = 1, 2, 4, 8

@@ -19,7 +19,7 @@ from typing import Any
 
 from tasks.errors import ConfigError, nearest, shown
 
-DATA = Path(__file__).resolve().parent / "capo_data"
+DATA = Path(__file__).resolve().parent / "data"
 NAMES = ("first_names", "middle_names", "last_names")
 POOLS = (*NAMES, "cities", "universities", "majors", "employers")
 SENTENCES = ("birth_date", "birth_city", "university", "major", "work_city", "employer")
