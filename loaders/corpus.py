@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from loaders.order import EpochOrder, Window
 from loaders.source import Rows
-from pipeline.manifest import read_manifest, spec_in
+from pipeline.fingerprint import ContentDigest
+from pipeline.manifest import check_shards, read_manifest, spec_in
 from pipeline.readers import read_row_group
 from tasks import get_task
 from tasks.base import INT32_MAX, Task
-from tasks.errors import ConfigError, check_bool, check_integer, nearest
+from tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
 from tasks.examples import check_seed
 from tasks.vocabulary import Renaming, corpus_vocab_size, split_renaming
 
@@ -28,9 +29,9 @@ class CorpusSource:
 
     dataset: None is the only one of the corpus or, where the corpus has the shared vocabulary, all that have
     the split, in the proportions that they were built with. epochs: how many times the split is read, each
-    time in another order (None: without end). shuffle: False reads the rows in index order. window_blocks:
-    row groups held in memory and mixed at a time. OstracaError where the corpus, the dataset or the split
-    does not exist or a shard cannot be read.
+    time in another order (None: without end). shuffle: False reads the rows in index order, dataset after
+    dataset. window_blocks: row groups held in memory and mixed at a time. OstracaError where the corpus, the
+    dataset or the split does not exist or a shard cannot be read.
     """
 
     def __init__(
@@ -46,12 +47,15 @@ class CorpusSource:
     ) -> None:
         self._root = Path(path)
         manifest = read_manifest(self._root)
+        problems = check_shards(manifest)
+        if problems:
+            raise OstracaError(f"{path}: {problems[0]}; run `ostraca verify`")
         self._spec, self._split = spec_in(self._root, manifest), split
         self._names = _choose(path, self._spec, dataset, split)
         entries = [self._spec["datasets"][name]["splits"][split] for name in self._names]
-        self._identity = {
+        self._identity: dict[str, Any] = {
             "source": "corpus",
-            "content_digest": manifest["content_digest"],
+            "content": [str(_content_of(manifest, name, split)) for name in self._names],
             "shards": [[entry["shard_examples"], entry["row_group_examples"]] for entry in entries],
             "datasets": self._names,
             "split": split,
@@ -168,10 +172,17 @@ class CorpusSource:
         return batch
 
 
+def _content_of(manifest: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:
+    """The content digest of one split of one dataset."""
+    records = (each for each in manifest["splits"][split]["shards"] if each["dataset"] == dataset)
+    digests = (ContentDigest.parse(each["content_digest"]) for each in records)
+    return sum(digests, ContentDigest())
+
+
 def _choose(path: Path | str, spec: Mapping[str, Any], dataset: str | None, split: str) -> list[str]:
     """The datasets that are meant; ConfigError where there is none, or where their ids collide."""
     datasets = spec["datasets"]
-    if dataset is not None and dataset not in datasets:
+    if dataset is not None and (not isinstance(dataset, str) or dataset not in datasets):
         raise ConfigError(
             f"{path}: no dataset {dataset!r}{nearest(dataset, datasets)}; it has {', '.join(datasets)}"
         )
@@ -191,6 +202,7 @@ def _choose(path: Path | str, spec: Mapping[str, Any], dataset: str | None, spli
         config = datasets[name]["splits"][split]["config"]
         if "input_ids" not in get_task(datasets[name]["task"]).schema(config).names:
             raise ConfigError(
-                f"{path}: {name} holds texts, which cannot be streamed; build it with bio=tokens"
+                f"{path}: {name} holds texts, which cannot be streamed; say which other dataset, or build it "
+                "with bio=tokens"
             )
     return chosen

@@ -44,10 +44,10 @@ def build(
     it is. Any other folder that is not empty is refused. `on_shard(record, kept)` is called for
     every shard, in any order; kept: it was there already.
     """
-    complete = check_spec(spec)
+    root = Path(out)
+    complete = check_spec(manifests.with_own_tokenizers(root, spec))
     check_engine(engine, workers, ray_address)
     digest = spec_digest(complete)
-    root = Path(out)
     with plain_errors(root):
         whole = _refuse_other(root, digest)
     if whole is not None and not _missing(root, whole):
@@ -91,6 +91,10 @@ def _finish(
     with plain_errors(root):
         remove_temporary_files(root, [root / STATE, *(root / name for name in spec["datasets"])])
     write_json(root / STATE / "spec.json", {"spec_digest": digest, "spec": spec})
+    files = []
+    for path, content in tokenizer_files(spec):  # first: whoever goes on with the build has the tokenizers
+        written = write_bytes(root / path, content)
+        files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
     if whole is None:
         known = {shard.path: _record(root, shard, digest) for shard in plan(spec)}
     else:
@@ -119,10 +123,6 @@ def _finish(
             )
         records[record.path] = record
         on_shard(record, False)
-    files = []
-    for path, content in tokenizer_files(spec):
-        written = write_bytes(root / path, content)
-        files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
     manifest = manifests.make_manifest(spec, (records[shard.path] for shard in plan(spec)), files)
     manifests.write_manifest(root, manifest)
     return manifest

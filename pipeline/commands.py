@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
 from pipeline.inspect import show
-from pipeline.manifest import read_manifest
+from pipeline.manifest import read_manifest, with_own_tokenizers
 from pipeline.plan import count_examples, count_shards
 from pipeline.progress import ShardProgress
 from pipeline.shard import ShardRecord
@@ -29,11 +29,13 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     if corpus is None:
         assert dataset is not None
-        if not isinstance(dataset, Mapping):
+        if not isinstance(dataset, Mapping) or not isinstance(dataset.get("name"), str):
             raise ConfigError(f"build: dataset={shown(dataset)} must be a file of conf/dataset")
         corpus = {"name": dataset["name"], "datasets": {dataset["name"]: dataset}}
     if not isinstance(corpus, Mapping) or not isinstance(corpus.get("datasets"), Mapping):
         raise ConfigError(f"build: corpus={shown(corpus)} has no datasets; name a file of conf/corpus")
+    if "seed" in corpus:
+        raise ConfigError(f"build: corpus.seed={shown(corpus['seed'])}: set seed=... instead")
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
     spec["seed"] = config["seed"]
     for key in ("vocabulary", "shard_tokens", "row_group_tokens"):
@@ -64,7 +66,7 @@ def _ray_address(config: Mapping[str, Any]) -> Any:
 def build(config: Mapping[str, Any]) -> int:
     """`ostraca build`: see conf/build.yaml."""
     out = check_path("out", config["out"])
-    spec = check_spec(corpus_spec(config))
+    spec = check_spec(with_own_tokenizers(Path(out), corpus_spec(config)))
     begun = time.perf_counter()
     kept = made = 0
     with ShardProgress(f"build {spec['name']}", count_shards(spec), count_examples(spec)) as progress:

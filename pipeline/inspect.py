@@ -16,7 +16,7 @@ from tasks import get_task
 from tasks.base import Task
 from tasks.batch import rows_of
 from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
-from tasks.examples import MAX_INDEX, check_seed, complete_config, generate_batches
+from tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
 from tasks.render import render, token_names, tokenizer_names
 from tasks.vocabulary import Renaming, split_renaming
 
@@ -39,7 +39,7 @@ def show(config: Mapping[str, Any]) -> None:
     for key, low in (("show", 1), ("max_tokens", -1)):
         check_integer(f"inspect: {key}", config[key], low)
     check_integer("inspect: index", config["index"], 0, MAX_INDEX)
-    if config["color"] not in _COLORS:
+    if config["color"] not in tuple(_COLORS):
         raise ConfigError(f"inspect: color={shown(config['color'])} must be one of {', '.join(_COLORS)}")
     tree = check_bool("inspect: tree", config["tree"])
     console = Console(force_terminal=_COLORS[config["color"]], highlight=False, soft_wrap=False)
@@ -77,12 +77,17 @@ def _made(config: Mapping[str, Any]) -> Source:
 
 def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
     """The rows asked for of a built corpus: of the dataset `name`, or of each that has the split."""
+    set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
+    if set_too:
+        raise ConfigError(
+            f"{set_too[0]}: the corpus decides its datasets; say which with name=..., or leave path out"
+        )
     root = Path(check_path("path", config["path"]))
     manifest = read_manifest(root)
-    spec, split = spec_in(root, manifest), config["split"]
+    spec, split = spec_in(root, manifest), check_split(config["split"])
     datasets, name = spec["datasets"], config["name"]
-    if name is not None and name not in datasets:
-        raise ConfigError(f"name={name}{nearest(name, datasets)}: {root} has {', '.join(datasets)}")
+    if name is not None and str(name) not in datasets:
+        raise ConfigError(f"name={shown(name)}{nearest(name, datasets)}: {root} has {', '.join(datasets)}")
     asked = list(datasets) if name is None else [str(name)]
     chosen = [each for each in asked if split in datasets[each]["splits"]]
     if not chosen:
@@ -91,12 +96,14 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
             f"split={split}{nearest(split, splits)}: {', '.join(asked)} has {', '.join(splits)}"
         )
     sources = []
+    most = {each: datasets[each]["splits"][split]["examples"] for each in chosen}
+    if config["index"] >= max(most.values()):
+        held = ", ".join(f"{each}/{split} has {count:,}" for each, count in most.items())
+        raise ConfigError(f"index={config['index']}: {held} examples, counted from 0")
     for each in chosen:
         entry = datasets[each]["splits"][split]
         if config["index"] >= entry["examples"]:
-            raise ConfigError(
-                f"index={config['index']}: {each}/{split} has {entry['examples']:,} examples, counted from 0"
-            )
+            continue
         records = [record for record in manifest["splits"][split]["shards"] if record["dataset"] == each]
         sources.append(
             Source(

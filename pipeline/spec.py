@@ -16,13 +16,14 @@ itself.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.version import check_version
-from tasks import get_task
+from tasks import TASKS, get_task
 from tasks.base import Task
 from tasks.errors import ConfigError, check_integer, nearest, shown
 from tasks.examples import check_seed, check_split, complete_config
@@ -60,6 +61,11 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     datasets = given.get("datasets")
     if not isinstance(datasets, Mapping) or not datasets:
         raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
+    folded: dict[str, Any] = {}
+    for each in datasets:
+        other = folded.setdefault(str(each).lower(), each)
+        if other != each:
+            raise ConfigError(f"spec: datasets {other} and {each} would share a folder on some file systems")
     checked = {
         name: _check_dataset(name, datasets[name], seed, shard_tokens, group_tokens)
         for name in sorted(datasets, key=str)
@@ -77,16 +83,41 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spec_digest(spec: Mapping[str, Any]) -> str:
-    """sha256 of the complete spec's canonical JSON, in hexadecimal."""
-    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
+    """sha256 of the complete spec's canonical JSON, in hexadecimal.
+
+    Where a tokenizer came from is left out: its own digest is in the spec.
+    """
+    plain = copy.deepcopy(dict(spec))
+    for config in configs_of(plain):
+        if config.get("tokenizer_sha256") is not None:
+            config.pop("tokenizer_name_or_path", None)
+    return hashlib.sha256(canonical_json(plain).encode()).hexdigest()
+
+
+def configs_of(spec: Any) -> Iterator[dict[str, Any]]:
+    """Every config in a spec, complete or as given, whatever else is wrong with it."""
+    datasets = spec.get("datasets") if isinstance(spec, dict) else None
+    for entry in datasets.values() if isinstance(datasets, dict) else ():
+        splits = entry.get("splits") if isinstance(entry, dict) else None
+        holders = [entry, *(splits.values() if isinstance(splits, dict) else ())]
+        yield from (
+            holder["config"]
+            for holder in holders
+            if isinstance(holder, dict) and isinstance(holder.get("config"), dict)
+        )
 
 
 def _check_dataset(name: str, given: Any, seed: int, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
     where = f"spec: dataset {name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
-        raise ConfigError(f"{where}: a dataset's name is letters, digits, '_', '-' and '.'")
+        raise ConfigError(
+            f"{where}: a dataset's name is letters, digits, '_', '-' and '.', "
+            f"and none of {', '.join(RESERVED)}"
+        )
     _only(given, ("name", "task", "version", "config", "splits"), where)
-    task = get_task(str(given.get("task")))
+    if not isinstance(given.get("task"), str):
+        raise ConfigError(f"{where}: task={shown(given.get('task'))} must be one of {', '.join(TASKS)}")
+    task = get_task(given["task"])
     version = given.get("version", task.version)
     check_version(task, version, name)
     splits = given.get("splits")
@@ -118,7 +149,7 @@ def _check_split(
     check_split(split)
     _only(given, ("examples", "tokens", "form", "config", "shard_examples", "row_group_examples"), where)
     form = given.get("form", "train")
-    if form not in DEFAULT_EXAMPLES:
+    if form not in tuple(DEFAULT_EXAMPLES):  # unhashable values too
         raise ConfigError(f"{where}: form={shown(form)} must be one of {', '.join(DEFAULT_EXAMPLES)}")
     of_form = task.test_form if form == "test" else {}
     own = _mapping(given.get("config", {}), f"{where}: config")
@@ -145,7 +176,7 @@ def _examples(
     most, why = (None, "") if task.count is None else task.count(config)
     asked, tokens = given.get("examples"), given.get("tokens")
     if asked is not None and tokens is not None:
-        raise ConfigError(f"{where}: has both examples and tokens; leave one out")
+        raise ConfigError(f"{where}: has both examples and tokens; leave one out, or set it to null")
     if tokens is not None:
         number = max(1, round(check_integer(f"{where}: tokens", tokens, 1, MAX_TOKENS) / mean))
     elif asked is not None:

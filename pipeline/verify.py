@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import pyarrow.parquet as pq
 
 from pipeline.engine import available_cores, map_shards
 from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.manifest import NAME, make_manifest, read_manifest, records_of, spec_in
+from pipeline.manifest import NAME, check_shards, make_manifest, read_manifest, records_of, spec_in
 from pipeline.plan import Shard, plan
 from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.spec import check_spec
 from pipeline.storage import plain_reason, sha256_of
+from tasks import TASKS, get_task
 from tasks.errors import OstracaError, check_integer
-from tasks.vocabulary import TOKENIZER_FILES
+from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files
 
 
 def verify(
@@ -45,8 +47,7 @@ def verify(
         for (_, record), found in zip(records, pool.map(check, records), strict=True):
             problems += found
             on_shard(record["path"])
-    for file in manifest["files"]:
-        problems += _check_file(root, file)
+    problems += _check_files(root, manifest)
     listed = {record["path"] for _, record in records}
     for path in sorted(root.rglob("*.parquet")):
         if str(path.relative_to(root)) not in listed:
@@ -56,34 +57,60 @@ def verify(
 
 def _check_records(manifest: Mapping[str, Any]) -> list[str]:
     """The manifest against itself: the shards are the plan's, and the sums are the shards'."""
-    wanted = {shard.path: shard for shard in plan(manifest["spec"])}
-    records = {}
-    for split, record in records_of(manifest):
-        shard = wanted.get(str(record.get("path")))
-        if shard is None or record["path"] in records:
-            return [f"{NAME}: {record.get('path')!r} is no shard of the spec, or is listed twice"]
-        try:
-            records[shard.path] = ShardRecord(split=split, **record)
-        except TypeError:
-            return [f"{NAME}: the record of {shard.path} lacks a field or has one too many"]
-        given = (split, *(record[k] for k in ("dataset", "first_index", "count", "rows")))
-        planned = (shard.split, shard.dataset, shard.first_index, shard.count, shard.count)
-        if given != planned:
-            return [f"{NAME}: {shard.path} is said to be {given}, but the spec makes it {planned}"]
-    folders = ["", *(f"{name}/" for name in manifest["spec"]["datasets"])]
-    own = {f"{folder}{name}" for folder in folders for name in TOKENIZER_FILES}
-    strange = [file["path"] for file in manifest["files"] if file["path"] not in own]
-    if strange:
-        return [f"{NAME}: files lists {strange[0]!r}, which is no file of the spec"]
-    missing = [path for path in wanted if path not in records]
-    if missing:
-        return [f"{NAME}: lists no {missing[0]}, a shard of the spec ({len(missing)} missing)"]
-    again = make_manifest(manifest["spec"], (records[path] for path in wanted))
+    problems = check_shards(manifest)
+    if problems:
+        return problems
+    records = (ShardRecord(split=split, **record) for split, record in records_of(manifest))
+    again = make_manifest(manifest["spec"], sorted_as_planned(manifest["spec"], records))
     return [
         f"{NAME}: {field} does not follow from the shards' records: it was edited"
         for field in ("name", "tasks", "content_digest", "totals", "splits")
         if again[field] != manifest[field]
     ]
+
+
+def sorted_as_planned(spec: Mapping[str, Any], records: Iterable[ShardRecord]) -> list[ShardRecord]:
+    """Records in the order of the plan."""
+    by_path = {record.path: record for record in records}
+    return [by_path[shard.path] for shard in plan(spec)]
+
+
+def _check_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The vocabulary's files: those that the spec makes, byte for byte, and no others beside them."""
+    folders = ["", *(f"{name}/" for name in manifest["spec"]["datasets"])]
+    own = {f"{folder}{name}" for folder in folders for name in TOKENIZER_FILES}
+    listed = [file["path"] for file in manifest["files"]]
+    strange = [path for path in listed if path not in own or listed.count(path) > 1]
+    if strange:
+        return [f"{NAME}: files lists {strange[0]!r}, which is no file of the spec, or lists it twice"]
+    problems = [
+        f"{root / path}: is not in the manifest; remove it"
+        for path in sorted(own - set(listed))
+        if (root / path).exists()
+    ]
+    for file in manifest["files"]:
+        problems += _check_file(root, file)
+    if problems or not _is_installed(manifest["spec"]):
+        return problems  # other versions of the tasks may name their tokens in another way
+    try:
+        made = dict(tokenizer_files(spec_in(root, manifest)))
+    except OstracaError as error:
+        return [f"{NAME}: its vocabulary cannot be made again: {error}"]
+    if set(made) != set(listed):
+        odd = sorted(set(made) ^ set(listed))[0]
+        return [f"{NAME}: files and the spec disagree on {odd!r}; the manifest was edited"]
+    for file in manifest["files"]:
+        if hashlib.sha256(made[file["path"]]).hexdigest() != file["sha256"]:
+            problems.append(f"{NAME}: {file['path']} is listed with a sha256 that the spec does not make")
+    return problems
+
+
+def _is_installed(spec: Mapping[str, Any]) -> bool:
+    """Whether the tasks here are the versions that the spec was made for."""
+    entries = spec["datasets"].values()
+    return all(
+        entry["task"] in TASKS and get_task(entry["task"]).version == entry["version"] for entry in entries
+    )
 
 
 def _check_file(root: Path, record: Mapping[str, Any]) -> list[str]:

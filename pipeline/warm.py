@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,8 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
     another task, or wait for it and load; so two workers compile five tasks in half the time. Where the
     cache is full already nobody waits.
     """
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return  # nothing is compiled
     waiting = sorted({entry["task"] for entry in spec["datasets"].values()})
     folder = Path(CACHE_FOLDER)
     try:
@@ -36,10 +39,12 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
             stack.enter_context(lock)
         while waiting:
             task = next((each for each in waiting if _is_ready(each) or _taken(locks[each])), waiting[0])
-            if not _is_ready(task):
-                fcntl.flock(locks[task], fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a file system without locks: compile as if alone
+                if not _is_ready(task):
+                    fcntl.flock(locks[task], fcntl.LOCK_EX)
             _make_one_each(spec, [task])
-            _ready(task).touch()
+            with contextlib.suppress(OSError):
+                _ready(task).touch()
             locks[task].close()
             waiting.remove(task)
 

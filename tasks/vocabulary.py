@@ -79,7 +79,12 @@ def shared_ids(datasets: Mapping[str, Any]) -> dict[tuple[str, str], int]:
         names = get_task(task).tokens(config)
         ids |= {(task, name): token for token, name in names.items()}
         following = max(following, 1 + max(names))
-    written: dict[str, tuple[str, str]] = {}
+        if following > len(names):
+            raise ConfigError(
+                f"spec: vocabulary=shared needs a tokenizer whose ids have no gaps, but the {len(names):,} "
+                f"tokens of {next(iter(tokenizers))} go up to id {following - 1:,}; set vocabulary=published"
+            )
+    written = {name: (task, name) for task, name in ids}
     for wanted in TASKS:
         for task, config in _configs(datasets):
             if task != wanted or get_task(task).tokenizer is not None:
@@ -88,7 +93,11 @@ def shared_ids(datasets: Mapping[str, Any]) -> dict[tuple[str, str], int]:
                 token = (task, name)
                 if token in ids:
                     continue
-                assert written.setdefault(shared_name(*token), token) == token, f"two meanings of {token}"
+                if written.setdefault(shared_name(*token), token) != token:
+                    raise ConfigError(
+                        f"spec: vocabulary=shared cannot name {name!r} of {task}: the tokenizer has "
+                        f"{shared_name(*token)!r} already; set vocabulary=published"
+                    )
                 ids[token] = following
                 following += 1
     return ids
@@ -212,8 +221,7 @@ def _files(folder: str, tokenizer: Tokenizer | None, names: Mapping[int, str]) -
         extended = json.loads(tokenizer[0])
         extended["added_tokens"] += [_added(token, name) for token, name in sorted(names.items())]
         text = json.dumps(extended, ensure_ascii=False, indent=1)
-        if tokenizer[1] is not None:
-            config["eos_token"] = tokenizer[1]
+        config["eos_token"] = tokenizer[1]  # null too: else whoever loads it would guess
     for path, content in zip(TOKENIZER_FILES, (text, json.dumps(config, indent=1)), strict=True):
         yield f"{folder}{path}", content.encode() + b"\n"
 

@@ -98,12 +98,14 @@ def _from_file(path: str, modified: int, size: int) -> Loaded:
     beside = Path(path).with_name("tokenizer_config.json")
     end = None
     try:
-        said = json.loads(beside.read_text(encoding="utf-8")).get("eos_token") if beside.is_file() else None
+        about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        said = about.get("eos_token")
     except (OSError, ValueError, AttributeError) as error:
         raise _unusable(path, f"its tokenizer_config.json cannot be read ({_first_line(error)})") from None
     if isinstance(said, Mapping):
         said = said.get("content")
-    for token in (said,) if isinstance(said, str) else _ENDS:
+    # An eos_token of null says that there is none; only where nothing is said is it guessed.
+    for token in (said,) if isinstance(said, str) else () if "eos_token" in about else _ENDS:
         end = backend.token_to_id(token) if end is None else end
     return _ready(path, backend, text, end)
 
@@ -169,7 +171,7 @@ def train_tokenizer(
     """Make a byte-level BPE tokenizer of Capo's text, a pure function of the arguments, in the folder `out`.
 
     It learns from one biography of each of `num_people` people, and has the special token <|endoftext|>.
-    `AutoTokenizer.from_pretrained(out)` loads it. OstracaError where `out` holds something else.
+    `AutoTokenizer.from_pretrained(out)` loads it. OstracaError where `out` exists and is not empty.
     """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -178,8 +180,8 @@ def train_tokenizer(
     from tasks.examples import complete_config, generate_batches
 
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(FILES)):
-        raise OstracaError(f"out={folder} exists and holds something else; pass a new folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OstracaError(f"out={folder} exists already; pass a new folder, or remove that one first")
     dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}
     given = {"num_people": num_people, "exposures": 1, "bio": "text", **dirs}
     config = complete_config(TASK, given, seed)

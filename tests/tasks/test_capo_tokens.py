@@ -13,7 +13,7 @@ from capo_configs import DEFAULT_SMALL, FIELDS, SMALL, lists, made
 from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
 from tokenizers import decoders, normalizers, pre_tokenizers
 
-from tasks.capo import check, max_tokens, mean_tokens, tokenizer, tokens
+from tasks.capo import check, max_tokens, mean_tokens, own_tokenizer, tokens
 from tasks.capo.config import encoder_of, tokenizer_of
 from tasks.capo.encode import token_spans, why_not_composable
 from tasks.capo.pieces import SPANS, plan_of
@@ -348,7 +348,7 @@ def test_names_of_tokens_are_the_tokenizers_own(folders: dict[str, str]) -> None
         names = tokens(config)
         assert len(names) == loaded.backend.get_vocab_size()
         assert all(loaded.backend.id_to_token(token) == name for token, name in names.items())
-        text, end = tokenizer(config)
+        text, end = own_tokenizer(config)
         assert end is not None
         assert loaded.backend.token_to_id(end) == loaded.end
         again = tokenizers.Tokenizer.from_str(text)
