@@ -20,7 +20,9 @@ from tasks.errors import ConfigError, check_integer, shown
 from tasks.lano.notation import (
     MAX_LEVELS,
     MAX_RULE_LENGTH,
+    MAX_RULES,
     MAX_SYMBOLS,
+    MAX_TOTAL,
     Alternatives,
     Levels,
     Production,
@@ -160,6 +162,8 @@ def grammar_of(config: Mapping[str, Any]) -> Grammar:
 
 Range = int | tuple[int, int]
 
+_MANY = 1 << 14  # more than twice as many as a symbol can have rules
+
 
 def random_grammar(
     depth: int,
@@ -181,12 +185,17 @@ def random_grammar(
     rules = _range("rules", rules, 1 << 12)
     max_length = check_integer("max_length", max_length, 1, MAX_RULE_LENGTH)
     min_length = check_integer("min_length", min_length, 1, max_length)
+    # What is too large whatever is drawn is refused before anything is.
+    least = 1 + (depth - 1) * symbols[0]
+    _check_sums(symbols, rules, min_length, (least + symbols[0], least * rules[0]), depth - 1)
     asked = {"depth": depth, "symbols": symbols, "rules": rules, "lengths": [min_length, max_length]}
     draw = _Draw(asked, check_integer("seed", seed, 0))
-    upper = 1
+    upper = all_symbols = 1
+    all_rules = 0
     drawn = []
     for level in range(depth):
         alternatives = [draw.between(*rules) for _ in range(upper)]
+        all_rules += sum(alternatives)
         most = min(symbols[1], sum(alternatives) * max_length)
         if most < symbols[0]:
             raise ConfigError(
@@ -195,9 +204,29 @@ def random_grammar(
                 "longer ones"
             )
         lower = draw.between(symbols[0], most)
+        all_symbols += lower
+        _check_sums(symbols, rules, min_length, (all_symbols, all_rules), level)
         drawn.append((lower, draw.level(alternatives, lower, min_length, max_length)))
         upper = lower
     return _numbered(drawn)
+
+
+def _check_sums(
+    symbols: tuple[int, int], rules: tuple[int, int], min_length: int, sums: tuple[int, int], level: int
+) -> None:
+    """Refuse what no grammar may have; sums: symbols and rules of the levels from 0 to `level`."""
+    all_symbols, all_rules = sums
+    for name, of, needed, most, unit in (
+        ("symbols", symbols, all_symbols, MAX_SYMBOLS, "symbols"),
+        ("rules", rules, all_rules, MAX_RULES, "rules"),
+        ("min_length", (min_length,), all_rules * min_length, MAX_TOTAL, "symbols in their rules"),
+    ):
+        if needed > most:
+            given = of[0] if of[0] == of[-1] else of
+            raise ConfigError(
+                f"{name}={shown(given)}: levels 0 to {level} need {needed} {unit}, at most {most}; "
+                "ask for fewer symbols or rules"
+            )
 
 
 def _range(name: str, value: Range, high: int) -> tuple[int, int]:
@@ -232,6 +261,7 @@ class _Draw:
     def __init__(self, asked: Mapping[str, object], seed: int) -> None:
         key = stream_key("lano grammar", 1, asked, seed, "grammar")
         self._words = numpy_generator(key, 0).bit_generator
+        self._drawn = 0  # symbols of rules so far
 
     def below(self, bound: int) -> int:
         """Uniform on 0..bound-1."""
@@ -269,23 +299,35 @@ class _Draw:
 
     def _alternatives(self, count: int, lower: int, shortest: int, longest: int) -> list[list[int]]:
         """`count` distinct rules over 0..lower-1: of each the length is drawn first, then the symbols."""
-        left = {length: lower**length for length in range(shortest, longest + 1)}
+        # How many there are of each length; above _MANY all that counts is that few of them are taken.
+        there = {length: min(lower ** min(length, 14), _MANY) for length in range(shortest, longest + 1)}
+        left = dict(there)
         if sum(left.values()) < count:
             raise ConfigError(
                 f"rules={count}: only {sum(left.values())} different rules of {shortest} to {longest} "
                 f"symbols exist over {lower} symbol(s); ask for fewer rules, longer ones or more symbols"
             )
+        lengths = list(left)
+        rest: dict[int, list[tuple[int, ...]]] = {}
         found: dict[tuple[int, ...], None] = {}
         for _ in range(count):
-            lengths = [length for length in left if left[length]]
             length = lengths[self.below(len(lengths))]
-            if left[length] * 2 < lower**length:  # few are left: choose among these
-                rest = [one for one in product(range(lower), repeat=length) if one not in found]
-                one = rest[self.below(len(rest))]
+            if left[length] * 2 < there[length]:  # few are left: choose among these
+                if length not in rest:
+                    rest[length] = [one for one in product(range(lower), repeat=length) if one not in found]
+                one = rest[length].pop(self.below(len(rest[length])))
             else:
                 one = tuple(self.below(lower) for _ in range(length))
                 while one in found:
                     one = tuple(self.below(lower) for _ in range(length))
+            self._drawn += length
+            if self._drawn > 4 * MAX_TOTAL:
+                raise ConfigError(
+                    f"max_length={longest}: far over {MAX_TOTAL} symbols in all rules together; ask for "
+                    "fewer rules or shorter ones"
+                )
             found[one] = None
             left[length] -= 1
+            if not left[length]:
+                lengths.remove(length)
         return [list(one) for one in found]

@@ -25,6 +25,7 @@ MAX_SYMBOLS = 4096
 MAX_LEVELS = 64
 MAX_RULES = 1 << 16
 MAX_RULE_LENGTH = 1024
+MAX_TOTAL = 1 << 20  # symbols of all rules together
 
 Alternatives = tuple[tuple[int, ...], ...]
 Levels = tuple[tuple[int, ...], ...]
@@ -199,6 +200,12 @@ def check_productions(
         raise ConfigError(f"{source}: {len(level_of)} symbols are more than {MAX_SYMBOLS}")
     if sum(len(production.alternatives) for production in listed) > MAX_RULES:
         raise ConfigError(f"{source}: more than {MAX_RULES} rules")
+    total = sum(len(one) for production in listed for one in production.alternatives)
+    if total > MAX_TOTAL:
+        raise ConfigError(
+            f"{source}: {total} symbols in all rules together are more than {MAX_TOTAL}; use fewer or "
+            "shorter rules"
+        )
     return tuple(map(tuple, levels)), {symbol: rules[symbol].alternatives for symbol in rules}
 
 

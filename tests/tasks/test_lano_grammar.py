@@ -152,6 +152,8 @@ MALFORMED = {
     "5 -> " + "1 " * (MAX_RULE_LENGTH + 1): r"line 1: an alternative of over 1024 symbols",
     "".join(f"{k + 1} -> {k}\n" for k in range(MAX_LEVELS, 0, -1)): r"more than 64 levels",
     "9999 -> " + " | ".join(f"{k}" for k in range(5000)): r"5001 symbols are more than 4096",
+    "9 -> "
+    + " | ".join("1 " * 1000 + f"{k + 2}" for k in range(1050)): r"1051050 symbols in all rules together",
 }
 
 
@@ -354,6 +356,35 @@ def test_impossible_random_grammars_are_refused_in_one_line() -> None:
         (30, 3, 2, 3, 3, 0): "random grammar: the longest sentence has over 65536 terminals",
     }.items():
         assert refusal(lambda arguments=arguments: random_grammar(*arguments)).startswith(expected)  # type: ignore[misc]
+
+
+def test_random_grammars_too_large_for_any_are_refused_before_they_are_drawn() -> None:
+    """By what is asked for at least, or as soon as the levels drawn so far are too many."""
+    for arguments, expected in {
+        (
+            3,
+            64,
+            4096,
+            2,
+            2,
+            0,
+        ): "rules=4096: levels 0 to 2 need 528384 rules, at most 65536; ask for fewer symbols or rules",
+        (40, 200, 1, 2, 2, 0): "symbols=200: levels 0 to 39 need 8001 symbols, at most 4096",
+        (2, 40, 40, 1000, 1024, 0): "min_length=1000: levels 0 to 1 need 1640000 symbols in their rules",
+        (
+            5,
+            (1, 64),
+            (64, 4096),
+            4,
+            4,
+            1,
+        ): r"rules=\(64, 4096\): levels 0 to \d need \d+ rules, at most 65536",
+        (8, (400, 900), (600, 800), 2, 2, 0): r"rules=\(600, 800\): levels 0 to 7 need 1680600 rules",
+        (9, (40, 4000), (40, 60), 2, 2, 1): r"symbols=\(40, 4000\): levels 0 to \d need \d+ symbols, at most",
+        (2, 60, 1000, 1, 1024, 0): "max_length=1024: far over 1048576 symbols in all rules together",
+    }.items():
+        said = refusal(lambda arguments=arguments: random_grammar(*arguments))  # type: ignore[misc]
+        assert re.match(expected, said), said
 
 
 def test_rules_of_random_grammars_are_drawn_evenly() -> None:
