@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,19 +212,34 @@ def _help(command: str, line: str, config: dict[str, Any]) -> str:
 
 
 def _commented(config: dict[str, Any], files: list[Path]) -> list[str]:
-    """The config as YAML lines, each with its key's comment in the first of `files` that has one."""
+    """The config as YAML lines, each with its key's comment in the first of `files` that has one.
+
+    Below the name of a dataset come its own file's comments: a key may mean another thing in each task.
+    """
     from omegaconf import OmegaConf
 
-    comments: dict[str, str] = {}
-    for path in files:
-        for key, comment in re.findall(r"^\s*(\w+):.*?  # (.*)$", path.read_text(), flags=re.MULTILINE):
-            comments.setdefault(key, comment)
+    comments = _comments(reversed(files))
+    own: dict[str, str] = {}
     lines = []
     for line in OmegaConf.to_yaml(OmegaConf.create(config)).splitlines():
         line = re.sub(r"^(\s*)'(\w+)':", r"\1\2:", line)  # YAML 1.1 takes N for no, and quotes it
-        comment = comments.get(line.strip().partition(":")[0])
+        key, _, value = line.strip().partition(": ")
+        dataset = CONF / "dataset" / f"{value}.yaml"
+        if key == "name" and dataset.is_file():
+            own = _comments([dataset])
+        comment = own.get(key.rstrip(":")) or comments.get(key.rstrip(":"))
         lines.append(f"  {line}  # {comment}" if comment else f"  {line}")
     return lines
+
+
+def _comments(files: Iterable[Path]) -> dict[str, str]:
+    """Key -> its comment, in the last of `files` that has one."""
+    found: dict[str, str] = {}
+    for path in files:
+        text = path.read_text()
+        first_wins = reversed(re.findall(r"^\s*(\w+):.*?  # (.*)$", text, flags=re.MULTILINE))
+        found |= dict(first_wins)
+    return found
 
 
 if __name__ == "__main__":

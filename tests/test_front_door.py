@@ -215,3 +215,65 @@ def test_every_command_of_the_house_starts_light() -> None:
 
     assert best("ostraca.py") < 0.5
     assert best("-c", "import tasks") < 1.5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "corpus=mano", "out=OUT", "+corpus.seed=7"],
+        ["build", "dataset=mano", "out=OUT", "splits.test.form=[1]"],
+        ["build", "dataset=mano", "out=OUT", "splits.test.form=exam"],
+        ["build", "dataset=mano", "out=OUT", "dataset.name=[1]"],
+        ["build", "dataset=mano", "out=OUT", "dataset.task=null"],
+        ["build", "dataset=mano", "out=OUT", "examples=5", "tokens=5"],
+        ["build", "dataset=capo", "out=OUT", "examples=5000001"],
+        ["build", "dataset=mano", "out=OUT", "vocabulary=dense"],
+        ["build", "corpus=five-tasks", "out=OUT", "+corpus.datasets.Mano.task=mano"],
+        ["inspect", "color=[1]"],
+        ["inspect", "path=CORPUS", "name=[1]"],
+        ["inspect", "path=CORPUS", "split=[1]"],
+        ["inspect", "path=CORPUS", "dataset=mano"],
+        ["inspect", "path=CORPUS", "index=5000"],
+        ["inspect", "dataset=lano", "tree=yes please"],
+        ["inspect", "dataset=lano", "dataset.config_name=cfg3z"],
+        ["inspect", "dataset=lano", "dataset.config_path=/nowhere/grammar.txt"],
+        ["inspect", "dataset=mano", "dataset.ttype=''"],
+        ["inspect", "dataset=mano", "dataset.ttype=asmd", "dataset.value_mod=22"],
+        ["inspect", "dataset=brevo2", "dataset.N=1000"],
+        ["inspect", "dataset=capo", "dataset.num_people=160000001"],
+        ["inspect", "dataset=capo", "dataset.fields_dir=/nowhere"],
+        ["inspect", "dataset=capo", "dataset.tokenizer_name_or_path=/nowhere"],
+        ["inspect", "dataset=capo", "dataset.tokenizer_name_or_path=nobody/nothing"],
+        ["random-grammar", "out=CORPUS/manifest.json"],
+        ["random-grammar", "out=OUT", "depth=0"],
+        ["random-grammar", "out=OUT", "symbols=[4,2]"],
+        ["train-tokenizer", "out=CORPUS"],
+        ["train-tokenizer", "out=OUT", "vocab_size=3"],
+        ["curve", "corpus_path=CORPUS", "corpus_dataset=[1]"],
+    ],
+)
+def test_odd_values_get_one_line(run_ostraca: Any, corpus: Path, tmp_path: Path, words: list[str]) -> None:
+    """And nothing is written."""
+    out = tmp_path / "out"
+    done = run_ostraca(*(word.replace("OUT", str(out)).replace("CORPUS", str(corpus)) for word in words))
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("ostraca: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["inspect", "dataset=lano"], "eos: false  # end with <eos>"),
+        (["inspect", "dataset=mano"], "qa: false  # test form: L operators"),
+        (["build", "corpus=five-tasks"], "eos: true  # end each paragraph with the end-of-text token"),
+        (["inspect"], "brevo1-110"),
+        (["train-tokenizer"], "vocab_size: "),
+        (["random-grammar"], "depth: 6  # levels of rules"),
+    ],
+)
+def test_help_speaks_of_the_task_that_is_chosen(run_ostraca: Any, words: list[str], line: str) -> None:
+    done = run_ostraca(*words, "--help")
+    assert done.returncode == 0
+    assert line in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from loaders import CorpusSource
+from loaders import CorpusSource, TokenStream
 from pipeline.build import build
 from pipeline.verify import reproduce, verify
+from tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -64,3 +66,131 @@ def test_capo_is_made_again_without_the_tokenizer_it_came_with(tmp_path: Path, v
     source = CorpusSource(tmp_path / "c", epochs=1)
     assert source.rows == 100
     assert source.vocab_size == 500
+
+
+def capo_spec(tokenizer: Path, vocabulary: str = "published", **config: Any) -> dict[str, Any]:
+    """Ten people, twice each, in the ids of `tokenizer`, beside some Mano."""
+    given = {"num_people": 10, "exposures": 2, "tokenizer_name_or_path": str(tokenizer), **config}
+    people = {"task": "capo", "config": given, "splits": {"train": {}}}
+    sums = {"task": "mano", "config": {"L": 3}, "splits": {"train": {"examples": 30}}}
+    return {"vocabulary": vocabulary, "shard_tokens": 500, "datasets": {"people": people, "sums": sums}}
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    """A small tokenizer in a folder."""
+    from tasks.capo.tokenizer import train_tokenizer
+
+    return train_tokenizer(tmp_path / "tok", vocab_size=500, num_people=30)
+
+
+def change(folder: Path, file: str, edit: Callable[[Any], Any]) -> None:
+    """Change the JSON in a file."""
+    content = json.loads((folder / file).read_text())
+    edit(content)
+    (folder / file).write_text(json.dumps(content))
+
+
+def test_a_tokenizer_without_an_end_is_copied_as_one(tokenizer: Path, tmp_path: Path) -> None:
+    """Nobody may guess another end from the copy: <|endoftext|> is in the vocabulary."""
+    change(tokenizer, "tokenizer_config.json", lambda about: about.update(eos_token="<nope>"))
+    build(capo_spec(tokenizer, eos=False), tmp_path / "c", engine="local")
+    assert verify(tmp_path / "c") == []
+    assert reproduce(tmp_path / "c")[1] == []
+
+
+def test_a_tokenizer_that_cannot_be_extended_is_refused(tokenizer: Path, tmp_path: Path) -> None:
+    """The library numbers added tokens itself: they would not get the ids that stand in the rows."""
+    whole = (tokenizer / "tokenizer.json").read_text()
+
+    def leave_a_gap(content: Any) -> None:
+        vocabulary = content["model"]["vocab"]
+        vocabulary[max(vocabulary, key=vocabulary.get)] = 900
+
+    change(tokenizer, "tokenizer.json", leave_a_gap)
+    with pytest.raises(ConfigError, match=r"no gaps.*id 900; set vocabulary=published"):
+        build(capo_spec(tokenizer, "shared"), tmp_path / "c", engine="local")
+    (tokenizer / "tokenizer.json").write_text(whole)
+    added = {**json.loads(whole)["added_tokens"][0], "id": 500, "content": "<mano:+>"}
+    change(tokenizer, "tokenizer.json", lambda content: content["added_tokens"].append(added))
+    with pytest.raises(ConfigError, match=r"'<mano:\+>' already; set vocabulary=published"):
+        build(capo_spec(tokenizer, "shared"), tmp_path / "c", engine="local")
+    assert not (tmp_path / "c").exists()
+
+
+def test_where_a_tokenizer_lies_is_no_part_of_the_corpus(tokenizer: Path, tmp_path: Path) -> None:
+    """Same files and digests from a copy of it; and a build that lost a shard needs neither."""
+    first = build(capo_spec(tokenizer), tmp_path / "a", engine="local")
+    moved = tmp_path / "elsewhere"
+    shutil.move(tokenizer, moved)
+    second = build(capo_spec(moved), tmp_path / "b", engine="local")
+    assert first["spec_digest"] == second["spec_digest"]
+    paths = [each.relative_to(tmp_path / "a") for each in (tmp_path / "a").rglob("*.parquet")]
+    assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in paths)
+    shutil.rmtree(moved)
+    lost = tmp_path / "a" / paths[0]
+    content = lost.read_bytes()
+    lost.unlink()
+    build(capo_spec(tokenizer), tmp_path / "a", engine="local")
+    assert lost.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda m: m.update(files=[]), "is not in the manifest"),
+        (lambda m: m.update(files={}), "files or totals are not as ostraca writes"),
+        (lambda m: m["files"].append(m["files"][0]), "or lists it twice"),
+        (lambda m: m["spec"].update(vocabulary="shared"), "the spec does not make|disagree"),
+        (lambda m: m["spec"].update(vocabulary="zz"), "not one that ostraca writes"),
+        (lambda m: m["spec"].update(datasets=None), "not one that ostraca writes"),
+        (lambda m: m["spec"].update(datasets=[]), "not one that ostraca writes"),
+        (lambda m: m["spec"]["datasets"].update(small=3), "not one that ostraca writes"),
+        (lambda m: m["spec"]["datasets"]["small"]["splits"]["train"].update(config=None), "not one that"),
+    ],
+)
+def test_edited_manifests_are_noticed(corpus_copy: Path, edit: Callable[[Any], Any], words: str) -> None:
+    from pipeline.spec import spec_digest
+
+    manifest = json.loads((corpus_copy / "manifest.json").read_text())
+    edit(manifest)
+    manifest["spec_digest"] = spec_digest(manifest["spec"])
+    (corpus_copy / "manifest.json").write_text(json.dumps(manifest))
+    try:
+        problems = verify(corpus_copy)
+    except OstracaError as error:
+        problems = [str(error)]
+    assert problems
+    assert all("\n" not in problem for problem in problems)
+    assert re.search(words, problems[0]), problems
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda shards: shards[0].update(path="../small/train-00000-of-00001.parquet"),
+        lambda shards: shards.pop(),
+        lambda shards: shards.reverse(),
+        lambda shards: [shard.update(rows=-5) for shard in shards],
+    ],
+)
+def test_loaders_read_only_what_the_plan_has(corpus_copy: Path, edit: Callable[[Any], Any]) -> None:
+    change(corpus_copy, "manifest.json", lambda manifest: edit(manifest["splits"]["train"]["shards"]))
+    with pytest.raises(OstracaError, match="run `ostraca verify`"):
+        CorpusSource(corpus_copy)
+
+
+def test_a_state_does_not_fit_other_data_of_the_same_name(tmp_path: Path) -> None:
+    """Two corpora that swap their datasets have one content digest."""
+    for name, seeds in (("one", (1, 2)), ("two", (2, 1))):
+        datasets = {}
+        for dataset, seed in zip("ab", seeds, strict=True):
+            config = {"num_people": 10, "exposures": 2, "population_seed": seed}
+            datasets[dataset] = {"task": "capo", "config": config, "splits": {"train": {}}}
+        build({"vocabulary": "shared", "datasets": datasets}, tmp_path / name, engine="local")
+    one, two = (
+        TokenStream(CorpusSource(tmp_path / name, dataset="a"), batch_size=2, length=64)
+        for name in ("one", "two")
+    )
+    with pytest.raises(OstracaError, match="content is"):
+        two.load_state_dict(one.state_dict())
