@@ -7,8 +7,8 @@ of a rule are of one level, the one below the symbol it rewrites. Alternatives a
 JSON: an object with `depth` (levels of rules), `sizes` (symbols of each of the depth + 1 levels, the
 start's first), `idx` (each level's symbols: their numbers, or the first of consecutive ones) and `all`:
 all[level][i]["children"] lists the alternatives of the level's i-th symbol. Children are places in the next
-level (0 and up), as published, where all of the file's can be, else the symbols' numbers. Other keys are
-passed over.
+level (0 and up), as published, where all of the file's can be and every symbol is produced, else the symbols'
+numbers. Every symbol but the start must be produced by some rule. Other keys are passed over.
 """
 
 from __future__ import annotations
@@ -92,18 +92,47 @@ def read_json(text: str, source: str) -> list[Production]:
         raise ConfigError(f"{source}: sizes[0]={sizes[0]} must be 1: the first level is the start symbol")
     symbols = _json_symbols(graph["idx"], sizes, source)
     children = list(_json_children(graph["all"], sizes, source))
-    # Positions in the next level if all can be; the numbers of symbols above the terminals cannot.
-    placed = all(child < sizes[level + 1] for level, _, all_of in children for one in all_of for child in one)
+    placed = _children_are_places(symbols, children, source)
     found = []
     for level, place, all_of in children:
-        where = f"{source}, all[{level}][{place}]"
         below = symbols[level + 1]
-        for child in (child for one in all_of for child in one):
-            if not placed and child not in below:
-                raise ConfigError(f"{where}: the child {child} is no symbol of level {level + 1}")
         alternatives = tuple(tuple(below[child] if placed else child for child in one) for one in all_of)
-        found.append(Production(symbols[level][place], alternatives, where))
+        found.append(Production(symbols[level][place], alternatives, f"{source}, all[{level}][{place}]"))
     return found
+
+
+def _children_are_places(symbols: list[list[int]], children: list[tuple[int, int, Any]], source: str) -> bool:
+    """Whether children are places in the next level; else they are the symbols' numbers.
+
+    A reading fits where every child is one and every symbol below the start is produced; if both fit, they
+    are places.
+    """
+    unfit = [_unfit(symbols, children, places, source) for places in (True, False)]
+    if None in unfit:
+        return unfit[0] is None
+    raise ConfigError(max(why for why in unfit if why is not None)[1])
+
+
+def _unfit(
+    symbols: list[list[int]], children: list[tuple[int, int, Any]], places: bool, source: str
+) -> tuple[bool, str] | None:
+    """Why this reading of the children does not fit, and whether they could at least be read so."""
+    unused = [dict(enumerate(level)) if places else {symbol: symbol for symbol in level} for level in symbols]
+    known = [set(level) for level in unused]
+    for level, place, all_of in children:
+        for child in (child for one in all_of for child in one):
+            if child not in known[level + 1]:
+                where = f"{source}, all[{level}][{place}]"
+                return False, f"{where}: the child {child} is no symbol of level {level + 1}"
+            unused[level + 1].pop(child, None)
+    for level, left in enumerate(unused[1:], start=1):
+        for symbol in left.values():
+            return True, (
+                f"{source}: no rule produces {symbol} of level {level} (idx), children being read as "
+                f"{'places in the next level' if places else 'numbers of symbols'}; take it out of sizes and "
+                "idx, or mend the children"
+            )
+    return None
 
 
 def _whole(value: Any, low: int, high: int) -> bool:
@@ -150,6 +179,8 @@ def _json_children(nodes: Any, sizes: list[int], source: str) -> Iterator[tuple[
             for one in children:
                 if not isinstance(one, list) or not all(_whole(child, 0, MAX_SYMBOL) for child in one):
                     raise ConfigError(f"{where}: an alternative must be a list of symbols, not {shown(one)}")
+                if not one:
+                    raise ConfigError(f"{where}: an alternative is empty")
             yield level, place, children
 
 

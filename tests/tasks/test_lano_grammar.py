@@ -153,7 +153,7 @@ MALFORMED = {
     "".join(f"{k + 1} -> {k}\n" for k in range(MAX_LEVELS, 0, -1)): r"more than 64 levels",
     "9999 -> " + " | ".join(f"{k}" for k in range(5000)): r"5001 symbols are more than 4096",
     "9 -> "
-    + " | ".join("1 " * 1000 + f"{k + 2}" for k in range(1050)): r"1051050 symbols in all rules together",
+    + " | ".join("1 " * 1000 + f"{k + 10}" for k in range(1050)): r"1051050 symbols in all rules together",
 }
 
 
@@ -260,9 +260,15 @@ BAD_JSON = {
     ): r"g, all\[0\]\[0\]: the child 9 is no symbol",
     _changed(
         all=[[{"children": [[0]]}], [{"children": [[0]]}] * 2]
-    ): r"g, all\[1\]\[1\]: 4 cannot be reached",
+    ): r"g: no rule produces 4 of level 1 \(idx\), children being read as places in the next level; take",
     _changed(
-        all=[[{"children": [[0], [0]]}], [{"children": [[0]]}] * 2]
+        all=[[{"children": [[3]]}], [{"children": [[1]]}, {"children": [[2]]}]]
+    ): r"g: no rule produces 4 of level 1 \(idx\), children being read as numbers of symbols; take",
+    _changed(
+        all=[[{"children": [[0, 1]]}], [{"children": [[0]]}] * 2]
+    ): r"g: no rule produces 2 of level 2 \(idx\), children being read as places",
+    _changed(
+        all=[[{"children": [[0, 1], [0, 1]]}], [{"children": [[0, 1]]}] * 2]
     ): r"g, all\[0\]\[0\]: the alternative",
 }
 
@@ -273,6 +279,31 @@ def test_bad_json_graphs_are_refused_with_their_place(text: str) -> None:
         assert re.match(BAD_JSON[text], refusal(lambda: Grammar.from_json(text, "g")))
     else:
         Grammar.from_json(text, "g")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "children", "text"),
+    [
+        ([1, 2, 3], [[1, 2], [3, 1]], "9 -> 1 2 | 3 1\n"),
+        ([1, 2, 3], [[0, 1], [2, 1]], "9 -> 1 2 | 3 2\n"),
+        ([1, 2], [[0, 1], [1]], "9 -> 1 2 | 2\n"),
+        ([0, 2, 1], [[0, 2], [2, 1]], "9 -> 0 1 | 1 2\n"),  # both readings fit: places
+        ([2, 1, 5, 0], [[0, 1], [2, 5]], "9 -> 0 1 | 2 5\n"),
+        ([1, 2, 0, 3], [[1, 2], [0, 3]], "9 -> 2 0 | 1 3\n"),
+        ([0, 2, 1, 7], [[0, 2], [1, 1]], None),
+        ([1, 2, 3], [[1, 2], [2, 1]], None),
+    ],
+)
+def test_children_are_read_so_that_every_symbol_is_produced(
+    symbols: list[int], children: list[list[int]], text: str | None
+) -> None:
+    """Or the file is refused: a symbol that no rule produces means that the children were misread."""
+    graph = {"depth": 1, "sizes": [1, len(symbols)], "idx": [[9], symbols], "all": [[{"children": children}]]}
+    if text is not None:
+        assert Grammar.from_json(json.dumps(graph)).to_text() == text
+        return
+    said = refusal(lambda: Grammar.from_json(json.dumps(graph), "g"))
+    assert re.match(r"g: no rule produces \d of level 1 \(idx\), children being read as places", said)
 
 
 # ---- random grammars
