@@ -110,7 +110,7 @@ def _children_are_places(symbols: list[list[int]], children: list[tuple[int, int
     unfit = [_unfit(symbols, children, places, source) for places in (True, False)]
     if None in unfit:
         return unfit[0] is None
-    raise ConfigError(max(why for why in unfit if why is not None)[1])
+    raise ConfigError(max((why for why in unfit if why), key=lambda why: why[0])[1])
 
 
 def _unfit(
