@@ -59,8 +59,9 @@ def warm() -> None:
     from pipeline.spec import check_spec
     from pipeline.warm import warm_kernels
 
+    begun = time.perf_counter()
     warm_kernels(check_spec(all_tasks_spec()))
-    say(done=1)
+    say(ready=time.perf_counter() - begun)
 
 
 def kernels(preset: str) -> None:
@@ -101,7 +102,7 @@ def lano(preset: str) -> None:
     task, given = preset_task(preset)
     config = task.check({**given, "bos": False})
     grammar = grammar_of(config)
-    (batch,) = examples.generate_batches(task, config, 0, "train", 0, 2000)
+    batch = task.generate(config, examples.stream_of(task, config, 0, "train"), np.arange(2000))
     tokens, offsets = unragged(batch.column("input_ids"))
     questions = {
         "next": parse.next_token_distribution,
@@ -117,15 +118,17 @@ def lano(preset: str) -> None:
 
 
 def capo() -> None:
-    """Capo's tokens against the tokenizers library on the same texts."""
+    """The tokenizers library on Capo's texts."""
+    import numpy as np
+
     from tasks import examples, get_task
     from tasks.capo.tokenizer import load_tokenizer
 
     task = get_task("capo")
     config = examples.complete_config(task, {}, 0)
-    (batch,) = examples.generate_batches(task, {**config, "bio": "text"}, 0, "train", 0, 20_000)
-    texts = batch.column("text").to_pylist()
-    tokenizer = load_tokenizer(config)
+    key = examples.stream_of(task, config, 0, "train")
+    texts = task.generate({**config, "bio": "text"}, key, np.arange(20_000)).column("text").to_pylist()
+    tokenizer = load_tokenizer(None).backend
     tokens = sum(len(each) for each in tokenizer.encode_batch(texts, add_special_tokens=False))
     encode = best(lambda: tokenizer.encode_batch(texts, add_special_tokens=False), 3)
     say(encode=tokens / 1e6 / encode)
