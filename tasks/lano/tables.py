@@ -3,7 +3,7 @@
 Levels are numbered from the terminals (0) up to the start (`levels`); a symbol is known by its place in its
 level, or over all levels of rules by `bases[level] + place`. Rules of more than two symbols are cut into
 prefixes: a prefix of two or more symbols that some rule goes on from is listed once per level, so that
-rules which begin alike share the work.
+rules which begin alike share the work. Rules of level 1 are compared with the tokens, and have no prefixes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Tables(NamedTuple):
     prefix_left: NDArray[Any]  # [prefixes]
     prefix_right: NDArray[Any]  # [prefixes]: its last symbol
     rule_bases: NDArray[Any]  # [symbols + 1]: a symbol's first rule, in the grammar's order
-    rule_left: NDArray[Any]  # [rules]: what stands before the last symbol, see UNARY
+    rule_left: NDArray[Any]  # [rules]: what stands before the last symbol, see UNARY; not of level 1
     rule_right: NDArray[Any]  # [rules]: the last symbol
     rule_starts: NDArray[Any]  # [rules + 1]: where its symbols begin in `rule_symbols`
     rule_symbols: NDArray[Any]
@@ -45,7 +45,7 @@ class Tables(NamedTuple):
     letters: NDArray[Any]  # the terminals after a rule's first one
     node_bases: NDArray[Any]  # [levels + 2]: a level's first node of the tree of all its rules' beginnings
     node_parent: NDArray[Any]  # [nodes]: the node one symbol shorter, or -1; parents come first
-    node_left: NDArray[Any]  # [nodes]: as rule_left, of what stands before its last symbol
+    node_left: NDArray[Any]  # [nodes]: as rule_left, of what stands before its last symbol; not of level 1
     node_symbol: NDArray[Any]  # [nodes]: its last symbol
     rule_node: NDArray[Any]  # [rules]: the node that is the whole rule
 
@@ -69,57 +69,50 @@ def tables_of(grammar: Grammar) -> Tables:
     node_left: list[int] = []
     node_symbol: list[int] = []
     rule_node: list[int] = []
-    shortest = longest = dict.fromkeys(range(len(symbols[0])), 1)
+    shortest = longest = [1] * len(symbols[0])
     list_room = [0]
     for level in range(1, levels + 1):
         below = places[level - 1]
-        prefixes: dict[tuple[int, ...], int] = {}
-        nodes: dict[tuple[int, ...], int] = {}
-
-        def left_of(one: tuple[int, ...], prefixes: dict[tuple[int, ...], int] = prefixes) -> int:
-            """What stands before the last symbol of `one`, as `rule_left` has it."""
-            if len(one) == 1:
-                return UNARY
-            return one[0] if len(one) == 2 else -2 - prefixes[one[:-1]]
-
+        trie: dict[tuple[int, int], int] = {}  # (node one symbol shorter or -1, symbol) -> node
+        node_prefix: dict[int, int] = {}
+        least: list[int] = []
+        most: list[int] = []
+        room = 0
         for alternatives in grammar.rules[levels - level]:
+            lengths = []
             for rule in alternatives:
-                one = tuple(below[child] for child in rule)
-                for length in range(1, len(one) + 1):
-                    head = one[:length]
-                    if 2 <= length < len(one) and head not in prefixes:
-                        prefix_left.append(left_of(head))
-                        prefix_right.append(head[-1])
-                        prefixes[head] = len(prefix_left) - 1
-                    if head not in nodes:
-                        node_parent.append(nodes.get(head[:-1], -1))
-                        node_left.append(left_of(head))
-                        node_symbol.append(head[-1])
-                        nodes[head] = len(node_parent) - 1
-                rule_left.append(left_of(one))
-                rule_right.append(one[-1])
-                rule_symbols += one
+                node, left, short, long = -1, UNARY, 0, 0
+                for place, child in enumerate(rule):
+                    symbol = below[child]
+                    short += shortest[symbol]
+                    long += longest[symbol]
+                    if (node, symbol) not in trie:
+                        trie[node, symbol] = len(node_parent)
+                        node_parent.append(node)
+                        node_left.append(left)
+                        node_symbol.append(symbol)
+                    node = trie[node, symbol]
+                    rule_symbols.append(symbol)
+                    if place == len(rule) - 1:
+                        break
+                    # Some rule goes on from here; rules of level 1 are compared with the tokens.
+                    if place and level > 1 and node not in node_prefix:
+                        node_prefix[node] = len(prefix_left)
+                        prefix_left.append(left)
+                        prefix_right.append(symbol)
+                        room += long - short + 1
+                    left = -2 - node_prefix[node] if node in node_prefix else symbol
+                rule_left.append(left)
+                rule_right.append(symbol)
                 rule_starts.append(len(rule_symbols))
-                rule_node.append(nodes[one])
+                rule_node.append(node)
+                lengths.append((short, long))
             rule_bases.append(len(rule_left))
-        rules = [
-            [[below[child] for child in one] for one in all_of] for all_of in grammar.rules[levels - level]
-        ]
-        heads = [[list(head)] for head in prefixes]
-        # A list has one end for each length between the least and the most at most.
-        spread = [
-            max(sum(longest[child] for child in one) for one in all_of)
-            - min(sum(shortest[child] for child in one) for one in all_of)
-            for all_of in rules + heads
-        ]
-        list_room.append(sum(spread) + len(spread))
-        shortest, longest = (
-            {
-                place: best(sum(of[child] for child in one) for one in all_of)
-                for place, all_of in enumerate(rules)
-            }
-            for best, of in ((min, shortest), (max, longest))
-        )
+            least.append(min(short for short, _ in lengths))
+            most.append(max(long for _, long in lengths))
+            room += most[-1] - least[-1] + 1
+        list_room.append(room)
+        shortest, longest = least, most
         bases.append(bases[-1] + len(symbols[level]))
         prefix_bases.append(len(prefix_left))
         node_bases.append(len(node_parent))
@@ -159,17 +152,15 @@ def tables_of(grammar: Grammar) -> Tables:
 
 def _groups(grammar: Grammar, places: list[dict[int, int]]) -> tuple[list[int], list[int], list[int]]:
     """The rules of level 1 by first terminal, then symbol: group_bases, group_starts, letters."""
-    by_first: dict[tuple[int, int], list[list[int]]] = {}
+    size = len(grammar.rules[-1])
+    found = []
     for place, alternatives in enumerate(grammar.rules[-1]):
         for rule in alternatives:
             first, *rest = (places[0][terminal] for terminal in rule)
-            by_first.setdefault((first, place), []).append(rest)
-    bases, starts = [0], [0]
-    letters: list[int] = []
-    for first in range(len(places[0]) + 1):  # the last is of what is no terminal, and has none
-        for place in range(len(grammar.rules[-1])):
-            for rest in by_first.get((first, place), ()):
-                letters += rest
-                starts.append(len(letters))
-            bases.append(len(starts) - 1)
-    return bases, starts, letters
+            found.append((first * size + place, rest))
+    found.sort(key=lambda pair: pair[0])
+    # The last group of each kind is of what is no terminal, and has none.
+    counts = np.bincount([group for group, _ in found], minlength=(len(places[0]) + 1) * size)
+    bases = [0, *np.cumsum(counts).tolist()]
+    starts = [0, *np.cumsum([len(rest) for _, rest in found]).tolist()]
+    return bases, starts, [letter for _, rest in found for letter in rest]

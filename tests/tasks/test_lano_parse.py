@@ -28,6 +28,7 @@ from tasks.lano.parse import (
     tree_lines,
     tree_text,
 )
+from tasks.lano.tables import tables_of
 from tasks.lano.trees import Node
 
 
@@ -138,6 +139,20 @@ def test_a_batch_may_begin_anywhere_and_rows_do_not_touch_each_other() -> None:
     part = ancestors(grammar, tokens, offsets[40:90])
     for one, other in zip(whole, part, strict=True):
         assert (one[:, offsets[40] : offsets[89]] == other).all()
+
+
+def test_the_longest_rules_cost_what_they_have_symbols() -> None:
+    """1,000 rules of 1,024 symbols, as terminals and as non-terminals: no list of all their beginnings."""
+    draw = random.Random(0)
+    rules = [[draw.randint(1, 3) for _ in range(1024)] for _ in range(1000)]
+    text = "9 -> " + " | ".join(" ".join(map(str, rule)) for rule in rules)
+    flat = Grammar.from_text(text)
+    assert len(tables_of(flat).prefix_left) == 0
+    assert is_in(flat, [rules[-1], rules[5][:-1], [*rules[7][:-1], 4]]) == [True, False, False]
+    high = Grammar.from_text(f"{text}\n1 -> 11\n2 -> 12 | 13 13\n3 -> 13\n")
+    assert len(tables_of(high).node_parent) < 1000 * 1024 + 10
+    row = [child + 10 for child in rules[-1]]
+    assert is_in(high, [row, row[:-1], [*row[:-1], 14]]) == [True, False, False]
 
 
 def test_dense_spans_get_the_room_they_need() -> None:
