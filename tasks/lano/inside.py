@@ -6,26 +6,59 @@ follows from inside of the children before them; outer of a terminal at i is the
 that begin with word[:i] and that terminal.
 
 A weight over word[i:j] is multiplied by the scales of tokens i to j-1, powers of two near the inverse of
-their probability, so weights stay near 1; ratios at one token do not depend on them.
+their probability, so weights stay near 1; ratios at one token do not depend on them. A parse may still be so
+much less likely than others that its weights leave what a double can hold, and be the only one that goes on
+later. The kernels notice it (`healthy`), and do the same with logarithms instead: `logs` is None for plain
+weights, True where weights, scales and results are natural logarithms (-inf: none).
 """
 
 from __future__ import annotations
 
-from tasks.kernels import kernel
+import math
+
+from tasks.kernels import inlined, kernel
 from tasks.lano.spans import NO_ROOM, read_word
 
-_LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for other scales
+_LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for logarithms
+_LOST = 1e-300  # and so do weights of anything below this, which are not exact any more
+
+
+@inlined
+def _times(one, other, logs):
+    """The product of two weights."""
+    if logs is None:
+        product = one * other
+    else:
+        product = one + other
+    return product
+
+
+@inlined
+def _plus(one, other, logs):
+    """The sum of two weights, not both of them -inf."""
+    if logs is None:
+        total = one + other
+    else:
+        high, low = max(one, other), min(one, other)
+        total = high + math.log1p(math.exp(low - high))
+    return total
 
 
 @kernel
-def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach):
+def find_inside(
+    word, n, tables, weights, scales, logs, healthy, cells, ends, values, prefixes, sums, stamps, reach
+):
     """Fill the chart of word[:n] with weights; returns how much of `ends` is in use, or NO_ROOM.
 
     The chart is that of `tasks.lano.spans`, of all spans that a tiling from the left reaches, with values
     float64 beside `ends`. prefixes int32 [prefixes x (n + 1), 2] is the same for the rules' prefixes, at row
     prefix_bases[level] * (n + 1) + start * (prefixes of the level) + prefix. weights float64 [symbols]: of
-    each rule of a symbol. scales float64 [n]: of each token. Scratch: sums float64 and stamps int64 [n + 2].
+    each rule of a symbol. scales float64 [n]: of each token. healthy uint8 [1] is set to 0 where a weight is
+    too small to be exact. Scratch: sums float64 and stamps int64 [n + 2].
     """
+    zero = 0.0 if logs is None else -math.inf
+    least = _LOST if logs is None else -math.inf
+    exact = True
     levels = tables.levels
     stamp = stamps[len(stamps) - 1]
     top = 0
@@ -61,15 +94,16 @@ def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes,
                     for rule in range(first, last):
                         letter = tables.group_starts[rule]
                         stop = tables.group_starts[rule + 1]
-                        value = weights[place] * scales[start]
+                        value = _times(weights[place], scales[start], logs)
                         at = start + 1
                         while letter < stop and tables.letters[letter] == word[at]:
-                            value *= scales[at]
+                            value = _times(value, scales[at], logs)
                             letter += 1
                             at += 1
                         if letter == stop:
                             ends[top] = at
                             values[top] = value
+                            exact &= value >= least
                             top += 1
                             reach[at] = 1
                     cells[row + place, 1] = top
@@ -94,12 +128,13 @@ def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes,
                         end = ends[other]
                         if stamps[end] != stamp:
                             stamps[end] = stamp
-                            sums[end] = 0.0
+                            sums[end] = zero
                             ends[top] = end
                             top += 1
-                        sums[end] += value * values[other]
+                        sums[end] = _plus(sums[end], _times(value, values[other], logs), logs)
                 for place in range(prefixes[cell, 0], top):
                     values[place] = sums[ends[place]]
+                    exact &= values[place] >= least
                 prefixes[cell, 1] = top
             for symbol in range(size):
                 cells[row + symbol, 0] = top
@@ -114,10 +149,10 @@ def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes,
                             end = ends[other]
                             if stamps[end] != stamp:
                                 stamps[end] = stamp
-                                sums[end] = 0.0
+                                sums[end] = zero
                                 ends[top] = end
                                 top += 1
-                            sums[end] += values[other]
+                            sums[end] = _plus(sums[end], values[other], logs)
                         continue
                     if left >= 0:
                         first, last = cells[row_below + left, 0], cells[row_below + left, 1]
@@ -131,31 +166,39 @@ def find_inside(word, n, tables, weights, scales, cells, ends, values, prefixes,
                             end = ends[other]
                             if stamps[end] != stamp:
                                 stamps[end] = stamp
-                                sums[end] = 0.0
+                                sums[end] = zero
                                 ends[top] = end
                                 top += 1
-                            sums[end] += value * values[other]
+                            sums[end] = _plus(sums[end], _times(value, values[other], logs), logs)
                 for place in range(cells[row + symbol, 0], top):
-                    values[place] = sums[ends[place]] * weights[number]
+                    values[place] = _times(sums[ends[place]], weights[number], logs)
+                    exact &= values[place] >= least
                     reach[ends[place]] = 1
                 cells[row + symbol, 1] = top
         stamps[len(stamps) - 1] = stamp
+    if not exact:
+        healthy[0] = 0
     return top
 
 
 @kernel
-def find_outer(word, n, tables, weights, scales, cells, ends, values, prefixes, outer, shares, places):
+def find_outer(
+    word, n, tables, weights, scales, logs, healthy, cells, ends, values, prefixes, outer, shares, places
+):
     """Fill outer float64 [symbols x (n + 1)] from a chart of `find_inside`.
 
     Outer of a level's symbol at a token stands at (sizes[0] + bases[level]) * (n + 1) + token * sizes[level]
-    + symbol, of terminals (level 0) at token * sizes[0] + terminal. Scratch: shares float64 [nodes, 2] and
-    places int32 [nodes].
+    + symbol, of terminals (level 0) at token * sizes[0] + terminal. healthy: as in `find_inside`. Scratch:
+    shares float64 [nodes, 2] and places int32 [nodes].
     """
+    zero, one = (0.0, 1.0) if logs is None else (-math.inf, 0.0)
+    least = _LOST if logs is None else -math.inf
+    exact = True
     levels = tables.levels
     terminals = tables.sizes[0]
     for place in range((terminals + tables.bases[levels + 1]) * (n + 1)):
-        outer[place] = 0.0
-    outer[(terminals + tables.bases[levels]) * (n + 1)] = 1.0
+        outer[place] = zero
+    outer[(terminals + tables.bases[levels]) * (n + 1)] = one
     for level in range(levels, 0, -1):
         size = tables.sizes[level]
         base = (terminals + tables.bases[level]) * (n + 1)
@@ -169,21 +212,24 @@ def find_outer(word, n, tables, weights, scales, cells, ends, values, prefixes, 
         for start in range(n + 1 if level < levels else 1):
             reached = False
             for symbol in range(size):
-                reached |= outer[base + start * size + symbol] > 0.0
+                reached |= outer[base + start * size + symbol] != zero
             if not reached:
                 continue
             # What comes to each beginning of a rule: a node of the tree, and all longer ones.
             for node in range(first_node, last_node):
-                shares[node, 0] = 0.0
+                shares[node, 0] = zero
             for symbol in range(size):
                 number = tables.bases[level] + symbol
-                share = outer[base + start * size + symbol] * weights[number]
-                if share > 0.0:
+                if outer[base + start * size + symbol] != zero:
+                    share = _times(outer[base + start * size + symbol], weights[number], logs)
+                    exact &= share >= least
                     for rule in range(tables.rule_bases[number], tables.rule_bases[number + 1]):
-                        shares[tables.rule_node[rule], 0] += share
+                        node = tables.rule_node[rule]
+                        shares[node, 0] = _plus(shares[node, 0], share, logs)
             for node in range(last_node - 1, first_node - 1, -1):
-                if tables.node_parent[node] >= 0:
-                    shares[tables.node_parent[node], 0] += shares[node, 0]
+                parent = tables.node_parent[node]
+                if parent >= 0 and shares[node, 0] != zero:
+                    shares[parent, 0] = _plus(shares[parent, 0], shares[node, 0], logs)
             prefix_row = first_prefix * (n + 1) + start * count - 2 - first_prefix
             for node in range(first_node, last_node):
                 share = shares[node, 0]
@@ -191,19 +237,23 @@ def find_outer(word, n, tables, weights, scales, cells, ends, values, prefixes, 
                 if level == 1:
                     parent = tables.node_parent[node]
                     place = start if parent < 0 else places[parent]
-                    value = 1.0 if parent < 0 else shares[parent, 1]
+                    value = one if parent < 0 else shares[parent, 1]
                     places[node] = -1
-                    if place >= 0:
-                        outer[place * terminals + symbol] += share * value
+                    if place >= 0 and share != zero:
+                        product = _times(share, value, logs)
+                        exact &= product >= least
+                        at = place * terminals + symbol
+                        outer[at] = _plus(outer[at], product, logs)
                         if word[place] == symbol:
                             places[node] = place + 1
-                            shares[node, 1] = value * scales[place]
+                            shares[node, 1] = _times(value, scales[place], logs)
                     continue
-                if share == 0.0:
+                if share == zero:
                     continue
                 left = tables.node_left[node]
                 if left == -1:
-                    outer[base_below + start * below + symbol] += share
+                    at = base_below + start * below + symbol
+                    outer[at] = _plus(outer[at], share, logs)
                     continue
                 if left >= 0:
                     cell = cell_base + start * below + left
@@ -211,7 +261,12 @@ def find_outer(word, n, tables, weights, scales, cells, ends, values, prefixes, 
                 else:
                     first, last = prefixes[prefix_row - left, 0], prefixes[prefix_row - left, 1]
                 for place in range(first, last):
-                    outer[base_below + ends[place] * below + symbol] += share * values[place]
+                    product = _times(share, values[place], logs)
+                    exact &= product >= least
+                    at = base_below + ends[place] * below + symbol
+                    outer[at] = _plus(outer[at], product, logs)
+    if not exact:
+        healthy[0] = 0
 
 
 @kernel
@@ -224,7 +279,9 @@ def weigh_rows(
     tables,
     weights,
     scales,
+    logs,
     totals,
+    healthy,
     word,
     cells,
     ends,
@@ -236,22 +293,37 @@ def weigh_rows(
 ):
     """Write the scaled weight of each sentence to totals float64 [rows]; returns the row it stopped at.
 
-    It stops where `ends` has no room, and at `stop`.
+    A weight that is not exact is NaN. It stops where `ends` has no room, and at `stop`.
     """
+    zero = 0.0 if logs is None else -math.inf
     while row < stop:
         n = lengths[row]
+        healthy[0] = 1
         read_word(tokens, begins[row], n, tables, word)
         used = find_inside(
-            word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach
+            word,
+            n,
+            tables,
+            weights,
+            scales,
+            logs,
+            healthy,
+            cells,
+            ends,
+            values,
+            prefixes,
+            sums,
+            stamps,
+            reach,
         )
         if used == NO_ROOM:
             return row
         cell = tables.bases[tables.levels] * (n + 1)
-        total = 0.0
+        total = zero
         for place in range(cells[cell, 0], cells[cell, 1]):
             if ends[place] == n:
                 total = values[place]
-        totals[row] = total
+        totals[row] = total if healthy[0] else math.nan
         row += 1
     return row
 
@@ -267,8 +339,8 @@ def predict_rows(
     tables,
     weights,
     scales,
+    logs,
     shares_out,
-    totals,
     healthy,
     word,
     cells,
@@ -284,47 +356,81 @@ def predict_rows(
 ):
     """Write the next-token distributions of each row from `row` to `stop`; returns the row it stopped at.
 
-    places int64 [rows]: a row's first position in shares_out float64 [positions, terminals + 1] and totals
-    float64 [positions], the scaled weight of each prefix (0 and NaN from the first on that begins no
-    sentence). healthy uint8 [1]: 0 where the row it stopped at has a weight near the ends of what a double
-    can hold. It also stops where `ends` has no room.
+    places int64 [rows]: a row's first position in shares_out float64 [positions, terminals + 1], NaN from the
+    first prefix on that begins no sentence. healthy uint8 [1]: 0 where weights of the row it stopped at are
+    near the ends of what a double can hold, or beyond. It also stops where `ends` has no room.
     """
+    zero = 0.0 if logs is None else -math.inf
     terminals = tables.sizes[0]
     while row < stop:
         n = min(lengths[row], tables.longest)
+        healthy[0] = 1
         read_word(tokens, begins[row], n, tables, word)
         used = find_inside(
-            word, n, tables, weights, scales, cells, ends, values, prefixes, sums, stamps, reach
+            word,
+            n,
+            tables,
+            weights,
+            scales,
+            logs,
+            healthy,
+            cells,
+            ends,
+            values,
+            prefixes,
+            sums,
+            stamps,
+            reach,
         )
         if used == NO_ROOM:
             return row
         find_outer(
-            word, n, tables, weights, scales, cells, ends, values, prefixes, outer, shares, node_places
+            word,
+            n,
+            tables,
+            weights,
+            scales,
+            logs,
+            healthy,
+            cells,
+            ends,
+            values,
+            prefixes,
+            outer,
+            shares,
+            node_places,
         )
         for at in range(n + 1):
-            sums[at] = 0.0
+            sums[at] = zero
         cell = tables.bases[tables.levels] * (n + 1)
         for place in range(cells[cell, 0], cells[cell, 1]):
             sums[ends[place]] = values[place]
         viable = True
         for at in range(lengths[row] + 1):
             place = places[row] + at
+            viable = viable and at <= n
             total = 0.0
-            if viable and at <= n:
+            if viable:
+                high = sums[at]
+                for terminal in range(terminals):
+                    high = max(high, outer[at * terminals + terminal])
+                viable = high != zero
+                if logs is not None and viable:  # from here on relative to the likeliest
+                    sums[at] = math.exp(sums[at] - high)
+                    for terminal in range(terminals):
+                        outer[at * terminals + terminal] = math.exp(outer[at * terminals + terminal] - high)
                 total = sums[at]
                 for terminal in range(terminals):
                     total += outer[at * terminals + terminal]
-            totals[place] = total
-            if viable and total != 0.0 and not _LEAST < total < _MOST:  # NaN too
-                healthy[0] = 0
-            viable = viable and total != 0.0
+                if viable and not _LEAST < total < _MOST:  # NaN too
+                    healthy[0] = 0
             if viable:
                 for terminal in range(terminals):
                     shares_out[place, terminal] = outer[at * terminals + terminal] / total
                 shares_out[place, terminals] = sums[at] / total
             else:
                 for terminal in range(terminals + 1):
-                    shares_out[place, terminal] = float("nan")
+                    shares_out[place, terminal] = math.nan
         if not healthy[0]:
             return row
         row += 1

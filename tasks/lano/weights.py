@@ -13,8 +13,6 @@ from tasks.lano.grammar import Grammar
 from tasks.lano.inside import predict_rows, weigh_rows
 from tasks.lano.tables import Tables, tables_of
 
-_MAX_TRIALS = 1000
-
 
 class Weights:
     """Weights of the sentences of one batch under a grammar whose rules weigh `weights` each.
@@ -25,7 +23,8 @@ class Weights:
     def __init__(
         self, grammar: Grammar, weights: NDArray[np.float64], tokens: Any, begins: Any, lengths: Any
     ) -> None:
-        self._grammar, self._weights = grammar, weights
+        self._grammar = grammar
+        self._weights, self._log_weights = weights, np.log(weights)
         self._batch = read_only(tokens), begins, lengths
         self._tables = tables = tables_of(grammar)
         self.longest = n = min(int(lengths.max(initial=0)), tables.longest)
@@ -42,21 +41,28 @@ class Weights:
         bits = self._grammar.derivation_bits / self._grammar.mean_length
         return np.asarray(np.rint(bits * np.arange(self.longest + 1)))
 
-    def weigh(self, row: int, stop: int, exponents: NDArray[np.float64], totals: Any) -> None:
-        """Each sentence's weight times 2^exponents[its length] to totals float64 [rows]."""
-        scales = np.exp2(np.diff(exponents))
+    def weigh(self, row: int, stop: int, exponents: NDArray[np.float64] | None, totals: Any) -> None:
+        """Each sentence's weight times 2^exponents[its length] to totals float64 [rows], NaN where not exact.
+
+        Without exponents: its natural logarithm, exact for all.
+        """
         while row < stop:
             row = weigh_rows(
-                *self._batch, row, stop, self._tables, self._weights, scales, totals, *self._scratch()
+                *self._batch,
+                row,
+                stop,
+                self._tables,
+                *self._units(exponents),
+                totals,
+                np.ones(1, dtype=np.uint8),
+                *self._scratch(),
             )
             self._room = self._room if row == stop else more_room(self._room)
 
-    def predict(
-        self, row: int, stop: int, exponents: NDArray[np.float64], places: Any, shares: Any, totals: Any
-    ) -> tuple[int, bool]:
+    def predict(self, row: int, stop: int, logs: bool, places: Any, shares: Any) -> tuple[int, bool]:
         """See `predict_rows`: the row it stopped at, and False where that was for its weights."""
-        scales = np.exp2(np.diff(exponents))
         healthy = np.ones(1, dtype=np.uint8)
+        units = self._units(None if logs else self.typical())
         while row < stop:
             row = predict_rows(
                 *self._batch,
@@ -64,10 +70,8 @@ class Weights:
                 stop,
                 places,
                 self._tables,
-                self._weights,
-                scales,
+                *units,
                 shares,
-                totals,
                 healthy,
                 *self._scratch(),
                 self._outer,
@@ -78,27 +82,11 @@ class Weights:
             self._room = self._room if row == stop else more_room(self._room)
         return row, True
 
-    def adapted(self, row: int) -> NDArray[np.float64]:
-        """Exponents float64 [longest + 1] that keep this row's own prefixes near 1.
-
-        A trial tells the prefixes' weights up to where they leave the range of a double; the next one goes on
-        from there.
-        """
-        tokens, begins, lengths = self._batch
-        n = min(int(lengths[row]), self.longest)
-        one = Weights(self._grammar, self._weights, tokens, begins[row : row + 1], lengths[row : row + 1])
-        shares, totals = np.empty((n + 1, self._tables.sizes[0] + 1)), np.empty(n + 1)
-        exponents = self.typical()
-        for _ in range(_MAX_TRIALS):
-            _, healthy = one.predict(0, 1, exponents[: n + 1], np.zeros(1, np.int64), shares, totals)
-            good = np.isfinite(totals) & (totals > 0)
-            known = n + 1 if good.all() else int(np.argmin(good))
-            exponents[:known] -= np.rint(np.log2(totals[:known]))
-            exponents[known:] -= np.rint(np.log2(totals[known - 1]))
-            exponents -= exponents[0]  # a token's scale is the step to it
-            if healthy:
-                break
-        return exponents
+    def _units(self, exponents: NDArray[np.float64] | None) -> tuple[Any, ...]:
+        """weights, scales and logs, as the kernels take them."""
+        if exponents is None:
+            return self._log_weights, np.zeros(self.longest), True
+        return self._weights, np.exp2(np.diff(exponents)), None
 
     def _scratch(self) -> tuple[Any, ...]:
         ends, values = np.empty(self._room, dtype=np.int32), np.empty(self._room)

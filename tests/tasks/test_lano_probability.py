@@ -18,7 +18,7 @@ from oracles.lano import published as published_rules
 from oracles.lano_cyk import Chart, enumerate_language, following
 
 from tasks.lano.grammar import Grammar, published
-from tasks.lano.parse import as_batch, log_probability, next_token_distribution
+from tasks.lano.parse import as_batch, log_probability, next_token_distribution, parse_counts
 
 # Entropy in bits a token of the published grammars' sentences (not of their derivations).
 ENTROPY = {"cfg3b": 0.612, "cfg3f": 1.068, "cfg3j": 1.133, "cfg3k": 1.174}
@@ -145,20 +145,72 @@ UNEVEN = """
 """
 
 
-def test_sentences_of_uneven_probability_are_followed_by_scales_of_their_own() -> None:
+def test_sentences_of_uneven_probability_are_followed_by_logarithms() -> None:
     """1,500 tokens of a bit each beside 4,000 certain ones: weights leave the range of a double."""
     for body in ("7 " * 500 + "8 " * 500, "8 " * 500 + "7 " * 500):
         grammar = Grammar.from_text(UNEVEN.format(body))
         rules = rules_of(UNEVEN.format(body))
         row = derive(rules, np.random.default_rng(5))
         (log,) = log_probability(grammar, *as_batch([row]))
-        assert log == pytest.approx(-500 * math.log(8), rel=1e-14)
+        assert log == pytest.approx(-500 * math.log(8), rel=1e-13)
         (good, wrong) = per_row(grammar, [row, [*row[:3000], 77, *row[3001:]]])
         steps = [*good[np.arange(len(row)), np.array(row) - 1], good[-1, -1]]
-        assert math.fsum(np.log(steps)) == pytest.approx(log, rel=1e-13)
+        assert math.fsum(np.log(steps)) == pytest.approx(log, rel=1e-12)
         assert np.abs(good.sum(axis=1) - 1).max() < 1e-14
         assert np.array_equal(wrong[:3001], good[:3001])
         assert np.isnan(wrong[3001:]).all()
+
+
+# Of two readings of 1 1 1 ... the second is 4^1000 times less likely, and the only one before 6.
+RARE = "\n".join(
+    [
+        "1000 -> 900 | 901",
+        "900 -> " + "800 " * 1000 + "802",
+        "901 -> " + "801 " * 1000 + "803",
+        "800 -> 1\n801 -> 1 | 2 | 3 | 4\n802 -> 5\n803 -> 6",
+    ]
+)
+
+
+def test_readings_far_less_likely_than_others_are_not_lost() -> None:
+    """In probability, in count and in the law, whichever token tells the readings apart."""
+    grammar = Grammar.from_text(RARE)
+    rows = [[1] * 1000 + [6], [1] * 999 + [2, 6], [1] * 1000 + [5], [1] * 400 + [3] + [1] * 599 + [6]]
+    rare = math.log(0.5) + 1000 * math.log(0.25)
+    logs = log_probability(grammar, *as_batch(rows))
+    assert logs == pytest.approx([rare, rare, math.log(0.5), rare], rel=1e-13)
+    counts, bits = parse_counts(grammar, *as_batch(rows))
+    assert (counts.tolist(), bits.tolist()) == ([1] * 4, [0] * 4)
+    laws = per_row(grammar, rows)
+    for found, last in zip(laws, (4, 5, 4, 5), strict=True):
+        assert found[-1].tolist() == [0, 0, 0, 0, 0, 0, 1]
+        assert found[1000, last] == 1.0
+        assert np.abs(found.sum(axis=1) - 1).max() < 1e-14
+    assert laws[3][401].tolist() == [0.25, 0.25, 0.25, 0.25, 0, 0, 0]
+    (wrong,) = per_row(grammar, [[*rows[1][:-1], 5]])
+    assert np.isfinite(wrong[:1001]).all()
+    assert np.isnan(wrong[1001]).all()
+
+
+@pytest.mark.parametrize("times", [120, 250, 300, 400, 520])
+def test_readings_at_the_ends_of_a_double_are_exact(times: int) -> None:
+    """Ten tokens each make the rare reading 1,000 times likelier again: what was lost would show there."""
+    text = (
+        f"9 -> 8 | 7\n8 -> {'6 ' * times}{'5 ' * 10}\n7 -> {'4 ' * times}{'3 ' * 10}\n"
+        f"6 -> 1\n4 -> 1 | {' | '.join(map(str, range(100, 103)))}\n"
+        f"3 -> 2\n5 -> 2 | {' | '.join(map(str, range(200, 1223)))}\n"
+    )
+    grammar = Grammar.from_text(text)
+    row = [1] * times + [2] * 10
+    (found,) = per_row(grammar, [row])
+    (log,) = log_probability(grammar, *as_batch([row]))
+    one, other = Decimal(2) ** -100, Decimal(4) ** -times
+    assert log == pytest.approx(float(((one + other) / 2).ln()), rel=1e-14)
+    for at in range(11):
+        common, rare = Decimal(2) ** (-10 * at), Decimal(4) ** -times
+        expected = (common / 1024 + rare) / (common + rare) if at < 10 else Decimal(1)
+        where = grammar.terminals.index(2) if at < 10 else -1
+        assert found[times + at, where] == pytest.approx(float(expected), rel=1e-11)
 
 
 def test_rows_longer_than_the_longest_sentence_end_in_nan() -> None:
