@@ -80,13 +80,16 @@ KEYS = {
         kind=str,
         choices=PUBLISHED,
         optional=True,
-        help="published grammar: cfg3b, 3i, 3h, 3g, 3f, 3j or 3k",
+        help="published grammar: cfg3b, 3i, 3h, 3g, 3f, 3j or 3k; ignored beside config_path or grammar",
     ),
     "config_path": Key(
         default=None, kind=Path, optional=True, help="file of a grammar; becomes the text in grammar"
     ),
     "grammar": Key(
-        default=None, kind=str, optional=True, help="a grammar of your own: lines 'X -> A B | C D'"
+        default=None,
+        kind=str,
+        optional=True,
+        help="a grammar of your own: lines 'X -> A B | C D'; very ambiguous ones are slow to validate",
     ),
     "bos": Key(default=True, kind=bool, help="begin with <bos>"),
     "eos": Key(default=False, kind=bool, help="end with <eos>"),

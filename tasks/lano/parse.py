@@ -2,8 +2,9 @@
 
 Sentences come as a batch, tokens and offsets int [rows + 1] as in an Arrow list column (offsets[0] need not
 be 0; `as_batch` makes both from lists), without <bos> and <eos>. Any ids may come: a token that is no
-terminal is in no sentence. Time and memory grow with the number of spans: a few per token for grammars like
-the published ones, but the square of the length where nearly everything spans nearly everything.
+terminal is in no sentence. A sentence has a few spans per token under grammars like the published ones, and
+takes time and memory as it has tokens. Under very ambiguous ones, where nearly everything spans nearly
+everything, it has as many as the square of its tokens, and takes time as their cube.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from numpy.typing import NDArray
 from tasks.errors import OstracaError
 from tasks.kernels import kernel
 from tasks.lano.grammar import Grammar
-from tasks.lano.spans import MEMBER, NO_ROOM, find_spans, read_word
+from tasks.lano.spans import MEMBER, NO_ROOM, TOO_MANY, find_spans, read_word
 from tasks.lano.tables import tables_of
 from tasks.lano.trees import Node, lines_of, parse_rows
 from tasks.lano.weights import Weights, chart, first_room, more_room, read_only
 
 _EXACT = 2.0**53  # whole numbers below are exact in a double
 _MOST = 1e280
+_PATIENCE = 1 << 34  # pairs of spans, at most: some seconds a sentence
+_PATIENT_ROOM = 1 << 28  # spans: 1 GiB
 
 
 def as_batch(sentences: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -42,12 +45,17 @@ def in_language(grammar: Grammar, tokens: NDArray[Any], offsets: NDArray[Any]) -
 
 
 def furthest_tiled(
-    grammar: Grammar, tokens: NDArray[np.int32], begins: NDArray[np.int64], lengths: NDArray[np.int64]
+    grammar: Grammar,
+    tokens: NDArray[np.int32],
+    begins: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    give_up: bool = False,
 ) -> NDArray[np.int64]:
     """-1 for each row that is a sentence, else the token up to which the symbols of some level reach.
 
     begins and lengths int64 [rows]: each row's place in `tokens`. A row longer than the longest sentence gets
-    that one's length, and takes no time.
+    that one's length, and takes no time. With `give_up` a sentence too ambiguous to parse in some seconds
+    gets TOO_MANY; without, OstracaError where it has over 2^30 spans.
     """
     tables = tables_of(grammar)
     n = min(int(lengths.max(initial=0)), tables.longest)
@@ -71,20 +79,29 @@ def furthest_tiled(
             prefixes,
             stamps,
             reach,
+            _PATIENCE if give_up else 1 << 62,
         )
-        room = room if row == len(begins) else more_room(room)
+        if row < len(begins) and give_up and room >= _PATIENT_ROOM:
+            furthest[row] = TOO_MANY
+            row += 1
+        elif row < len(begins):
+            room = more_room(room)
     return furthest
 
 
 @kernel
-def _recognize(tokens, begins, lengths, row, tables, furthest, word, cells, ends, prefixes, stamps, reach):
+def _recognize(
+    tokens, begins, lengths, row, tables, furthest, word, cells, ends, prefixes, stamps, reach, patience
+):
     """Results from `row` on; returns the first row that has no room in `ends`."""
     while row < len(begins):
         if lengths[row] > tables.longest:
             furthest[row] = tables.longest
         else:
             read_word(tokens, begins[row], lengths[row], tables, word)
-            furthest[row] = find_spans(word, lengths[row], tables, cells, ends, prefixes, stamps, reach)
+            furthest[row] = find_spans(
+                word, lengths[row], tables, cells, ends, prefixes, stamps, reach, patience
+            )
             if furthest[row] == NO_ROOM:
                 return row
         row += 1

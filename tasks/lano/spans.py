@@ -16,6 +16,7 @@ from tasks.kernels import kernel
 
 MEMBER = -1
 NO_ROOM = -2
+TOO_MANY = -4  # steps
 
 
 @kernel
@@ -30,12 +31,17 @@ def read_word(tokens, begin, length, tables, word):
 
 
 @kernel
-def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
-    """Fill the chart of word[:n]; MEMBER, NO_ROOM, or the token up to which some level tiles the sentence.
+def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach, patience):
+    """Fill the chart of word[:n]; MEMBER, or the token up to which some level tiles the sentence.
+
+    NO_ROOM where `ends` has no room for what a start might need: the caller then passes a longer one.
+    TOO_MANY where over `patience` pairs of spans might have to be looked at.
 
     Scratch: prefixes int32 [prefixes, 2], stamps int64 [n + 2] (kept over calls, at first 0), reach uint8
-    [n + 1]. `ends` has no room where a start might need more; the caller then passes a longer one.
+    [n + 1].
     """
+    steps = 0
+    widest = 1  # ends of one start of a symbol of the level below, at most
     levels = tables.levels
     stamp = stamps[len(stamps) - 1]
     top = 0
@@ -58,9 +64,9 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
             if reach[start] == 0:
                 continue
             furthest = start
-            if len(ends) - top < tables.list_room[level]:
+            if len(ends) - top < tables.list_room[level] or steps > patience:
                 stamps[len(stamps) - 1] = stamp
-                return NO_ROOM
+                return TOO_MANY if steps > patience else NO_ROOM
             row = base + start * size
             if level == 1:
                 group = word[start] * size
@@ -89,6 +95,7 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
                     first, last = cells[row_below + left, 0], cells[row_below + left, 1]
                 else:
                     first, last = prefixes[-2 - left, 0], prefixes[-2 - left, 1]
+                steps += (last - first) * widest
                 right = base_below + tables.prefix_right[prefix]
                 for place in range(first, last):
                     cell = right + ends[place] * below
@@ -120,6 +127,7 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
                         first, last = cells[row_below + left, 0], cells[row_below + left, 1]
                     else:
                         first, last = prefixes[-2 - left, 0], prefixes[-2 - left, 1]
+                    steps += (last - first) * widest
                     for place in range(first, last):
                         cell = right + ends[place] * below
                         for other in range(cells[cell, 0], cells[cell, 1]):
@@ -135,6 +143,7 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
             return furthest
         if level == levels:
             break
+        widest = 1
         for start in range(n - 1, -1, -1):
             if reach[start]:
                 alive = 0
@@ -145,6 +154,7 @@ def find_spans(word, n, tables, cells, ends, prefixes, stamps, reach):
                         ends[keep] = ends[place]
                         keep += reach[ends[place]]
                     cells[row + symbol, 1] = keep
+                    widest = max(widest, keep - first)
                     alive |= keep > first
                 reach[start] = alive
     return MEMBER

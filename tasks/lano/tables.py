@@ -26,7 +26,7 @@ class Tables(NamedTuple):
     levels: int  # levels of rules
     longest: int  # terminals of the longest sentence
     widest: int  # symbols of the longest rule
-    list_room: NDArray[Any]  # int64 [levels + 1]: ends that one start can have in a level, over all lists
+    list_room: NDArray[Any]  # int64 [levels + 1]: most ends of one start in a level, over all lists
     sizes: NDArray[Any]  # [levels + 1]: symbols of each level
     bases: NDArray[Any]  # [levels + 2]: number of a level's first symbol, over levels 1 and up
     numbers: NDArray[Any]  # [symbols of levels 1 and up]: what the grammar calls them

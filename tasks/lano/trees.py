@@ -51,7 +51,7 @@ def parse_rows(
         found = -3
         if n <= tables.longest:
             read_word(tokens, begins[row], n, tables, word)
-            found = find_spans(word, n, tables, cells, ends, prefixes, stamps, reach)
+            found = find_spans(word, n, tables, cells, ends, prefixes, stamps, reach, 1 << 62)
             if found == NO_ROOM:
                 return row
         for line in range(levels):

@@ -18,6 +18,7 @@ from tasks.batch import unragged
 from tasks.kernels import kernel
 from tasks.lano.grammar import grammar_of
 from tasks.lano.parse import furthest_tiled
+from tasks.lano.spans import TOO_MANY
 
 MESSAGES = (
     "valid",
@@ -27,6 +28,7 @@ MESSAGES = (
     "the tokens are no sentence of the grammar",
     "loss_mask is not 1 on every token",
     "length is not the number of terminals",
+    "too ambiguous to parse: nearly everything spans nearly everything under this grammar",
 )
 
 
@@ -42,8 +44,8 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     positions = np.zeros(batch.num_rows, dtype=np.int64)
     _check_frame(tokens, offsets, bos, eos, grammar.max_length, begins, lengths, codes, positions)
     framed = codes == 0
-    furthest = furthest_tiled(grammar, tokens, begins[framed], lengths[framed])
-    codes[framed] = np.where(furthest < 0, 0, 4)
+    furthest = furthest_tiled(grammar, tokens, begins[framed], lengths[framed], give_up=True)
+    codes[framed] = np.where(furthest == TOO_MANY, 7, np.where(furthest < 0, 0, 4))
     positions[framed] = np.where(furthest < 0, 0, furthest + config["bos"])
     mask, mask_offsets = _optional_list(batch, "loss_mask")
     given = batch.column("length").to_numpy() if "length" in batch.schema.names else _empty(np.int32)

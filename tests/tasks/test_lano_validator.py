@@ -18,6 +18,7 @@ from lano_configs import PRESETS, VARIED, damage, key_of, lists, make
 from oracles.lano import of_config
 from oracles.lano_cyk import judge
 
+import tasks.lano.parse
 import tasks.lano.validator
 from tasks.base import Verdicts
 from tasks.batch import ragged
@@ -44,7 +45,7 @@ def replaced(batch: pa.RecordBatch, name: str, rows: list[Any]) -> pa.RecordBatc
 
 
 def test_messages_are_in_the_order_of_their_codes() -> None:
-    words = ["valid", "<bos>", "<eos>", "longest", "no sentence", "loss_mask", "length is"]
+    words = ["valid", "<bos>", "<eos>", "longest", "no sentence", "loss_mask", "length is", "ambiguous"]
     assert all(word in message for word, message in zip(words, MESSAGES, strict=True))
 
 
@@ -221,3 +222,16 @@ def test_the_validator_shares_no_code_with_the_generator() -> None:
         tree = ast.parse((folder / f"{name}.py").read_text())
         found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not found & {"tasks.lano", "tasks.rng", "tasks.examples"}, name
+
+
+def test_a_sentence_too_ambiguous_to_parse_gets_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its work or for its room; the rows around it are judged all the same."""
+    text = "\n".join(f"{k} -> {k - 1} | {k - 1} {k - 1}" for k in range(12, 0, -1))
+    config = check({"grammar": text, "bos": False})
+    rows = [[0] * length for length in (3, 3000, 4096, 5000, 7)]
+    for name, value in (("_PATIENCE", 1 << 22), ("_PATIENT_ROOM", 1 << 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks.lano.parse, name, value)
+            said = verdicts(config, rows)
+        assert said.codes.tolist() == [0, 7, 7, LONG, 0]
+        assert said.messages[7].startswith("too ambiguous to parse")
