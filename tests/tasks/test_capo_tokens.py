@@ -396,15 +396,18 @@ def test_a_trained_tokenizer_loads_everywhere(tmp_path: Path) -> None:
     assert (other / FILES[0]).read_bytes() != (folder / FILES[0]).read_bytes()
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OstracaError, match="exists and holds something else; pass a new folder"):
+    with pytest.raises(OstracaError, match="exists already; pass a new folder"):
         train_tokenizer(tmp_path, vocab_size=300, num_people=10)
-    with pytest.raises(OstracaError, match="exists and holds something else"):
+    with pytest.raises(OstracaError, match="exists already"):
         train_tokenizer(tmp_path / "notes.txt", vocab_size=300, num_people=10)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     made_one = train_tokenizer(tmp_path / "new", vocab_size=300, num_people=10)
-    assert train_tokenizer(made_one, vocab_size=310, num_people=10) == made_one
+    before = (made_one / FILES[0]).read_bytes()
+    with pytest.raises(OstracaError, match="exists already"):
+        train_tokenizer(made_one, vocab_size=310, num_people=10)
+    assert (made_one / FILES[0]).read_bytes() == before
     assert sorted(path.name for path in made_one.iterdir()) == sorted(FILES)
 
 
