@@ -125,7 +125,8 @@ def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
         try:
             found = Grammar.from_file(path) if path is not None else grammar_of_text(text)
         except ConfigError as error:
-            raise ConfigError(f"lano: {error}") from error
+            key = "" if path is None else "config_path="
+            raise ConfigError(f"lano: {key}{error}") from error
         full |= {"config_name": None, "config_path": None, "grammar": found.to_text()}
     _check_ids(full)
     return full

@@ -71,7 +71,7 @@ class Grammar:
     def from_file(path: str) -> Grammar:
         """Read a file of either kind; ConfigError names the file and what is wrong with it."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a text in UTF-8"
             raise ConfigError(f"{path}: cannot be read ({reason})") from error

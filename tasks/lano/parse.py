@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import OstracaError
+from tasks.errors import ConfigError, OstracaError
 from tasks.kernels import kernel
 from tasks.lano.grammar import Grammar
 from tasks.lano.spans import MEMBER, NO_ROOM, TOO_MANY, find_spans, read_word
@@ -32,8 +32,11 @@ _PATIENT_ROOM = 1 << 28  # spans: 1 GiB
 
 
 def as_batch(sentences: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """tokens int32 and offsets int32 [rows + 1] of some sentences (ids that fit into 32 bits)."""
-    rows = [np.asarray(sentence, dtype=np.int32) for sentence in sentences]
+    """tokens int32 and offsets int32 [rows + 1] of some sentences; -1 for ids beyond 32 bits."""
+    rows = [
+        np.array([token if -1 <= token < 2**31 else -1 for token in map(int, sentence)], dtype=np.int32)
+        for sentence in sentences
+    ]
     offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64).astype(np.int32)
     return np.concatenate([*rows, np.empty(0, np.int32)]), offsets
 
@@ -167,9 +170,12 @@ def parse_tree(grammar: Grammar, sentence: Sequence[int]) -> Node | None:
     for line in range(len(symbols) - 1, -1, -1):
         bounds = [*np.flatnonzero(starts[line]).tolist(), len(tokens)]
         above = []
+        child = 0
         for begin, end in pairwise(bounds):
-            children = tuple(node for node in nodes if begin <= node.begin < end)
-            above.append(Node(int(symbols[line, begin]), begin, end, children))
+            first = child
+            while child < len(nodes) and nodes[child].begin < end:
+                child += 1
+            above.append(Node(int(symbols[line, begin]), begin, end, tuple(nodes[first:child])))
         nodes = above
     return nodes[0]
 
@@ -273,6 +279,11 @@ def _rows(tokens: NDArray[Any], offsets: NDArray[Any]) -> tuple[NDArray[np.int32
     """tokens as int32, begins and lengths int64 [rows]."""
     wide = np.asarray(offsets).astype(np.int64)
     tokens = np.asarray(tokens)
+    if not len(wide) or wide[0] < 0 or (np.diff(wide) < 0).any() or wide[-1] > len(tokens):
+        raise ConfigError(
+            f"offsets must be rows + 1 numbers that rise from 0 or more to at most {len(tokens)}, the tokens "
+            "there are"
+        )
     if tokens.dtype != np.int32:
         fits = (tokens >= -1) & (tokens < 2**31)  # what does not is no terminal, and neither is -1
         tokens = np.where(fits, tokens, -1).astype(np.int32)

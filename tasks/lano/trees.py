@@ -140,13 +140,18 @@ def lines_of(tree: Node, width: int) -> list[str]:
     cell = max(max(digits, -(-(digits + 1) // span)) for digits, span in labels)
     per_block = max(1, width // cell)
     lines: list[str] = []
+    at = [0] * len(levels)  # of each level the first node that is not wholly printed
     for first in range(0, tree.end, per_block):
         last = min(tree.end, first + per_block)
         if lines:
             lines.append("")
-        for level in levels:
+        for line, level in enumerate(levels):
             parts = []
-            for node in level:
+            while at[line] < len(level) and level[at[line]].end <= first:
+                at[line] += 1
+            for node in level[at[line] : at[line] + per_block]:
+                if node.begin >= last:
+                    break
                 begin, end = max(node.begin, first), min(node.end, last)
                 if begin < end:
                     room = (end - begin) * cell

@@ -71,6 +71,12 @@ def test_a_file_becomes_its_canonical_text(tmp_path: Path) -> None:
     assert validate_lano_example(example, config)
 
 
+def test_a_byte_order_mark_means_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text(TEXT, encoding="utf-8-sig")
+    assert check({"config_path": str(file)}) == check({"grammar": TEXT})
+
+
 def test_a_json_file_becomes_the_same_text(tmp_path: Path) -> None:
     file = tmp_path / "graph.json"
     nodes = [[{"children": [[0, 1], [1]]}], [{"children": None}, {"children": None}]]
@@ -99,10 +105,13 @@ def test_bad_files_and_grammars_are_refused_with_file_and_line(tmp_path: Path) -
     file = tmp_path / "bad.txt"
     file.write_text("5 -> 3 4\n3 -> 1\n4 => 1\n")
     assert refusal({"config_path": str(file)}).startswith(
-        f"lano: {file}, line 3: '4 => 1' is not of the form"
+        f"lano: config_path={file}, line 3: '4 => 1' is not of the form"
     )
     missing = f"{tmp_path}/none"
-    assert refusal({"config_path": missing}) == f"lano: {missing}: cannot be read (No such file or directory)"
+    assert (
+        refusal({"config_path": missing})
+        == f"lano: config_path={missing}: cannot be read (No such file or directory)"
+    )
     assert refusal({"grammar": "5 -> 3\n3 -> 5"}).startswith("lano: grammar, line 2: produces 5, the start")
     assert refusal({"grammar": " "}).startswith("lano: grammar: no rules")
     both = {"config_path": missing, "grammar": TEXT}

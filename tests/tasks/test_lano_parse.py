@@ -141,6 +141,28 @@ def test_a_batch_may_begin_anywhere_and_rows_do_not_touch_each_other() -> None:
         assert (one[:, offsets[40] : offsets[89]] == other).all()
 
 
+def test_huge_ids_and_wrong_offsets_are_told() -> None:
+    grammar = Grammar.from_text(GRAMMARS["ambiguous"])
+    assert parse_tree(grammar, [2**40]) is None
+    assert parse_tree(grammar, [1, -(2**70)]) is None
+    tokens = np.ones(4, np.int32)
+    for offsets in ([], [-1, 2], [0, 3, 2], [0, 5], [5, 5]):
+        for function in (in_language, ancestors, log_probability, parse_counts, next_token_distribution):
+            with pytest.raises(ConfigError, match=r"offsets must be rows \+ 1 numbers that rise"):
+                function(grammar, tokens, np.array(offsets, np.int64))  # type: ignore[operator]
+
+
+def test_trees_of_long_sentences_are_made_and_printed() -> None:
+    """65,536 tokens, under whose many nodes each is looked at once."""
+    grammar = Grammar.from_text("\n".join(f"{k} -> {k - 1} {k - 1}" for k in range(16, 0, -1)))
+    tree = parse_tree(grammar, [0] * 2**16)
+    assert tree is not None
+    assert (tree.begin, tree.end, len(tree.children)) == (0, 2**16, 2)
+    lines = tree_lines(tree, 80)
+    assert sum(line.split().count("0") for line in lines) == 2**16
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_longest_rules_cost_what_they_have_symbols() -> None:
     """1,000 rules of 1,024 symbols, as terminals and as non-terminals: no list of all their beginnings."""
     draw = random.Random(0)
