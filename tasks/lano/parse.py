@@ -33,12 +33,14 @@ _PATIENT_ROOM = 1 << 28  # spans: 1 GiB
 
 def as_batch(sentences: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """tokens int32 and offsets int32 [rows + 1] of some sentences; -1 for ids beyond 32 bits."""
-    rows = [
-        np.array([token if -1 <= token < 2**31 else -1 for token in map(int, sentence)], dtype=np.int32)
-        for sentence in sentences
-    ]
+    rows = [_within_32_bits(np.asarray(sentence)) for sentence in sentences]
     offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64).astype(np.int32)
     return np.concatenate([*rows, np.empty(0, np.int32)]), offsets
+
+
+def _within_32_bits(ids: NDArray[Any]) -> NDArray[np.int32]:
+    """Ids as int32, -1 (which is no terminal) for those that do not fit."""
+    return np.where((ids >= -1) & (ids < 2**31), ids, -1).astype(np.int32)
 
 
 def in_language(grammar: Grammar, tokens: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.bool_]:
@@ -285,8 +287,7 @@ def _rows(tokens: NDArray[Any], offsets: NDArray[Any]) -> tuple[NDArray[np.int32
             "there are"
         )
     if tokens.dtype != np.int32:
-        fits = (tokens >= -1) & (tokens < 2**31)  # what does not is no terminal, and neither is -1
-        tokens = np.where(fits, tokens, -1).astype(np.int32)
+        tokens = _within_32_bits(tokens)
     return tokens, wide[:-1], np.diff(wide)
 
 
