@@ -130,7 +130,7 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     from omegaconf.errors import OmegaConfBaseException
 
     GlobalHydra.instance().clear()
-    overrides = [_plain_word(word) for word in overrides]
+    overrides = [_plain_word(command, word) for word in overrides]
     for word in overrides:
         _check_choice(word)
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -143,9 +143,15 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     return {str(key): value for key, value in plain.items()}
 
 
-def _plain_word(word: str) -> str:
-    """`dataset.K=16` means `dataset.config.K=16`, and `~/` is the home folder."""
+def _plain_word(command: str, word: str) -> str:
+    """`dataset.K=16` means `dataset.config.K=16`, and `~/` is the home folder.
+
+    `dataset=NAME` means `name=NAME` where it is no choice of a file but one of a corpus's datasets: Hydra has
+    no other meaning for the name of a config group.
+    """
     key, _, value = word.partition("=")
+    if key == "dataset" and command == "export":
+        key = "name"
     parts = key.split(".")
     if parts[0] == "dataset" and len(parts) == 2 and parts[1] not in ("name", "task", "config"):
         key = f"dataset.config.{parts[1]}"

@@ -31,7 +31,7 @@ def run(config: Mapping[str, Any]) -> int:
     begun = time.perf_counter()
     out = check_path("out", config["out"])
     path = check_path("path", config["path"])
-    made = export(path, config["to"], out, config["dataset"], config["split"])
+    made = export(path, config["to"], out, config["name"], config["split"])
     seconds = time.perf_counter() - begun
     print(f"{made['corpus']} as {made['format']} in {out}")
     for name, entry in made["datasets"].items():
@@ -116,7 +116,8 @@ def _choose(root: Path, spec: Mapping[str, Any], dataset: Any, split: Any) -> di
     asked = list(known) if dataset is None else [str(dataset)]
     if split is None:
         return {name: list(known[name]["splits"]) for name in asked}
-    chosen = {name: [check_split(split)] for name in asked if split in known[name]["splits"]}
+    check_split(split)
+    chosen = {name: [split] for name in asked if split in known[name]["splits"]}
     if not chosen:
         splits = sorted({each for name in asked for each in known[name]["splits"]})
         raise ConfigError(
