@@ -19,6 +19,7 @@ COMMANDS = {
     "build": ("pipeline.commands:build", "make a corpus of checked, hashed shards and its manifest"),
     "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
     "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
+    "export": ("pipeline.export.command:run", "write a corpus in the format of another training stack"),
     "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
     "train-tokenizer": ("pipeline.commands:train_tokenizer", "make a small tokenizer of Capo's text"),
     "random-grammar": ("pipeline.commands:random_grammar", "draw a grammar for Lano and write it to a file"),
@@ -129,7 +130,7 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     from omegaconf.errors import OmegaConfBaseException
 
     GlobalHydra.instance().clear()
-    overrides = [_plain_word(word) for word in overrides]
+    overrides = [_plain_word(command, word) for word in overrides]
     for word in overrides:
         _check_choice(word)
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -142,9 +143,15 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     return {str(key): value for key, value in plain.items()}
 
 
-def _plain_word(word: str) -> str:
-    """`dataset.K=16` means `dataset.config.K=16`, and `~/` is the home folder."""
+def _plain_word(command: str, word: str) -> str:
+    """`dataset.K=16` means `dataset.config.K=16`, and `~/` is the home folder.
+
+    `dataset=NAME` means `name=NAME` where it is no choice of a file but one of a corpus's datasets: Hydra has
+    no other meaning for the name of a config group.
+    """
     key, _, value = word.partition("=")
+    if key == "dataset" and command == "export":
+        key = "name"
     parts = key.split(".")
     if parts[0] == "dataset" and len(parts) == 2 and parts[1] not in ("name", "task", "config"):
         key = f"dataset.config.{parts[1]}"

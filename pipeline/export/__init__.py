@@ -1,0 +1,21 @@
+"""Exports: the rows of a corpus in the file formats of other training stacks. A format is a file and a line.
+
+A format is a module with
+
+    DTYPES      the dtypes of token ids that it can hold, the smallest first; () where it has none (jsonl)
+    TEXTS       whether it takes texts (Capo's bio=text)
+    NOT_CARRIED what of a corpus it has no place for: printed, and in export.json
+    write(dataset, files)   write the chosen splits of one dataset below the folder of its name
+
+Each writes into FOLDER/DATASET/. `export.json` in FOLDER is written last: where it stands, the export is
+whole.
+"""
+
+# Format -> its module, imported at first use.
+FORMATS = {
+    "megatron": "pipeline.export.megatron",
+    "nanogpt": "pipeline.export.nanogpt",
+    "olmo": "pipeline.export.olmo",
+    "datatrove": "pipeline.export.datatrove",
+    "jsonl": "pipeline.export.jsonl",
+}

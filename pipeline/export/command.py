@@ -1,0 +1,231 @@
+"""`ostraca export`: a built corpus, or a part of it, in another format."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.export import FORMATS
+from pipeline.export.base import Dataset, Files, Part
+from pipeline.fingerprint import ContentDigest
+from pipeline.manifest import check_shards, read_manifest, spec_in
+from pipeline.progress import ShardProgress
+from pipeline.storage import plain_errors
+from tasks import get_task
+from tasks.errors import ConfigError, OstracaError, check_path, nearest, shown
+from tasks.examples import check_split
+from tasks.vocabulary import corpus_vocab_size, split_names
+
+NAME = "export.json"
+FORMAT_VERSION = 1
+
+
+def run(config: Mapping[str, Any]) -> int:
+    """`ostraca export`: see conf/export.yaml."""
+    begun = time.perf_counter()
+    out = check_path("out", config["out"])
+    path = check_path("path", config["path"])
+    made = export(path, config["to"], out, config["name"], config["split"])
+    seconds = time.perf_counter() - begun
+    print(f"{made['corpus']} as {made['format']} in {out}")
+    for name, entry in made["datasets"].items():
+        for split, counts in entry["splits"].items():
+            unit = "tokens" if "tokens" in counts else "text_bytes"
+            ids = f" {entry['dtype']}" if entry["dtype"] else ""
+            print(
+                f"  {name + '/' + split:<24} {counts['documents']:>13,} documents "
+                f"{counts[unit]:>17,} {unit.replace('_', ' ')}{ids}"
+            )
+    size = sum(file["bytes"] for file in made["files"])
+    rate = f", {made['tokens'] / seconds / 1e6:,.1f} Mtok/s" if made["tokens"] else ""
+    print(f"  {len(made['files'])} files, {size / 1e6:,.1f} MB in {seconds:.1f} s{rate}")
+    if made["not_carried"]:
+        print(f"  not carried: {made['not_carried']}")
+    return 0
+
+
+def export(
+    path: Path | str,
+    to: str,
+    out: Path | str,
+    dataset: str | None = None,
+    split: str | None = None,
+) -> dict[str, Any]:
+    """Write rows of the corpus in `path` to the folder `out` in the format `to`; what export.json then says.
+
+    dataset, split: None is each. OstracaError where there is no such thing, where the format cannot hold it
+    or where a file cannot be read or written; `out` is then as it was.
+    """
+    if not isinstance(to, str) or to not in FORMATS:
+        raise ConfigError(f"to={shown(to)}{nearest(to, FORMATS)} must be one of {', '.join(FORMATS)}")
+    module = importlib.import_module(FORMATS[to])
+    root, folder = Path(path), Path(out)
+    manifest = read_manifest(root)
+    problems = check_shards(manifest)
+    if problems:
+        raise OstracaError(f"{path}: {problems[0]}; run `ostraca verify`")
+    spec = spec_in(root, manifest)
+    chosen = _choose(root, spec, dataset, split)
+    records = {
+        (name, each): [r for r in manifest["splits"][each]["shards"] if r["dataset"] == name]
+        for name, splits in chosen.items()
+        for each in splits
+    }
+    with plain_errors(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"out={folder}: must be a new or an empty folder; remove it or choose another")
+    bar = ShardProgress(
+        f"export {spec['name']}",
+        sum(map(len, records.values())),
+        sum(record["rows"] for each in records.values() for record in each),
+    )
+
+    def on_shard(record: dict[str, Any]) -> None:
+        bar.advance(record["rows"], record["tokens"])
+
+    # All is checked before the first byte is written.
+    datasets = [
+        _dataset(root, spec, name, each, records, to, module, on_shard) for name, each in chosen.items()
+    ]
+    files = Files(root=folder)
+    try:
+        files.make_folder(folder)
+        with bar:
+            for each in datasets:
+                module.write(each, files)
+        made = _summary(manifest, to, module.NOT_CARRIED, datasets, list(files.written))
+        with files.create(NAME) as file:
+            file.write((json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
+    except BaseException:
+        files.remove_all()
+        raise
+    return made
+
+
+def _choose(root: Path, spec: Mapping[str, Any], dataset: Any, split: Any) -> dict[str, list[str]]:
+    """Dataset -> its splits, of those that are meant; ConfigError where there is none."""
+    known = spec["datasets"]
+    if dataset is not None and (not isinstance(dataset, (str, int)) or str(dataset) not in known):
+        raise ConfigError(f"dataset={shown(dataset)}{nearest(dataset, known)}: {root} has {', '.join(known)}")
+    asked = list(known) if dataset is None else [str(dataset)]
+    if split is None:
+        return {name: list(known[name]["splits"]) for name in asked}
+    check_split(split)
+    chosen = {name: [split] for name in asked if split in known[name]["splits"]}
+    if not chosen:
+        splits = sorted({each for name in asked for each in known[name]["splits"]})
+        raise ConfigError(
+            f"split={split}{nearest(split, splits)}: {', '.join(asked)} has {', '.join(splits)}"
+        )
+    return chosen
+
+
+def _dataset(
+    root: Path,
+    spec: Mapping[str, Any],
+    name: str,
+    splits: list[str],
+    records: Mapping[tuple[str, str], list[dict[str, Any]]],
+    to: str,
+    module: Any,
+    on_shard: Callable[[dict[str, Any]], None],
+) -> Dataset:
+    """A dataset for the format `to`; ConfigError where the format cannot hold it."""
+    entry = spec["datasets"][name]
+    task = get_task(entry["task"])
+    texts = {each for each in splits if "input_ids" not in task.schema(entry["splits"][each]["config"]).names}
+    if texts and not module.TEXTS:
+        able = [each for each in FORMATS if importlib.import_module(FORMATS[each]).TEXTS]
+        raise ConfigError(
+            f"to={to}: {name}/{min(texts)} holds texts, and {to} takes tokens only; "
+            f"set to={' or to='.join(able)}, choose another dataset or split, or build it with bio=tokens"
+        )
+    vocab_size = None if len(texts) == len(splits) else corpus_vocab_size(spec, [name])
+    dtype = None if vocab_size is None else _dtype(spec, name, vocab_size, to, module.DTYPES)
+    parts = [
+        Part(
+            root=root,
+            dataset=name,
+            split=each,
+            records=records[name, each],
+            group_rows=entry["splits"][each]["row_group_examples"],
+            dtype=None if each in texts else dtype,
+            vocab_size=None if each in texts else vocab_size,
+            on_shard=on_shard,
+        )
+        for each in splits
+    ]
+
+    def names() -> dict[int, str]:
+        found: dict[int, str] = {}
+        for each in entry["splits"]:
+            found |= split_names(spec, name, each)
+        return found
+
+    return Dataset(name=name, parts=parts, dtype=dtype, vocab_size=vocab_size, names=names)
+
+
+def _dtype(
+    spec: Mapping[str, Any], name: str, vocab_size: int, to: str, known: tuple[str, ...]
+) -> np.dtype[Any] | None:
+    """The format's smallest dtype that holds all ids below `vocab_size`; ConfigError where none does."""
+    if not known:
+        return None
+    for each in known:
+        if vocab_size - 1 <= np.iinfo(each).max:
+            return np.dtype(each).newbyteorder("<")
+    advice = "" if spec["vocabulary"] == "shared" else "build the corpus with vocabulary=shared, or "
+    dtypes = {other: importlib.import_module(FORMATS[other]).DTYPES for other in FORMATS}
+    able = [other for other in FORMATS if dtypes[other][-1:] != ("uint16",)]
+    raise ConfigError(
+        f"to={to}: {name} has ids up to {vocab_size - 1:,}, and {to} holds none over "
+        f"{np.iinfo(known[-1]).max:,}; {advice}choose another format ({', '.join(able)})"
+    )
+
+
+def _summary(
+    manifest: Mapping[str, Any],
+    to: str,
+    not_carried: str,
+    datasets: list[Dataset],
+    files: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What export.json says: from which corpus, what, how, and every file. The same for the same corpus."""
+    entries: dict[str, Any] = {}
+    documents = tokens = 0
+    for dataset in datasets:
+        splits: dict[str, Any] = {}
+        for part in dataset.parts:
+            unit = "text_bytes" if part.vocab_size is None else "tokens"
+            digests = (ContentDigest.parse(record["content_digest"]) for record in part.records)
+            splits[part.split] = {
+                "documents": part.documents,
+                unit: part.tokens,
+                "content_digest": str(sum(digests, ContentDigest())),
+            }
+            documents += part.documents
+            tokens += part.tokens if unit == "tokens" else 0
+        entries[dataset.name] = {
+            "dtype": None if dataset.dtype is None else dataset.dtype.name,
+            "vocab_size": dataset.vocab_size,
+            "splits": splits,
+        }
+    return {
+        "format_version": FORMAT_VERSION,
+        "format": to,
+        "corpus": manifest["name"],
+        "spec_digest": manifest["spec_digest"],
+        "content_digest": manifest["content_digest"],
+        "vocabulary": manifest["spec"]["vocabulary"],
+        "documents": documents,
+        "tokens": tokens,
+        "not_carried": not_carried,
+        "datasets": entries,
+        "files": files,
+    }

@@ -1,0 +1,49 @@
+"""datatrove and nanotron: SPLIT.ds, SPLIT.ds.index, SPLIT.ds.loss and SPLIT.ds.metadata.
+
+.ds           the ids, end to end, little-endian uint16 or uint32
+.ds.index     uint64 [documents]: the end of each document, in tokens
+.ds.loss      one byte a token: 1 where it is learned
+.ds.metadata  NAME|BYTES OF AN ID, then the number of tokens, then the same for people
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.export.base import Dataset, Files, Part
+
+DTYPES = ("uint16", "uint32")
+TEXTS = False
+NOT_CARRIED = "the metadata columns"
+
+
+def write(dataset: Dataset, files: Files) -> None:
+    """Write four files for every split."""
+    for part in dataset.parts:
+        _write(part, files)
+
+
+def _write(part: Part, files: Files) -> None:
+    stem = f"{part.dataset}/{part.split}.ds"
+    assert part.dtype is not None
+    with (
+        files.create(stem) as ids,
+        files.create(f"{stem}.index") as index,
+        files.create(f"{stem}.loss") as loss,
+    ):
+        start = 0
+        for rows in part.rows():
+            ids.write(rows.tokens.data)
+            loss.write(rows.mask.data)
+            ends = start + np.cumsum(rows.lengths)
+            index.write(ends.astype("<u8").data)
+            start = int(ends[-1])
+    with files.create(f"{stem}.metadata") as file:
+        lines = (f"{part.dataset}|{part.dtype.itemsize}", str(start), _for_people(start))
+        file.write("\n".join(lines).encode())
+
+
+def _for_people(tokens: int) -> str:
+    """1234567 -> '1.23 MT'."""
+    power = min(max(0, (len(str(tokens)) - 1) // 3), 5)
+    return f"{tokens / 1000**power:.3g} {' kMGTP'[power].strip()}T"
