@@ -267,7 +267,10 @@ def test_a_state_of_another_stream_is_refused(corpus: Path) -> None:
         (TokenStream(CorpusSource(corpus, seed=1), batch_size=4, length=64), "batch_size"),
         (TokenStream(CorpusSource(corpus, seed=1), batch_size=2, length=65), "length"),
         (TokenStream(CorpusSource(corpus, seed=1, shuffle=False), batch_size=2, length=64), "shuffle"),
-        (TokenStream(CorpusSource(corpus, seed=1, split="test"), batch_size=2, length=64), "(content|shards|split)"),
+        (
+            TokenStream(CorpusSource(corpus, seed=1, split="test"), batch_size=2, length=64),
+            "(content|shards|split)",
+        ),
         (TokenStream(TaskSource("depo", CONFIG), batch_size=2, length=64), "config"),
     ]
     for stream, field in others:
