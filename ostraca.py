@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
     "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
     "export": ("pipeline.export.command:run", "write a corpus in the format of another training stack"),
+    "diff": ("pipeline.diff:run", "where two corpora differ, and the first example that does"),
     "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
     "train-tokenizer": ("pipeline.commands:train_tokenizer", "make a small tokenizer of Capo's text"),
     "random-grammar": ("pipeline.commands:random_grammar", "draw a grammar for Lano and write it to a file"),

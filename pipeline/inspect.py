@@ -11,7 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipeline.manifest import read_manifest, spec_in
-from pipeline.readers import read_row_group
+from pipeline.readers import read_rows
 from tasks import get_task
 from tasks.base import Task
 from tasks.batch import rows_of
@@ -110,24 +110,8 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
                 title=f"{config['path']}: {each}, {split}",
                 task=get_task(datasets[each]["task"]),
                 config=entry["config"],
-                batches=_read(root, records, entry, config["index"], config["show"]),
+                batches=read_rows(root, records, entry, config["index"], config["show"]),
                 renaming=split_renaming(spec, each, split),
             )
         )
     return sources
-
-
-def _read(
-    root: Path, records: list[dict[str, Any]], entry: Mapping[str, Any], first: int, count: int
-) -> Iterator[pa.RecordBatch]:
-    """Rows first..first+count-1 of a split, from the row groups that hold them."""
-    size = entry["row_group_examples"]
-    last = min(first + count, entry["examples"])
-    while first < last:
-        shard, inside = divmod(first, entry["shard_examples"])
-        group, row = divmod(inside, size)
-        rows = min(size, records[shard]["rows"] - group * size)
-        (batch,) = read_row_group(root, records[shard], group, rows).combine_chunks().to_batches()
-        found = batch.slice(row, last - first)
-        yield found
-        first += found.num_rows

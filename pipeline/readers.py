@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,3 +48,22 @@ def read_row_group(
             raise OstracaError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); run `ostraca verify path={root}`"
             ) from error
+
+
+def read_rows(
+    root: Path, records: Sequence[Mapping[str, Any]], entry: Mapping[str, Any], first: int, count: int
+) -> Iterator[pa.RecordBatch]:
+    """Rows first..first+count-1 of a split, from the row groups that hold them, one at a time.
+
+    records: of its shards, in order; entry: the split's in the complete spec.
+    """
+    size = entry["row_group_examples"]
+    last = min(first + count, entry["examples"])
+    while first < last:
+        shard, inside = divmod(first, entry["shard_examples"])
+        group, row = divmod(inside, size)
+        rows = min(size, records[shard]["rows"] - group * size)
+        (batch,) = read_row_group(root, records[shard], group, rows).combine_chunks().to_batches()
+        found = batch.slice(row, last - first)
+        yield found
+        first += found.num_rows

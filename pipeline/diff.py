@@ -1,0 +1,433 @@
+"""`diff`: where two corpora differ, by their manifests; the first example that does, from their shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.fingerprint import ContentDigest
+from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
+from pipeline.readers import read_rows
+from tasks.batch import rows_of, unragged
+from tasks.errors import OstracaError, check_integer, check_path, shown
+from tasks.vocabulary import split_names
+
+Part = tuple[str, str]  # dataset, split
+_NONE = "-"  # what a corpus does not have
+_SHORT = 8  # values of a list that is shown whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One thing in which two corpora differ."""
+
+    what: str  # spec, version, vocabulary, format, split, examples, shard size, content, files, made with
+    where: str  # a key, dataset/split or file; empty where it is the whole corpus
+    path: str  # what the one corpus has there
+    other: str  # and the other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """The first example that differs, as both corpora have it: its columns, and the names of its ids."""
+
+    dataset: str
+    split: str
+    index: int
+    path: Mapping[str, Any]
+    other: Mapping[str, Any]
+    path_names: Mapping[int, str]
+    other_names: Mapping[int, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How two corpora compare."""
+
+    same: bool  # the examples are: the content digests are equal
+    differences: tuple[Difference, ...]
+    example: Example | None  # the first that differs; None where the content is the same or none was found
+    notes: tuple[str, ...]  # what there is to say of the search for it
+    content_digest: str  # of the corpus at `path`
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Corpus:
+    root: Path
+    manifest: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    records: Mapping[Part, list[dict[str, Any]]]  # in the plan's order
+    digests: Mapping[Part, ContentDigest]
+
+    def split(self, part: Part) -> Mapping[str, Any]:
+        entry: Mapping[str, Any] = self.spec["datasets"][part[0]]["splits"][part[1]]
+        return entry
+
+
+def run(config: Mapping[str, Any]) -> int:
+    """`ostraca diff`: see conf/diff.yaml."""
+    path, other = (check_path(f"diff: {key}", config[key]) for key in ("path", "other"))
+    context = check_integer("diff: context", config["context"], -1)
+    found = compare(path, other)
+    console = Console(highlight=False)
+    for line in _report(path, other, found, context, console.is_terminal):
+        console.print(line)
+    return 0 if found.same else 1
+
+
+def compare(path: Path | str, other: Path | str) -> Comparison:
+    """Compare two corpora by their manifests; shards are read only to find the first differing example.
+
+    Of these, none whose content digests are equal, however the two are cut into shards. OstracaError where a
+    manifest cannot be read or believed.
+    """
+    left, right = _open(Path(path)), _open(Path(other))
+    total = sum(left.digests.values(), ContentDigest())
+    same = total == sum(right.digests.values(), ContentDigest())
+    example, notes = (None, []) if same else _first_example(left, right)
+    return Comparison(
+        same=same,
+        differences=tuple(_differences(left, right)),
+        example=example,
+        notes=tuple(notes),
+        content_digest=str(total),
+    )
+
+
+def _open(root: Path) -> _Corpus:
+    manifest = read_manifest(root)
+    problems = check_shards(manifest)
+    if problems:
+        raise OstracaError(f"{root}/{problems[0]}; restore the manifest or build the corpus again")
+    records: dict[Part, list[dict[str, Any]]] = {}
+    digests: dict[Part, ContentDigest] = {}
+    for split, record in records_of(manifest):
+        part = (record["dataset"], split)
+        records.setdefault(part, []).append(record)
+        before = digests.get(part, ContentDigest())
+        digests[part] = before + ContentDigest.parse(record["content_digest"])
+    return _Corpus(
+        root=root, manifest=manifest, spec=spec_in(root, manifest), records=records, digests=digests
+    )
+
+
+def _differences(left: _Corpus, right: _Corpus) -> Iterator[Difference]:
+    yield from _in_spec(left.manifest["spec"], right.manifest["spec"])
+    parts = [*left.records, *(part for part in right.records if part not in left.records)]
+    for part in parts:
+        where = "/".join(part)
+        if part not in left.records or part not in right.records:
+            sides = [_NONE if part not in side.records else _extent(side, part) for side in (left, right)]
+            yield Difference(what="split", where=where, path=sides[0], other=sides[1])
+            continue
+        for what, key in (
+            ("examples", "examples"),
+            ("shard size", "shard_examples"),
+            ("row groups", "row_group_examples"),
+        ):
+            a, b = left.split(part)[key], right.split(part)[key]
+            if a != b:
+                yield Difference(what=what, where=where, path=f"{a:,}", other=f"{b:,}")
+        if left.digests[part] != right.digests[part]:
+            a, b = (f"{str(side.digests[part])[:16]}…" for side in (left, right))
+            yield Difference(what="content", where=where, path=a, other=b)
+    yield from _in_files(left, right, parts)
+    for name in ("python", *left.manifest.get("libraries", {})):
+        a, b = (
+            side.manifest.get(name) if name == "python" else side.manifest.get("libraries", {}).get(name)
+            for side in (left, right)
+        )
+        if a != b:
+            yield Difference(what="made with", where=name, path=str(a or _NONE), other=str(b or _NONE))
+
+
+def _extent(corpus: _Corpus, part: Part) -> str:
+    tokens = sum(record["tokens"] for record in corpus.records[part])
+    return f"{corpus.split(part)['examples']:,} examples, {tokens:,} tokens"
+
+
+def _in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
+    """What two complete specs have in another way; splits that one lacks and sizes are told elsewhere."""
+    for key in ("name", "seed"):
+        yield from _value("spec", key, left.get(key), right.get(key))
+    for key in ("vocabulary", "format"):
+        yield from _value(key, "", left.get(key), right.get(key))
+    for name in (each for each in left["datasets"] if each in right["datasets"]):
+        a, b = left["datasets"][name], right["datasets"][name]
+        yield from _value("spec", f"{name} task", a["task"], b["task"])
+        yield from _value("version", f"{name} ({a['task']})", a.get("version"), b.get("version"))
+        for split in (each for each in a["splits"] if each in b["splits"]):
+            yield from _in_config(
+                f"{name}/{split}", a["splits"][split]["config"], b["splits"][split]["config"]
+            )
+
+
+def _in_config(where: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
+    for key in (*left, *(key for key in right if key not in left)):
+        if key == "tokenizer_name_or_path":  # it says where a tokenizer came from; its digest says which
+            hashes = [side.get("tokenizer_sha256") for side in (left, right)]
+            if hashes[0] == hashes[1] is not None:
+                continue
+        yield from _value("spec", f"{where} {key}", left.get(key, _NONE), right.get(key, _NONE))
+
+
+def _value(what: str, where: str, left: Any, right: Any) -> Iterator[Difference]:
+    if left != right or type(left) is not type(right):
+        sides = [each if isinstance(each, str) and len(each) <= 40 else shown(each) for each in (left, right)]
+        yield Difference(what=what, where=where, path=sides[0], other=sides[1])
+
+
+def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[Part]) -> Iterator[Difference]:
+    """Shards, split by split, that the other corpus has not byte for byte; and the files beside them."""
+    for part in parts:
+        if part not in left.records or part not in right.records:
+            continue
+        hashes = [{(each["path"], each["sha256"]) for each in side.records[part]} for side in (left, right)]
+        if hashes[0] != hashes[1]:
+            sides = [f"{len(own - its):,} of {len(own):,} shards" for own, its in (hashes, reversed(hashes))]
+            yield Difference(what="files", where="/".join(part), path=sides[0], other=sides[1])
+    files = [{file["path"]: file for file in side.manifest["files"]} for side in (left, right)]
+    for path in sorted(files[0] | files[1]):
+        a, b = (side.get(path) for side in files)
+        if a != b:
+            sides = [_NONE if each is None else f"sha256 {each['sha256'][:16]}…" for each in (a, b)]
+            yield Difference(what="files", where=path, path=sides[0], other=sides[1])
+
+
+def _first_example(left: _Corpus, right: _Corpus) -> tuple[Example | None, list[str]]:
+    """The first example that differs, of the first split that has one; and what the search has to tell."""
+    notes = []
+    for part in left.records:
+        if part not in right.records or left.digests[part] == right.digests[part]:
+            continue
+        where = "/".join(part)
+        try:
+            found = _first_row(left, right, part)
+        except OstracaError as error:
+            notes.append(f"{where}: the first example that differs cannot be shown: {error}")
+            continue
+        if found is not None:
+            index, *rows = found
+            a, b = (rows_of(row)[0] for row in rows)
+            return Example(
+                dataset=part[0],
+                split=part[1],
+                index=index,
+                path=a,
+                other=b,
+                path_names=_names(left, part),
+                other_names=_names(right, part),
+            ), notes
+        counts = [side.split(part)["examples"] for side in (left, right)]
+        if counts[0] != counts[1]:
+            longer = "path" if counts[0] > counts[1] else "other"
+            notes.append(
+                f"{where}: the first {min(counts):,} examples are equal; "
+                f"example {min(counts):,} and those after it are in {longer} alone"
+            )
+        else:
+            notes.append(
+                f"{where}: every row is equal, but not its address (task, version, config, seed), "
+                "of which the content digest is too"
+            )
+    return None, notes
+
+
+def _names(corpus: _Corpus, part: Part) -> Mapping[int, str]:
+    """id -> name of a split's tokens; none where the tasks installed here do not know its config."""
+    try:
+        return split_names(corpus.spec, *part)
+    except (OstracaError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _first_row(
+    left: _Corpus, right: _Corpus, part: Part
+) -> tuple[int, pa.RecordBatch, pa.RecordBatch] | None:
+    """The first row of a split that differs: index, both sides; None where all that both have are equal."""
+    for first, last in unequal_ranges(left.records[part], right.records[part]):
+        batches = [
+            read_rows(side.root, side.records[part], side.split(part), first, last - first)
+            for side in (left, right)
+        ]
+        a, b = (next(each) for each in batches)
+        while first < last:
+            count = min(a.num_rows, b.num_rows)
+            row = differing_row(a.slice(0, count), b.slice(0, count))
+            if row is not None:
+                return first + row, a.slice(row, 1), b.slice(row, 1)
+            first += count
+            if first < last:
+                a, b = (
+                    side.slice(count) if side.num_rows > count else next(each)
+                    for side, each in zip((a, b), batches, strict=True)
+                )
+    return None
+
+
+def unequal_ranges(
+    left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]
+) -> list[tuple[int, int]]:
+    """Ranges [first, last) of rows that may differ, ascending, by the digests of two splits' shards.
+
+    Between two places where both have a shard's edge the digests of their shards add up to the same exactly
+    where the rows are the same; what lies behind the last such place is in no sum.
+    """
+    (a_ends, a), (b_ends, b) = _running(left), _running(right)
+    edges, in_a, in_b = np.intersect1d(a_ends, b_ends, assume_unique=True, return_indices=True)
+    differ = (np.diff(a[in_a], axis=0) != np.diff(b[in_b], axis=0)).any(axis=1)
+    ranges = [(int(edges[at]), int(edges[at + 1])) for at in np.flatnonzero(differ)]
+    shared = int(min(a_ends[-1], b_ends[-1]))
+    return [*ranges, (int(edges[-1]), shared)] if edges[-1] < shared else ranges
+
+
+def _running(records: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Edges of shards int64 [shards + 1], and the lanes of all rows before each uint64 [shards + 1, 2]."""
+    ends = np.cumsum([0, *(record["count"] for record in records)], dtype=np.int64)
+    lanes = [(0, 0), *(ContentDigest.parse(record["content_digest"]).lanes for record in records)]
+    return ends, np.cumsum(np.array(lanes, dtype=np.uint64), axis=0, dtype=np.uint64)
+
+
+def differing_row(left: pa.RecordBatch, right: pa.RecordBatch) -> int | None:
+    """The first row in which two batches of as many rows differ; 0 where they have not the same columns."""
+    types = [{field.name: field.type for field in side.schema} for side in (left, right)]
+    if types[0] != types[1]:
+        return 0
+    row = min(_differing(left.column(name), right.column(name)) for name in types[0])
+    return row if row < left.num_rows else None
+
+
+def _differing(left: pa.Array, right: pa.Array) -> int:
+    """The first row in which two columns of one type differ; their length where none does."""
+    if not (pa.types.is_list(left.type) or pa.types.is_string(left.type)):
+        return _first(left.to_numpy() != right.to_numpy())
+    a, a_offsets = unragged(left)
+    b, b_offsets = unragged(right)
+    row = _first(np.diff(a_offsets) != np.diff(b_offsets))  # before it all rows have the same lengths
+    begin, end = a_offsets[0], a_offsets[row]
+    unequal = a[begin:end] != b[b_offsets[0] : b_offsets[row]]
+    place = _first(unequal)
+    if place < len(unequal):
+        row = int(np.searchsorted(a_offsets, begin + place, side="right")) - 1
+    return row
+
+
+def _first(flags: NDArray[np.bool_]) -> int:
+    """The first place that is set; the length where none is."""
+    place = int(flags.argmax()) if len(flags) else 0
+    return place if len(flags) and flags[place] else len(flags)
+
+
+def _report(
+    path: str, other: str, found: Comparison, context: int, color: bool
+) -> Iterator[str | Text | Table]:
+    if found.differences:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("differs in", "", "path", "other"):
+            table.add_column(heading, overflow="fold")
+        for each in found.differences:
+            table.add_row(*(Text(cell) for cell in (each.what, each.where, each.path, each.other)))
+        yield table
+        yield ""
+    yield from (Text(note) for note in found.notes)
+    if found.example is not None:
+        yield from _show(found.example, context, color)
+        yield ""
+    if found.same:
+        apart = sorted({each.what for each in found.differences} - {"content"})
+        also = f"; they differ in {', '.join(apart)} alone" if apart else ", and so is all else"
+        yield Text(f"the examples of {path} and {other} are the same{also}")
+        yield Text(f"content digest {found.content_digest}")
+    else:
+        yield Text(f"the examples of {path} and {other} are not the same")
+
+
+def _show(example: Example, context: int, color: bool) -> Iterator[Text | Table]:
+    """Both sides of an example: the tokens or texts around the first that differs, and the other columns."""
+    yield Text(
+        f"first example that differs: {example.dataset}/{example.split}, example {example.index:,}", "bold"
+    )
+    sides = (example.path, example.other)
+    content = next((name for name in ("input_ids", "text") if all(name in side for side in sides)), None)
+    if content is not None:
+        a, b = (side[content] for side in sides)
+        place = _parting(a, b)
+        unit = "token" if content == "input_ids" else "character"
+        if place is None:
+            yield Text(f"its {len(a):,} {unit}s are equal")
+        else:
+            yield Text(f"{len(a):,} and {len(b):,} {unit}s; {unit} {place:,} is the first that differs")
+            for label, values, names in (
+                ("path", a, example.path_names),
+                ("other", b, example.other_names),
+            ):
+                yield _around(label, values, names, place, context, color)
+            if content == "input_ids":
+                marked = [_token(a, place, example.path_names), _token(b, place, example.other_names)]
+                yield Text(f"token {place:,}: {marked[0]} | {marked[1]}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("column", "path", "other"):
+        table.add_column(heading, overflow="fold")
+    for name in (*example.path, *(name for name in example.other if name not in example.path)):
+        if name != content and (name not in example.path or example.path[name] != example.other.get(name)):
+            table.add_row(*(Text(cell) for cell in (name, *_cells(name, *sides))))
+    if table.row_count:
+        yield table
+
+
+def _parting(left: Sequence[Any], right: Sequence[Any]) -> int | None:
+    """The first place in which two lists or texts differ, the end of the shorter one too."""
+    for place, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return place
+    return None if len(left) == len(right) else min(len(left), len(right))
+
+
+def _around(
+    label: str, values: Sequence[Any], names: Mapping[int, str], place: int, context: int, color: bool
+) -> Text:
+    """The tokens (or the text) around a place, which is red, or between angles where there is no colour."""
+    words = isinstance(values, str)
+    if words and context >= 0:
+        context *= 4  # letters of a token, or so
+    first = 0 if context < 0 else max(0, place - context)
+    last = len(values) if context < 0 else min(len(values), place + context + 1)
+    gap = "" if words else " "
+    text = Text(f"{label:<6}{'…' if first else ''}")
+    for at in range(first, max(last, place + 1)):
+        name = (values[at] if words else names.get(values[at], str(values[at]))) if at < last else "(end)"
+        text.append(gap)
+        if at == place:
+            text.append(name if color else f">>{name}<<", "bold red")
+        else:
+            text.append(name)
+    if last < len(values):
+        text.append(f"{gap}…")
+    return text
+
+
+def _token(values: Sequence[int], place: int, names: Mapping[int, str]) -> str:
+    if place >= len(values):
+        return "(end)"
+    return f"{names.get(values[place], 'no name')} (id {values[place]})"
+
+
+def _cells(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
+    """What both sides have in a column that differs; of a long list its length and where it differs."""
+    values = [side.get(name, _NONE) for side in (left, right)]
+    if not all(isinstance(each, list) for each in values) or max(map(len, values)) <= _SHORT:
+        return [shown(each) if isinstance(each, list) else str(each)[:200] for each in values]
+    place = _parting(*values)
+    assert place is not None
+    return [
+        f"{each[place] if place < len(each) else '(end)'} at {place:,} of {len(each):,}" for each in values
+    ]
