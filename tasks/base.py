@@ -149,6 +149,13 @@ class Task:
     seeded: Callable[[Mapping[str, Any], int], dict[str, Any]] | None = None
     # The part of the config that decides the examples, where some keys only choose their form.
     address: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    # 128-bit fingerprints uint64 [rows, 2] of what is asked, whatever its clothes (the order of edges,
+    # aliases), of valid examples with published ids; None: examples are the same where their tokens are.
+    content: Callable[[pa.RecordBatch, Mapping[str, Any]], NDArray[np.uint64]] | None = None
+    # How many different examples there are by (config, by content), where that is known exactly.
+    distinct: Callable[[Mapping[str, Any], bool], int | None] | None = None
+    # What the report counts: a label -> the column (of integers, or of lists of them) that holds it.
+    strata: Mapping[str, str] = field(default_factory=dict)
 
 
 def vocab_size(task: Task, config: Mapping[str, Any]) -> int:

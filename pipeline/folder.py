@@ -1,0 +1,184 @@
+"""The folder of a corpus, on a local disk or in a store: its files are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from pipeline.storage import (
+    HashingFile,
+    atomic_file,
+    is_temporary,
+    lock,
+    plain_errors,
+    remove_temporary_files,
+    sha256_of,
+)
+from tasks.errors import ConfigError, OstracaError
+
+
+class Folder(Protocol):
+    """Files by their paths below the folder, parts joined by '/'.
+
+    Whatever fails raises OstracaError with one line that names the file and says what to do. `url` opens the
+    same folder again, in another process too.
+    """
+
+    @property
+    def url(self) -> str: ...
+
+    def create(self, path: str) -> AbstractContextManager[HashingFile]:
+        """Write a file that takes its name, whole and durable, at a clean end; else nothing is left."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """A file to read, seekable."""
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a file."""
+
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """The bytes start..stop-1 of a file."""
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+
+    def stamp(self, path: str) -> tuple[int, str] | None:
+        """Bytes of a file and what changes whenever it is written again; None where there is none."""
+
+    def sha256(self, path: str) -> str:
+        """sha256 of a file, in hexadecimal."""
+
+    def names(self, below: str = "") -> list[str]:
+        """The paths of all files in the folder or in one below it, sorted, those being written left out."""
+
+    def exists(self) -> bool:
+        """Whether the folder is there; in a store: whether anything is in it."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+
+    def remove_all(self, below: str) -> None:
+        """Remove a folder below this one and all that is in it."""
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process left half-written. Only for the holder of the lock."""
+
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        """Hold a lock for this process alone; OstracaError where another holds it. A dead one holds none."""
+
+
+class LocalFolder:
+    """A folder of the file system. See `Folder`."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def url(self) -> str:
+        return str(self.root.resolve())
+
+    def create(self, path: str) -> AbstractContextManager[HashingFile]:
+        return atomic_file(self.root / path)
+
+    def open(self, path: str) -> IO[bytes]:
+        with plain_errors(self.root / path):
+            return open(self.root / path, "rb")
+
+    def read(self, path: str) -> bytes:
+        with plain_errors(self.root / path):
+            return (self.root / path).read_bytes()
+
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        with plain_errors(self.root / path), open(self.root / path, "rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def size(self, path: str) -> int | None:
+        stamp = self.stamp(path)
+        return None if stamp is None else stamp[0]
+
+    def stamp(self, path: str) -> tuple[int, str] | None:
+        try:
+            with plain_errors(self.root / path):
+                try:
+                    status = (self.root / path).stat()
+                except (FileNotFoundError, NotADirectoryError):
+                    return None
+        except ValueError:  # a NUL in the name
+            return None
+        return status.st_size, str(status.st_mtime_ns)
+
+    def sha256(self, path: str) -> str:
+        with plain_errors(self.root / path):
+            return sha256_of(self.root / path)
+
+    def names(self, below: str = "") -> list[str]:
+        found: list[str] = []
+        with plain_errors(self.root / below):
+            for folder, _, files in os.walk(self.root / below):
+                inside = Path(folder).relative_to(self.root)
+                found += [(inside / name).as_posix() for name in files if not is_temporary(Path(name))]
+        return sorted(found)
+
+    def exists(self) -> bool:
+        with plain_errors(self.root):
+            return self.root.exists()
+
+    def remove(self, path: str) -> None:
+        with plain_errors(self.root / path):
+            (self.root / path).unlink(missing_ok=True)
+
+    def remove_all(self, below: str) -> None:
+        with plain_errors(self.root / below):
+            if (self.root / below).exists():
+                shutil.rmtree(self.root / below)
+
+    def remove_unfinished(self) -> None:
+        with plain_errors(self.root):
+            remove_temporary_files(self.root, [each for each in self.root.iterdir() if each.is_dir()])
+
+    def lock(self, path: str) -> AbstractContextManager[None]:
+        return lock(self.root / path)
+
+
+def open_folder(where: Path | str | Folder) -> Folder:
+    """The folder at a path or at a URL of fsspec, e.g. s3://bucket/corpus or memory://corpus."""
+    if not isinstance(where, Path | str):
+        return where
+    if isinstance(where, Path) or "://" not in where:
+        return LocalFolder(where)
+    if where.startswith(("file://", "local://")):
+        return LocalFolder(where.split("://", 1)[1])
+    raise ConfigError(f"{where}: only local folders can be used so far")
+
+
+def write_bytes(folder: Folder, path: str, content: bytes) -> HashingFile:
+    """Write a file; returns its size and sha256."""
+    with folder.create(path) as file:
+        file.write(content)
+    return file
+
+
+def write_json(folder: Folder, path: str, value: Any) -> None:
+    """Write a value as JSON."""
+    write_bytes(folder, path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as JSON, as it is written."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(folder: Folder, path: str) -> Any:
+    """The value in a JSON file; OstracaError where it is none."""
+    try:
+        return json.loads(folder.read(path))
+    except ValueError:
+        raise OstracaError(f"{folder}/{path}: is no JSON; remove it or restore it") from None
