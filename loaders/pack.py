@@ -58,3 +58,44 @@ def pack_padded(
         first += 1
         line += 1
     return first, line
+
+
+@kernel
+def pack_rows(
+    tokens,
+    offsets,
+    mask,
+    mask_offsets,
+    order,
+    starts,
+    starts_offsets,
+    first,
+    line,
+    input_ids,
+    labels,
+    position_ids,
+):
+    """Lay one packed row a line, from `line`; the arrays hold padding already. Returns (first, line).
+
+    starts: where documents, and their positions, begin in the rows; no row is longer than a line.
+    """
+    batch = len(input_ids)
+    while first < len(order) and line < batch:
+        row = order[first]
+        source = np.int64(offsets[row])
+        source_mask = np.int64(mask_offsets[row])
+        count = np.int64(offsets[row + 1]) - source
+        for token in range(count):
+            value = np.int64(tokens[source + token])
+            input_ids[line, token] = value
+            labels[line, token] = value if mask[source_mask + token] else _IGNORED
+        begin = np.int64(0)
+        for piece in range(starts_offsets[row], starts_offsets[row + 1]):
+            # Up to the next document; a start outside the row can do no harm.
+            end = count if piece + 1 == starts_offsets[row + 1] else min(np.int64(starts[piece + 1]), count)
+            for token in range(begin, end):
+                position_ids[line, token] = token - begin
+            begin = max(begin, end)
+        first += 1
+        line += 1
+    return first, line

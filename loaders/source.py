@@ -1,9 +1,9 @@
-"""What a stream draws from: an endless or finite sequence of examples, readable from any position."""
+"""What a stream draws from: an endless or finite sequence of rows, readable from any position."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,23 +15,47 @@ from tasks.batch import unragged
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Some consecutive examples of a sequence."""
+    """Some consecutive rows of a sequence: single examples or, where they have `starts`, packed ones."""
 
     tokens: NDArray[np.int32]  # values of all rows
     offsets: NDArray[np.int32]  # [stored rows + 1]
     mask: NDArray[np.uint8]  # loss mask, values of all rows
     mask_offsets: NDArray[np.int32]  # [stored rows + 1]
-    order: NDArray[np.int64]  # [rows]: the stored row of each example, in the sequence's order
+    order: NDArray[np.int64]  # [rows]: the stored row of each row, in the sequence's order
+    starts: NDArray[np.int32] | None = None  # where in its row each document begins, of all rows
+    starts_offsets: NDArray[np.int32] | None = None  # [stored rows + 1]
 
     def __len__(self) -> int:
         return len(self.order)
 
     @staticmethod
     def of(batch: pa.RecordBatch, order: NDArray[np.int64]) -> Rows:
-        """The rows of a batch with `input_ids` and `loss_mask`, in `order`; nothing is copied."""
+        """The rows of a batch with `input_ids` and `loss_mask`, in `order`; nothing is copied.
+
+        Where it has a column `starts` (see `pipeline.pack`), they are packed ones.
+        """
         tokens, offsets = unragged(batch.column("input_ids"))
         mask, mask_offsets = unragged(batch.column("loss_mask"))
-        return Rows(tokens=tokens, offsets=offsets, mask=mask, mask_offsets=mask_offsets, order=order)
+        packed = "starts" in batch.schema.names
+        starts, starts_offsets = unragged(batch.column("starts")) if packed else (None, None)
+        return Rows(
+            tokens=tokens,
+            offsets=offsets,
+            mask=mask,
+            mask_offsets=mask_offsets,
+            order=order,
+            starts=starts,
+            starts_offsets=starts_offsets,
+        )
+
+    def reordered(self, order: NDArray[np.int64]) -> Rows:
+        """The same stored rows in another order, or some of them."""
+        return replace(self, order=order)
+
+    def lengths(self) -> NDArray[np.int32]:
+        """Tokens of each row, in order."""
+        lengths: NDArray[np.int32] = self.offsets[self.order + 1] - self.offsets[self.order]
+        return lengths
 
 
 class Source(Protocol):

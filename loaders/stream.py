@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loaders.pack import pack_left_aligned, pack_padded
+from loaders.pack import pack_left_aligned, pack_padded, pack_rows
 from loaders.source import Rows, Source
 from tasks.batch import LABEL_IGNORED
 from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 
 Batch = dict[str, NDArray[np.int64]]
-MODES = ("left_aligned", "padded")
+MODES = ("left_aligned", "padded", "packed")
 STATE_VERSION = 1
 
 
@@ -23,12 +23,16 @@ class TokenStream:
 
     mode "left_aligned": examples end to end in lines of `length` tokens, each line beginning with a whole
     example and its last one cut, as in the paper. mode "padded": one example a line, filled up with pad_id
-    (length None: to the longest of the batch); longer examples are cut.
+    (length None: to the longest of the batch); longer examples are cut. mode "packed": one row of a corpus
+    that was packed when it was built a line, filled up with pad_id; a longer row is an error.
 
     A batch holds int64 [batch_size, length]: `input_ids`; `labels` (-100 where there is no loss, not
-    shifted: the model shifts them); `position_ids` (from 0 in each example); with "padded" also
-    `attention_mask`. A finite source's last batch may have fewer lines, and its last line may be filled
-    up with pad_id.
+    shifted: the model shifts them); `position_ids` (from 0 in each example, so that they tell where one
+    begins; 0 in padding); with "padded" also `attention_mask`. A finite source's last batch may have fewer
+    lines, and its last line may be filled up with pad_id. With "packed", an example that goes on from the
+    row before (pack mode concat) begins at position 0 again: the row before is not in sight.
+
+    ConfigError while iterating where the source's rows are packed and the mode is another, or the reverse.
 
     Iterating goes on from where the stream stands (nothing comes once a finite source has ended);
     `state_dict` after a batch is where the next begins. An iterator ends with an OstracaError where the
@@ -62,13 +66,13 @@ class TokenStream:
 
     @property
     def examples_seen(self) -> int:
-        """Examples in the batches given so far (cut ones too)."""
+        """Examples in the batches given so far (cut ones too); with mode "packed" its rows."""
         return self._position
 
     def __iter__(self) -> Iterator[Batch]:
         self._moves += 1
         mine = self._moves
-        batches = self._packed() if self._mode == "left_aligned" else self._padded()
+        batches = self._padded() if self._mode == "padded" else self._laid()
         for taken, batch in batches:
             self._position += taken
             yield batch
@@ -85,24 +89,38 @@ class TokenStream:
             batch["attention_mask"] = np.zeros((lines, length), dtype=np.int64)
         return batch
 
-    def _packed(self) -> Iterator[tuple[int, Batch]]:
-        """(examples taken, batch) from where the stream stands now."""
+    def _rows(self) -> Iterator[Rows]:
+        """The source's rows from where the stream stands now; ConfigError where the mode is not for them."""
+        for rows in self._source.rows_from(self._position):
+            if rows.starts is None and self._mode == "packed":
+                raise ConfigError(
+                    "mode='packed' reads rows that were packed when the corpus was built; this source's are "
+                    "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
+                )
+            if rows.starts is not None and self._mode != "packed":
+                raise ConfigError(
+                    f"mode={self._mode!r} lays single examples; this source's rows were packed when the "
+                    "corpus was built: take mode='packed'"
+                )
+            if rows.starts is not None and len(rows):
+                longest = int(rows.lengths().max())
+                if longest > (self._length or 0):
+                    raise ConfigError(
+                        f"length={self._length}: a packed row has {longest} tokens and is not cut; take the "
+                        "length that the corpus was packed with"
+                    )
+            yield rows
+
+    def _laid(self) -> Iterator[tuple[int, Batch]]:
+        """(rows taken, batch) from where the stream stands now, of lines that are `length` long."""
         assert self._length is not None
         batch = self._empty(self._batch_size, self._length)
         line = place = taken = 0
-        for rows in self._source.rows_from(self._position):
+        for rows in self._rows():
             first = 0
             while first < len(rows):
                 before = first
-                first, line, place = pack_left_aligned(
-                    *_arrays(rows),
-                    first,
-                    line,
-                    place,
-                    batch["input_ids"],
-                    batch["labels"],
-                    batch["position_ids"],
-                )
+                first, line, place = self._lay(rows, first, line, place, batch)
                 taken += first - before
                 if line == self._batch_size:
                     yield taken, batch
@@ -111,10 +129,19 @@ class TokenStream:
         if taken:
             yield taken, {name: values[: line + (place > 0)] for name, values in batch.items()}
 
+    def _lay(self, rows: Rows, first: int, line: int, place: int, batch: Batch) -> tuple[int, int, int]:
+        """Lay rows.order[first:] from (line, place); returns where to go on, as these three."""
+        into = batch["input_ids"], batch["labels"], batch["position_ids"]
+        if self._mode == "left_aligned":
+            first, line, place = pack_left_aligned(*_arrays(rows), first, line, place, *into)
+        else:
+            first, line = pack_rows(*_arrays(rows), rows.starts, rows.starts_offsets, first, line, *into)
+        return first, line, place
+
     def _padded(self) -> Iterator[tuple[int, Batch]]:
         """(examples taken, batch) from where the stream stands now."""
         waiting: list[Rows] = []
-        for rows in self._source.rows_from(self._position):
+        for rows in self._rows():
             waiting.append(rows)
             while sum(map(len, waiting)) >= self._batch_size:
                 batch, waiting = self._take(waiting, self._batch_size)
@@ -131,10 +158,10 @@ class TokenStream:
             head, tail = rows.order[:missing], rows.order[missing:]
             missing -= len(head)
             if len(head):
-                used.append(_reordered(rows, head))
+                used.append(rows.reordered(head))
             if len(tail):
-                left.append(_reordered(rows, tail))
-        longest = max(int((r.offsets[r.order + 1] - r.offsets[r.order]).max()) for r in used)
+                left.append(rows.reordered(tail))
+        longest = max(int(rows.lengths().max()) for rows in used)
         batch = self._empty(count, self._length or longest)
         line = 0
         for rows in used:
@@ -180,16 +207,6 @@ class TokenStream:
                 )
         self._position = check_integer("position", state["position"], 0)
         self._moves += 1
-
-
-def _reordered(rows: Rows, order: NDArray[np.int64]) -> Rows:
-    return Rows(
-        tokens=rows.tokens,
-        offsets=rows.offsets,
-        mask=rows.mask,
-        mask_offsets=rows.mask_offsets,
-        order=order,
-    )
 
 
 def _arrays(rows: Rows) -> tuple[NDArray[Any], ...]:
