@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tasks import examples
 from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
+from tasks.depo_content import content, count_distinct
 from tasks.depo_validator import validate
 from tasks.errors import ConfigError
 from tasks.kernels import kernel
@@ -116,6 +117,11 @@ def hop_choices(config: Mapping[str, Any]) -> NDArray[np.int32]:
     else:
         hops = set(range(1, largest + 1))
     return np.array(sorted(hops), dtype=np.int32)
+
+
+def distinct(config: Mapping[str, Any], by_content: bool) -> int | None:
+    """How many different examples there are, exactly; see `tasks.depo_content.count_distinct`."""
+    return count_distinct(config, len(hop_choices(config)), by_content)
 
 
 def max_tokens(config: Mapping[str, Any]) -> int:
@@ -324,6 +330,9 @@ TASK = Task(
     tokens=tokens,
     look=look,
     test_form={"qa": True},
+    content=content,
+    distinct=distinct,
+    strata={"nodes": "n", "hops": "query_hops"},
 )
 
 

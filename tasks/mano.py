@@ -24,6 +24,7 @@ from tasks.base import INT32_MAX, Look, Task, ValidationResult
 from tasks.batch import column, list_type, ragged
 from tasks.kernels import kernel
 from tasks.mano_config import FIRST_VALUE, KEYS, LETTERS, SYMBOLS, check, is_prime, lengths_of, tokens
+from tasks.mano_content import content, distinct
 from tasks.mano_validator import validate
 from tasks.rng import STATE_WORDS, integers, next_uint32, seed_stream
 
@@ -268,6 +269,9 @@ TASK = Task(
     tokens=tokens,
     look=look,
     test_form={"qa": True},
+    content=content,
+    distinct=distinct,
+    strata={"length": "length", "answer": "answer"},
 )
 
 

@@ -28,6 +28,7 @@ from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
 from tasks.errors import ConfigError
 from tasks.kernels import kernel
+from tasks.lano.content import content, distinct
 from tasks.lano.grammar import (
     PUBLISHED,
     Grammar,
@@ -308,6 +309,9 @@ TASK = Task(
     max_tokens=max_tokens,
     tokens=tokens,
     look=look,
+    content=content,
+    distinct=distinct,
+    strata={"length": "length"},
 )
 
 
