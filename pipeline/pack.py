@@ -1,7 +1,7 @@
 """Packing at build time: the documents of a row group become rows of at most `length` tokens.
 
-A row group is packed by itself, so the rows depend on the documents and the size of a row group alone: not on
-the shards. Where documents begin in a row is kept, so that attention and positions can stay within them.
+A row group is packed by itself: where shards are whole row groups, the rows do not depend on their size.
+Where documents begin in a row is kept, so that attention and positions can stay within them.
 
 Modes:
     left_aligned  documents end to end; a row begins with a whole document (cut where it is longer than a

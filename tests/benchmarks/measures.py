@@ -134,6 +134,44 @@ def capo() -> None:
     say(encode=tokens / 1e6 / encode)
 
 
+def pack(preset: str) -> None:
+    """Row groups packed one after another, and NumPy copying the same arrays; each is thrown away at once."""
+    import numpy as np
+
+    from pipeline.pack import PACK_MODES, pack_batch, packing_waste
+    from pipeline.spec import DEFAULT_ROW_GROUP_TOKENS
+    from tasks import examples
+    from tasks.batch import unragged
+
+    task, given = preset_task(preset)
+    config = examples.complete_config(task, given, 0)
+    key = examples.stream_of(task, config, 0, "train")
+    rows, length = round(DEFAULT_ROW_GROUP_TOKENS / task.mean_tokens(config)), 2048
+    groups = [
+        task.generate(config, key, np.arange(start, start + rows)) for start in range(0, 8 * rows, rows)
+    ]
+    arrays = [[unragged(group.column(name))[0] for name in ("input_ids", "loss_mask")] for group in groups]
+    tokens = sum(len(ids) for ids, _ in arrays)
+
+    def pack_all(mode: str) -> None:
+        for group in groups:
+            pack_batch(group, length, mode)
+
+    def copy_all() -> None:
+        for ids, mask in arrays:
+            ids.copy()
+            mask.copy()
+
+    figures = {"numpy": tokens / 1e6 / best(copy_all, 30)}
+    for mode in PACK_MODES:
+        packed = [pack_batch(group, length, mode) for group in groups]
+        waste = [packing_waste(rows, length) for rows in packed]
+        figures[mode] = tokens / 1e6 / best(lambda mode=mode: pack_all(mode), 30)  # type: ignore[misc]
+        figures[f"{mode}_filled"] = 100 - 100 * float(np.mean(waste))
+        figures[f"{mode}_kept"] = 100 * sum(len(rows.column("input_ids").values) for rows in packed) / tokens
+    say(**figures)
+
+
 def build(folder: str, preset: str, examples: str) -> None:
     import pyarrow.parquet as pq
 

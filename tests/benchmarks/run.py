@@ -1,6 +1,8 @@
 """`make bench`: speed, each figure next to a yardstick measured in the same run.
 
-    python tests/benchmarks/run.py [part ...]     parts: kernels answers build ray memory start loaders (all)
+    python tests/benchmarks/run.py [part ...]
+
+Parts: kernels answers pack build ray memory start loaders (all).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -86,6 +88,20 @@ def answers() -> list[Row]:
     times = made / library["encode"]
     yard = f"encode_batch {library['encode']:.1f} Mtok/s"
     return [*rows, ("capo-50k tokens against encode_batch", times, "times", "25", yard)]
+
+
+@part
+def pack() -> list[Row]:
+    """Into rows of 2,048 tokens, a row group at a time."""
+    rows: list[Row] = []
+    for preset in ("depo1-225", "mano-16"):
+        m = measured("pack", preset)
+        yard = f"NumPy copies the same with {m['numpy']:.0f}"
+        for mode, aim in (("left_aligned", "500"), ("whole", "500"), ("best_fit", "200"), ("concat", "500")):
+            rows.append((f"pack {preset}, {mode}", m[mode], "Mtok/s", aim, yard))
+            kept = f"{m[f'{mode}_kept']:.1f} % of the tokens kept"
+            rows.append(("  of the rows filled", m[f"{mode}_filled"], "%", "", kept))
+    return rows
 
 
 @part

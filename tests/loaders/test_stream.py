@@ -152,11 +152,11 @@ def test_padded(corpus: Path, length: int | None) -> None:
 def test_resume_at_every_step(corpus: Path, name: str, mode: str) -> None:
     """From the state after any batch, through JSON, a new stream gives exactly the rest."""
     source = make_sources(corpus)[name]
+    resume_at_every_step(lambda: TokenStream(source(), batch_size=3, length=150, mode=mode))
 
-    def stream() -> TokenStream:
-        return TokenStream(source(), batch_size=3, length=150, mode=mode)
 
-    steps = 25
+def resume_at_every_step(stream: Callable[[], TokenStream], steps: int = 25) -> None:
+    """Compare what new streams give after each state with what the first one went on to give."""
     reference = take(stream(), steps + 4)
     running = stream()
     iterator = iter(running)
