@@ -19,6 +19,7 @@ COMMANDS = {
     "build": ("pipeline.commands:build", "make a corpus of checked, hashed shards and its manifest"),
     "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
     "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
+    "merge": ("pipeline.commands:merge", "join the parts of a corpus that were built apart"),
     "export": ("pipeline.export.command:run", "write a corpus in the format of another training stack"),
     "diff": ("pipeline.diff:run", "where two corpora differ, and the first example that does"),
     "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
@@ -35,6 +36,7 @@ _EXTRAS = {
     "matplotlib": "train",
     "datasets": "hf",
     "wandb": "wandb",
+    "webdataset": "webdataset",
 }
 
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from loaders.order import EpochOrder, Window
 from loaders.source import Rows
 from pipeline.fingerprint import ContentDigest
+from pipeline.folder import open_folder
 from pipeline.manifest import check_shards, read_manifest, spec_in
-from pipeline.readers import read_row_group
+from pipeline.readers import split_reader
 from tasks import get_task
 from tasks.base import INT32_MAX, Task
 from tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
@@ -45,7 +46,7 @@ class CorpusSource:
         epochs: int | None = None,
         window_blocks: int = 16,
     ) -> None:
-        self._root = Path(path)
+        self._root = open_folder(path)
         manifest = read_manifest(self._root)
         problems = check_shards(manifest)
         if problems:
@@ -57,6 +58,7 @@ class CorpusSource:
             "source": "corpus",
             "content": [str(_content_of(manifest, name, split)) for name in self._names],
             "shards": [[entry["shard_examples"], entry["row_group_examples"]] for entry in entries],
+            "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
             "seed": check_seed(seed),
@@ -64,22 +66,23 @@ class CorpusSource:
             "epochs": None if epochs is None else check_integer("epochs", epochs, 1),
             "window_blocks": check_integer("window_blocks", window_blocks, 1),
         }
-        # Block b is row group `_groups[b, 1]` of shard `_groups[b, 0]`, known without opening a file.
-        self._records: list[dict[str, Any]] = []
+        # Block b is row group `_groups[b, 2]` of shard `_groups[b, 1]` of dataset `_groups[b, 0]`, known
+        # without opening a file.
+        self._readers = [split_reader(self._root, self._spec, manifest, name, split) for name in self._names]
         self._strata: list[int] = []
         groups, block_rows = [], []
-        for name, entry in zip(self._names, entries, strict=True):
-            records = [each for each in manifest["splits"][split]["shards"] if each["dataset"] == name]
-            size = entry["row_group_examples"]
-            rows = np.array([record["rows"] for record in records], dtype=np.int64)
-            counts = -(-rows // size)
-            shards = np.repeat(np.arange(len(rows)), counts)
-            inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            groups.append(np.stack([len(self._records) + shards, inside], axis=1))
-            block_rows.append(np.minimum(size, rows[shards] - inside * size))
-            self._records += records
-            self._strata.append(len(inside))
+        for number, reader in enumerate(self._readers):
+            rows = np.concatenate(reader.group_rows)
+            counts = [len(each) for each in reader.group_rows]
+            shards = np.repeat(np.arange(len(counts)), counts)
+            inside = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+            blocks = np.stack([np.full(len(rows), number), shards, inside], axis=1)
+            groups.append(blocks[rows > 0])  # of some row groups every example was a duplicate
+            block_rows.append(rows[rows > 0])
+            self._strata.append(len(block_rows[-1]))
         self._groups, self._block_rows = np.concatenate(groups), np.concatenate(block_rows)
+        if not len(self._block_rows):
+            raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
         largest = window_blocks * max(
             entry["row_group_examples"] * self._task_of(name).max_tokens(entry["config"])
             for name, entry in zip(self._names, entries, strict=True)
@@ -157,19 +160,12 @@ class CorpusSource:
 
     def _read(self, window: Window) -> pa.RecordBatch:
         """The window's blocks, end to end."""
-        tables = [
-            read_row_group(
-                self._root,
-                self._records[self._groups[block, 0]],
-                int(self._groups[block, 1]),
-                int(self._block_rows[block]),
-                _COLUMNS,
-            )
-            for block in window.blocks
+        columns = _COLUMNS if self._spec["pack"] is None else [*_COLUMNS, "starts"]
+        blocks = [
+            self._readers[number].read(shard, group, columns)
+            for number, shard, group in self._groups[window.blocks].tolist()
         ]
-        table = pa.concat_tables(tables).combine_chunks()
-        (batch,) = table.to_batches()
-        return batch
+        return pa.concat_batches(blocks)
 
 
 def _content_of(manifest: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:

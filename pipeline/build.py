@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import functools
-import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pipeline import manifest as manifests
-from pipeline.engine import available_cores, check_engine, map_shards
-from pipeline.plan import Shard, plan
-from pipeline.shard import STATE, ShardRecord, make_shard, record_path
+from pipeline.changes import Changes
+from pipeline.dedup.against import against_prints, with_against
+from pipeline.dedup.prints import prints_size
+from pipeline.dedup.search import OUTCOME, changed_shards, changes_of, find_duplicates, ranked
+from pipeline.dedup.settings import check_memory
+from pipeline.engine import Engine, available_cores, check_engine, open_engine
+from pipeline.folder import Folder, open_folder, read_json, write_bytes, write_json
+from pipeline.plan import WHOLE, Part, Shard, plan
+from pipeline.reports import write_reports
+from pipeline.shard import Made, ShardRecord, make_shard, prints_path, record_path
 from pipeline.spec import check_spec, spec_digest
-from pipeline.storage import (
-    is_temporary,
-    lock,
-    plain_errors,
-    remove_temporary_files,
-    sha256_of,
-    write_bytes,
-    write_json,
-)
-from tasks.errors import OstracaError
+from pipeline.state import STATE
+from pipeline.totals import STATISTICS, Totals
+from tasks.errors import ConfigError, OstracaError
 from tasks.vocabulary import tokenizer_files
+
+LOCK = f"{STATE}/lock"
+SPEC = f"{STATE}/spec.json"
 
 
 def build(
@@ -34,154 +35,310 @@ def build(
     *,
     engine: str = "ray",
     workers: int | None = None,
-    ray_address: str | None = None,
+    ray: Mapping[str, Any] | None = None,
+    part: Part = WHOLE,
+    memory: int | str | None = None,
+    report: bool = False,
     on_shard: Callable[[ShardRecord, bool], None] = lambda record, kept: None,
+    on_step: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> dict[str, Any]:
-    """Build the corpus of `spec` in the folder `out` and return its manifest.
+    """Build the corpus of `spec` in the folder `out` (a path or a URL of fsspec) and return its manifest.
 
     A folder in which the same build was begun is finished, its intact shards (sha256) kept. In one that
     holds the corpus already, shards that are gone or of another size are made again; else it is left as
-    it is. Any other folder that is not empty is refused. `on_shard(record, kept)` is called for
-    every shard, in any order; kept: it was there already.
+    it is. Any other folder that is not empty is refused.
+
+    workers, ray: see `pipeline.engine`. part: build only this part, for `ostraca merge`. memory: bytes that
+    deduplication may take. report: write the dataset card, report.html and croissant.json too.
+    `on_shard(record, kept)` is called once for every shard, in any order; kept: it was there already.
+    `on_step(what, done, of)` is called for every step of deduplication.
     """
-    root = Path(out)
-    complete = check_spec(manifests.with_own_tokenizers(root, spec))
-    check_engine(engine, workers, ray_address)
+    folder = open_folder(out)
+    complete = check_spec(manifests.with_own_tokenizers(folder, with_against(spec)))
+    check_engine(engine, workers, ray)
+    _check_part(complete, part)
     digest = spec_digest(complete)
-    with plain_errors(root):
-        whole = _refuse_other(root, digest)
-    if whole is not None and not _missing(root, whole):
+    whole = _refuse_other(folder, digest, part)
+    if whole is not None and not _missing(folder, whole):
         return whole
-    with lock(root / STATE / "lock"):
+    with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
-        whole = _refuse_other(root, digest)
-        manifest = _finish(complete, digest, root, engine, workers, ray_address, on_shard, whole)
-        with plain_errors(root):
-            shutil.rmtree(root / STATE)
+        whole = _refuse_other(folder, digest, part)
+        with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
+            work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
+            manifest = work.run(whole, report)
+        folder.remove_all(STATE)
     return manifest
 
 
-def _missing(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+class _Build:
+    """One call of `build` that holds the lock."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        spec: dict[str, Any],
+        digest: str,
+        part: Part,
+        engine: Engine,
+        memory: int,
+        on_shard: Callable[[ShardRecord, bool], None],
+        on_step: Callable[[str, int, int], None],
+    ) -> None:
+        self._folder, self._spec, self._digest, self._part = folder, spec, digest, part
+        self._engine, self._memory = engine, memory
+        self._on_shard, self._on_step = on_shard, on_step
+        self._records: dict[str, ShardRecord] = {}
+        self._totals = Totals()
+
+    def run(self, whole: Mapping[str, Any] | None, report: bool) -> dict[str, Any]:
+        """Make what is missing and write the manifest; `whole`: the manifest that stood there already."""
+        self._folder.remove_unfinished()
+        write_json(self._folder, SPEC, {"spec_digest": self._digest, "spec": self._spec})
+        files = []
+        for path, content in tokenizer_files(self._spec):  # first: whoever goes on has the tokenizers
+            written = write_bytes(self._folder, path, content)
+            files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
+        if whole is not None:
+            self._mend(whole)
+            manifests.write_manifest(self._folder, whole)
+            return dict(whole)
+        if self._spec["dedup"]["mode"] == "off":
+            self._make_all()
+            found = None
+        else:
+            found = self._dedup()
+        manifest = manifests.make_manifest(
+            self._spec,
+            (self._records[shard.path] for shard in self._shards()),
+            files,
+            part=self._part,
+            dedup=found,
+        )
+        write_json(self._folder, STATISTICS, self._totals.as_dict())
+        if report:
+            write_reports(self._folder, manifest, self._totals)
+        manifests.write_manifest(self._folder, manifest)
+        return manifest
+
+    def _shards(self) -> Iterator[Shard]:
+        return plan(self._spec, self._part)
+
+    def _make_all(self) -> None:
+        """All shards, without deduplication."""
+        job = functools.partial(make_shard, self._spec, self._digest, Changes(), self._folder.url)
+        self._stage(job, lambda made: True, last=True)
+
+    def _dedup(self) -> dict[str, Any]:
+        """All shards; then those again in which an example must go. Returns what the manifest says of it."""
+        order = ranked(self._spec)
+        if self._folder.size(OUTCOME) is None:
+            job = functools.partial(make_shard, self._spec, self._digest, None, self._folder.url)
+            self._stage(job, self._has_prints, last=False)
+            others = against_prints(self._spec, self._folder, self._engine, self._on_step)
+            outcome = find_duplicates(
+                self._spec, self._folder, self._engine, others, self._memory, self._on_step
+            )
+        else:
+            outcome = read_json(self._folder, OUTCOME)
+        changed = {order[rank].path: rank for rank in changed_shards(self._folder, outcome, order)}
+        job = functools.partial(
+            _make_again, self._spec, self._digest, outcome, order, changed, self._folder.url
+        )
+        self._stage(job, lambda made: made.final or made.record.path not in changed, last=True)
+        splits: dict[str, Any] = outcome["splits"]
+        return splits
+
+    def _has_prints(self, made: Made) -> bool:
+        """Whether the fingerprints of a shard stand beside its record."""
+        path = prints_path(made.record.path)
+        return not made.final and self._folder.size(path) == prints_size(made.record.count)
+
+    def _stage(self, job: Callable[[Shard], Made], accept: Callable[[Made], bool], *, last: bool) -> None:
+        """Run `job` on every shard that is not there already in a form that is accepted.
+
+        last: the shards are then what the corpus holds, and are counted.
+        """
+        fresh, missing = set(self._records), []
+        with ThreadPoolExecutor(4 * available_cores()) as pool:  # reading records mostly waits
+            look = functools.partial(self._found, accept, fresh)
+            for shard, made in zip(self._shards(), pool.map(look, self._shards()), strict=True):
+                if made is None:
+                    missing.append(shard)
+                    continue
+                if shard.path not in fresh:
+                    self._on_shard(made.record, True)
+                self._take(made, last)
+        for number, made in enumerate(self._engine.map(job, missing), 1):
+            before = self._records.get(made.record.path)
+            self._check_made(made.record, None)
+            self._take(made, last)
+            if before is None:
+                self._on_shard(made.record, False)
+            else:
+                self._on_step("shards without duplicates", number, len(missing))
+
+    def _found(self, accept: Callable[[Made], bool], fresh: set[str], shard: Shard) -> Made | None:
+        """The record of a shard that stands already, if it is accepted and the file is what it says."""
+        made = _record(self._folder, shard, self._digest)
+        if made is None or not accept(made):
+            return None
+        return made if shard.path in fresh or _is_intact(self._folder, made.record) else None
+
+    def _take(self, made: Made, last: bool) -> None:
+        self._records[made.record.path] = made.record
+        if last:
+            self._totals.add_shard(made)
+
+    def _check_made(self, record: ShardRecord, before: str | None) -> None:
+        """OstracaError where a worker's file is not here, or is not what stood there before."""
+        if self._folder.size(record.path) != record.bytes:
+            raise OstracaError(
+                f"{self._folder}/{record.path}: was made by a worker but is not here; "
+                "out= must be a folder that all nodes share"
+            )
+        if before is not None and before != record.content_digest:
+            raise OstracaError(
+                f"{self._folder}/{record.path}: made again its content digest is {record.content_digest}, "
+                f"not {before} as before; the manifest is left as it was: run `ostraca verify`"
+            )
+
+    def _mend(self, whole: Mapping[str, Any]) -> None:
+        """Make those shards of a whole corpus again that are gone or damaged."""
+        listed = {
+            record["path"]: ShardRecord(split=split, **record)
+            for split, record in manifests.records_of(whole)
+        }
+        missing = []
+        with ThreadPoolExecutor(available_cores()) as pool:
+            intact = pool.map(functools.partial(_is_intact, self._folder), listed.values())
+            for shard, good in zip(self._shards(), intact, strict=True):
+                if good:
+                    self._on_shard(listed[shard.path], True)
+                else:
+                    missing.append(shard)
+        changes = {
+            shard.path: Changes.parse(listed[shard.path].changes, shard.count)
+            for shard in missing
+            if listed[shard.path].changes
+        }
+        job = functools.partial(_mend_shard, self._spec, self._digest, changes, self._folder.url)
+        for made in self._engine.map(job, missing):
+            before = listed[made.record.path]
+            self._check_made(made.record, before.content_digest)
+            self._records[made.record.path] = made.record
+            self._on_shard(made.record, False)
+        for _, record in manifests.records_of(whole):
+            again = self._records.get(record["path"])
+            if again is not None:  # other libraries may have written other bytes
+                record.update({k: v for k, v in again.as_dict().items() if k != "split"})
+
+
+def _make_again(
+    spec: Mapping[str, Any],
+    digest: str,
+    outcome: Mapping[str, Any],
+    order: tuple[Shard, ...],
+    changed: Mapping[str, int],
+    url: str,
+    shard: Shard,
+) -> Made:
+    """A shard without its duplicates."""
+    changes = Changes()
+    if shard.path in changed:
+        changes = changes_of(open_folder(url), outcome, order, changed[shard.path])
+    return make_shard(spec, digest, changes, url, shard)
+
+
+def _mend_shard(
+    spec: Mapping[str, Any], digest: str, changes: Mapping[str, Changes], url: str, shard: Shard
+) -> Made:
+    """A shard that a whole corpus has lost."""
+    return make_shard(spec, digest, changes.get(shard.path, Changes()), url, shard)
+
+
+def _check_part(spec: Mapping[str, Any], part: Part) -> None:
+    if part != WHOLE and spec["dedup"]["mode"] != "off":
+        raise ConfigError(
+            f"part={part[0]}/{part[1]}: duplicates can only be found where all examples are; "
+            "build the whole corpus at once, or set dedup.mode=off"
+        )
+    if part != WHOLE and not any(plan(spec, part)):
+        raise ConfigError(
+            f"part={part[0]}/{part[1]}: no shard falls into it; use fewer parts, or smaller shards "
+            "(shard_tokens)"
+        )
+
+
+def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     """Files of a whole corpus that are gone or of another size than when it was built."""
     return [
         record["path"]
         for record in [*(record for _, record in manifests.records_of(manifest)), *manifest["files"]]
-        if not _has_size(root / record["path"], record["bytes"])
+        if folder.size(record["path"]) != record["bytes"]
     ]
 
 
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
-
-
-def _finish(
-    spec: dict[str, Any],
-    digest: str,
-    root: Path,
-    engine: str,
-    workers: int | None,
-    ray_address: str | None,
-    on_shard: Callable[[ShardRecord, bool], None],
-    whole: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Make what is missing and write the manifest; `whole`: the manifest that stood there already."""
-    with plain_errors(root):
-        remove_temporary_files(root, [root / STATE, *(root / name for name in spec["datasets"])])
-    write_json(root / STATE / "spec.json", {"spec_digest": digest, "spec": spec})
-    files = []
-    for path, content in tokenizer_files(spec):  # first: whoever goes on with the build has the tokenizers
-        written = write_bytes(root / path, content)
-        files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
-    if whole is None:
-        known = {shard.path: _record(root, shard, digest) for shard in plan(spec)}
-    else:
-        known = {r["path"]: ShardRecord(split=split, **r) for split, r in manifests.records_of(whole)}
-    records: dict[str, ShardRecord] = {}
-    with ThreadPoolExecutor(available_cores()) as pool:
-        found = [record for record in known.values() if record is not None]
-        for record, intact in zip(found, pool.map(functools.partial(_is_intact, root), found), strict=True):
-            if intact:
-                records[record.path] = record
-                on_shard(record, True)
-    job = functools.partial(make_shard, spec, digest, root=str(root.resolve()))
-    missing = (shard for shard in plan(spec) if shard.path not in records)
-    results = map_shards(job, missing, spec, engine=engine, workers=workers, ray_address=ray_address)
-    for record in results:
-        if not _has_size(root / record.path, record.bytes):
-            raise OstracaError(
-                f"{root / record.path}: was made by a worker but is not here; "
-                "out= must be a folder that all nodes share"
-            )
-        before = known.get(record.path)
-        if before is not None and before.content_digest != record.content_digest:
-            raise OstracaError(
-                f"{root / record.path}: made again its content digest is {record.content_digest}, not "
-                f"{before.content_digest} as before; the manifest is left as it was: run `ostraca verify`"
-            )
-        records[record.path] = record
-        on_shard(record, False)
-    manifest = manifests.make_manifest(spec, (records[shard.path] for shard in plan(spec)), files)
-    manifests.write_manifest(root, manifest)
-    return manifest
-
-
-def _record(root: Path, shard: Shard, digest: str) -> ShardRecord | None:
+def _record(folder: Folder, shard: Shard, digest: str) -> Made | None:
     """The record of a shard that an earlier call finished, if it did."""
     try:
-        record = json.loads(record_path(str(root), shard).read_text())
-        given = (record.pop("spec_digest"), record["path"], record["first_index"], record["count"])
+        if folder.size(record_path(shard)) is None:
+            return None
+        plain = read_json(folder, record_path(shard))
+        made = Made.from_dict(plain)
+        given = (plain["spec_digest"], made.record.path, made.record.first_index, made.record.count)
         wanted = (digest, shard.path, shard.first_index, shard.count)
-        return ShardRecord(**record) if given == wanted else None
-    except (OSError, ValueError, TypeError, KeyError):
+        return made if given == wanted else None
+    except (OstracaError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _is_intact(root: Path, record: ShardRecord) -> bool:
+def _is_intact(folder: Folder, record: ShardRecord) -> bool:
     """Whether the shard's file is there with every byte that the record counts and hashes."""
-    path = root / record.path
     try:
-        return _has_size(path, record.bytes) and sha256_of(path) == record.sha256
-    except OSError:
+        return folder.size(record.path) == record.bytes and folder.sha256(record.path) == record.sha256
+    except OstracaError:
         return False
 
 
-def _refuse_other(root: Path, digest: str) -> dict[str, Any] | None:
-    """The manifest of the whole corpus in `root`, or None where this build may begin or go on there.
+def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | None:
+    """The manifest of the whole corpus in `folder`, or None where this build may begin or go on there.
 
     Refuses a folder that holds, or was begun as, the corpus of another spec, or anything of the user's.
     """
-    if not root.exists():
-        return None
-    if (root / manifests.NAME).exists():
-        manifest = manifests.read_manifest(root)
-        _refuse_digest(root, manifest["spec_digest"], digest, "holds")
+    if folder.size(manifests.NAME) is not None:
+        manifest = manifests.read_manifest(folder, parts=True)
+        _refuse_digest(folder, manifest["spec_digest"], digest, "holds")
+        if manifests.part_of(manifest) != part:
+            held = manifests.part_of(manifest)
+            raise OstracaError(
+                f"{folder}: holds part {held[0]}/{held[1]} of this corpus, not part {part[0]}/{part[1]}; "
+                "choose another out="
+            )
         return manifest
-    begun = root / STATE / "spec.json"
-    if begun.exists():
+    if folder.size(SPEC) is not None:
         try:
-            other = json.loads(begun.read_text())["spec_digest"]
-        except (ValueError, KeyError, TypeError):
-            raise OstracaError(f"{begun}: cannot be read; remove {root} or choose another out=") from None
-        if any((root / STATE / "shards").rglob("*.json")):
-            _refuse_digest(root, other, digest, "was begun as")
+            other = read_json(folder, SPEC)["spec_digest"]
+        except (OstracaError, KeyError, TypeError):
+            raise OstracaError(
+                f"{folder}/{SPEC}: cannot be read; remove {folder} or choose another out="
+            ) from None
+        if any(name.startswith(f"{STATE}/shards/") for name in folder.names(f"{STATE}/shards")):
+            _refuse_digest(folder, other, digest, "was begun as")
         return None
-    found = [path for path in root.iterdir() if path.name != STATE]
-    if (root / STATE).is_dir():  # a build that has not got to spec.json leaves its lock alone
-        found += [path for path in (root / STATE).iterdir() if path.name != "lock" and not is_temporary(path)]
-    stranger = next(iter(found), None)
+    # A build that has not got to spec.json leaves its lock alone.
+    stranger = next((name for name in folder.names() if name != LOCK), None)
     if stranger is not None:
         raise OstracaError(
-            f"{root}: is not empty ({stranger.name} is there) and holds no corpus; choose another out="
+            f"{folder}: is not empty ({stranger.split('/')[0]} is there) and holds no corpus; "
+            "choose another out="
         )
     return None
 
 
-def _refuse_digest(root: Path, other: str, digest: str, how: str) -> None:
+def _refuse_digest(folder: Folder, other: str, digest: str, how: str) -> None:
     if other != digest:
         raise OstracaError(
-            f"{root}: {how} the corpus with spec digest {other}, not the one asked for, {digest}; "
+            f"{folder}: {how} the corpus with spec digest {other}, not the one asked for, {digest}; "
             "choose another out= or remove that folder"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
+from pipeline.dedup.against import with_against
 from pipeline.inspect import show
 from pipeline.manifest import read_manifest, with_own_tokenizers
-from pipeline.plan import count_examples, count_shards
+from pipeline.merge import merge as merge_parts
+from pipeline.plan import WHOLE, count_examples, count_shards
 from pipeline.progress import ShardProgress
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
@@ -38,9 +41,11 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"build: corpus.seed={shown(corpus['seed'])}: set seed=... instead")
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
     spec["seed"] = config["seed"]
-    for key in ("vocabulary", "shard_tokens", "row_group_tokens"):
+    for key in ("vocabulary", "format", "compression", "shard_tokens", "row_group_tokens"):
         if config[key] is not None:
             spec[key] = config[key]
+    for key in ("pack", "dedup"):
+        spec[key] = _merged(spec.get(key), config[key], key)
     for name, entry in spec["datasets"].items():
         if not isinstance(entry, Mapping):
             raise ConfigError(f"build: dataset {name}={shown(entry)} must be a mapping, as in conf/dataset")
@@ -57,33 +62,58 @@ def corpus_spec(config: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _ray_address(config: Mapping[str, Any]) -> Any:
+def _merged(own: Any, asked: Any, key: str) -> Any:
+    """A corpus's own settings with those asked for over them; None where there are none."""
+    if not isinstance(asked, Mapping) or not isinstance(own, Mapping | None):
+        raise ConfigError(f"build: {key}={shown(asked)} must be a mapping; set {key}.{{...}}=...")
+    given = {name: value for name, value in asked.items() if value is not None and name != "memory"}
+    found = {**(own or {}), **given}
+    return found or None
+
+
+def _ray(config: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(config["ray"], Mapping):
         raise ConfigError(f"ray={shown(config['ray'])} must be a mapping; set ray.address=...")
-    return config["ray"].get("address")
+    return config["ray"]
+
+
+def _part(value: Any) -> tuple[int, int]:
+    """The part of a corpus that part=2/8 means."""
+    if value is None:
+        return WHOLE
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value))
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ConfigError(f"part={shown(value)} must be number/of, e.g. 2/8 for the second of eight parts")
+    return int(found[1]), int(found[2])
 
 
 def build(config: Mapping[str, Any]) -> int:
     """`ostraca build`: see conf/build.yaml."""
     out = check_path("out", config["out"])
-    spec = check_spec(with_own_tokenizers(Path(out), corpus_spec(config)))
+    part, report = _part(config["part"]), check_bool("report", config["report"])
+    spec = check_spec(with_own_tokenizers(out, with_against(corpus_spec(config))))
     begun = time.perf_counter()
     kept = made = 0
-    with ShardProgress(f"build {spec['name']}", count_shards(spec), count_examples(spec)) as progress:
+    title = f"build {spec['name']}"
+    with ShardProgress(title, count_shards(spec, part), count_examples(spec, part)) as progress:
 
         def on_shard(record: ShardRecord, found: bool) -> None:
             nonlocal kept, made
             kept += record.tokens if found else 0
             made += 0 if found else record.tokens
-            progress.advance(record.rows, 0 if found else record.tokens)
+            progress.advance(record.count, 0 if found else record.tokens)
 
         manifest = build_corpus(
             spec,
             out,
             engine=config["engine"],
             workers=config["workers"],
-            ray_address=_ray_address(config),
+            ray=_ray(config),
+            part=part,
+            memory=config["dedup"]["memory"],
+            report=report,
             on_shard=on_shard,
+            on_step=progress.step,
         )
     seconds = time.perf_counter() - begun
     print(_summary(out, manifest))
@@ -113,9 +143,9 @@ def _summary(root: str, manifest: Mapping[str, Any]) -> str:
 
 def verify(config: Mapping[str, Any]) -> int:
     """`ostraca verify`: see conf/verify.yaml."""
-    root = Path(check_path("path", config["path"]))
+    root = check_path("path", config["path"])
     content = check_bool("content", config["content"])
-    manifest = read_manifest(root)
+    manifest = read_manifest(root, parts=True)
     totals = manifest["totals"]
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     with ShardProgress("verify", totals["shards"], totals["rows"]) as progress:
@@ -143,7 +173,7 @@ def verify(config: Mapping[str, Any]) -> int:
 def reproduce(config: Mapping[str, Any]) -> int:
     """`ostraca reproduce`: see conf/reproduce.yaml."""
     root = check_path("path", config["path"])
-    manifest = read_manifest(root)
+    manifest = read_manifest(root, parts=True)
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     wanted = config["shards"]
     count = min(wanted, len(rows)) if isinstance(wanted, int) else len(rows)
@@ -155,7 +185,7 @@ def reproduce(config: Mapping[str, Any]) -> int:
             seed=config["seed"],
             engine=config["engine"],
             workers=config["workers"],
-            ray_address=_ray_address(config),
+            ray=_ray(config),
             on_shard=lambda path, same: progress.advance(rows[path]),
         )
     for problem in problems:
@@ -163,6 +193,19 @@ def reproduce(config: Mapping[str, Any]) -> int:
     if problems:
         return 1
     print(f"{root}: {made} of {len(rows)} shards made again from the manifest, content digests equal")
+    return 0
+
+
+def merge(config: Mapping[str, Any]) -> int:
+    """`ostraca merge`: see conf/merge.yaml."""
+    parts = config["parts"]
+    if not isinstance(parts, list | tuple) or not all(isinstance(each, str) for each in parts):
+        raise ConfigError(
+            f"parts={shown(parts)} must be a list of folders, e.g. 'parts=[corpora/a,corpora/b]'"
+        )
+    out = check_path("out", config["out"])
+    manifest = merge_parts(parts, out, report=check_bool("report", config["report"]))
+    print(_summary(out, manifest))
     return 0
 
 

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.fingerprint import ContentDigest
+from pipeline.folder import open_folder
 from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
-from pipeline.readers import read_rows
+from pipeline.readers import SplitReader
 from tasks.batch import rows_of, unragged
 from tasks.errors import OstracaError, check_integer, check_path, shown
 from tasks.vocabulary import split_names
@@ -62,11 +63,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Corpus:
-    root: Path
+    root: Path | str
     manifest: Mapping[str, Any]
     spec: Mapping[str, Any]
     records: Mapping[Part, list[dict[str, Any]]]  # in the plan's order
     digests: Mapping[Part, ContentDigest]
+
+    def reader(self, part: Part) -> SplitReader:
+        return SplitReader(open_folder(self.root), self.spec, *part, self.records[part])
 
     def split(self, part: Part) -> Mapping[str, Any]:
         entry: Mapping[str, Any] = self.spec["datasets"][part[0]]["splits"][part[1]]
@@ -90,7 +94,7 @@ def compare(path: Path | str, other: Path | str) -> Comparison:
     Of these, none whose content digests are equal, however the two are cut into shards. OstracaError where a
     manifest cannot be read or believed.
     """
-    left, right = _open(Path(path)), _open(Path(other))
+    left, right = _open(path), _open(other)
     total = sum(left.digests.values(), ContentDigest())
     same = total == sum(right.digests.values(), ContentDigest())
     example, notes = (None, []) if same else _first_example(left, right)
@@ -103,7 +107,7 @@ def compare(path: Path | str, other: Path | str) -> Comparison:
     )
 
 
-def _open(root: Path) -> _Corpus:
+def _open(root: Path | str) -> _Corpus:
     manifest = read_manifest(root)
     problems = check_shards(manifest)
     if problems:
@@ -159,8 +163,11 @@ def _in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Diff
     """What two complete specs have in another way; splits that one lacks and sizes are told elsewhere."""
     for key in ("name", "seed"):
         yield from _value("spec", key, left.get(key), right.get(key))
-    for key in ("vocabulary", "format"):
+    for key in ("vocabulary", "format", "compression", "pack"):
         yield from _value(key, "", left.get(key), right.get(key))
+    for key in ("mode", "key", "against"):
+        sides = [_other_corpora(side["dedup"][key]) for side in (left, right)]
+        yield from _value("dedup", key, *sides)
     for name in (each for each in left["datasets"] if each in right["datasets"]):
         a, b = left["datasets"][name], right["datasets"][name]
         yield from _value("spec", f"{name} task", a["task"], b["task"])
@@ -169,6 +176,11 @@ def _in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Diff
             yield from _in_config(
                 f"{name}/{split}", a["splits"][split]["config"], b["splits"][split]["config"]
             )
+
+
+def _other_corpora(value: Any) -> Any:
+    """A value of `dedup`; other corpora by what they hold, wherever they lay."""
+    return value if isinstance(value, str) else [each["content_digest"] for each in value]
 
 
 def _in_config(where: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
@@ -217,7 +229,7 @@ def _first_example(left: _Corpus, right: _Corpus) -> tuple[Example | None, list[
             continue
         if found is not None:
             index, *rows = found
-            a, b = (rows_of(row)[0] for row in rows)
+            a, b = ({} if row is None else rows_of(row)[0] for row in rows)
             return Example(
                 dataset=part[0],
                 split=part[1],
@@ -252,26 +264,45 @@ def _names(corpus: _Corpus, part: Part) -> Mapping[int, str]:
 
 def _first_row(
     left: _Corpus, right: _Corpus, part: Part
-) -> tuple[int, pa.RecordBatch, pa.RecordBatch] | None:
-    """The first row of a split that differs: index, both sides; None where all that both have are equal."""
+) -> tuple[int, pa.RecordBatch | None, pa.RecordBatch | None] | None:
+    """The first row of a split that differs: index and both sides, None of the one that has not this example.
+
+    None where all that both have are equal.
+    """
     for first, last in unequal_ranges(left.records[part], right.records[part]):
-        batches = [
-            read_rows(side.root, side.records[part], side.split(part), first, last - first)
-            for side in (left, right)
-        ]
-        a, b = (next(each) for each in batches)
-        while first < last:
+        sides = [_within(side.reader(part), first, last) for side in (left, right)]
+        a, b = (next(each, None) for each in sides)
+        while a is not None and b is not None:
             count = min(a.num_rows, b.num_rows)
             row = differing_row(a.slice(0, count), b.slice(0, count))
             if row is not None:
-                return first + row, a.slice(row, 1), b.slice(row, 1)
-            first += count
-            if first < last:
-                a, b = (
-                    side.slice(count) if side.num_rows > count else next(each)
-                    for side, each in zip((a, b), batches, strict=True)
-                )
+                return _as_found(a.slice(row, 1), b.slice(row, 1))
+            a, b = (
+                side.slice(count) if side.num_rows > count else next(each, None)
+                for side, each in zip((a, b), sides, strict=True)
+            )
+        if a is not None or b is not None:
+            return _as_found(*(None if side is None else side.slice(0, 1) for side in (a, b)))
     return None
+
+
+def _within(reader: SplitReader, first: int, last: int) -> Iterator[pa.RecordBatch]:
+    """The rows of examples first..last-1, in pieces."""
+    for batch in reader.rows_from(first, last - first):
+        rows = batch.slice(0, int(np.searchsorted(batch.column("index").to_numpy(), last)))
+        if rows.num_rows:
+            yield rows
+        if rows.num_rows < batch.num_rows:
+            return
+
+
+def _as_found(
+    left: pa.RecordBatch | None, right: pa.RecordBatch | None
+) -> tuple[int, pa.RecordBatch | None, pa.RecordBatch | None]:
+    """Two rows at the same place; where they are of different examples the first is in one corpus alone."""
+    indices = [None if side is None else side.column("index")[0].as_py() for side in (left, right)]
+    index = min(each for each in indices if each is not None)
+    return index, left if indices[0] == index else None, right if indices[1] == index else None
 
 
 def unequal_ranges(
@@ -357,6 +388,9 @@ def _show(example: Example, context: int, color: bool) -> Iterator[Text | Table]
         f"first example that differs: {example.dataset}/{example.split}, example {example.index:,}", "bold"
     )
     sides = (example.path, example.other)
+    if not all(sides):
+        has, lacks = ("path", "other") if sides[0] else ("other", "path")
+        yield Text(f"it is in {has} alone: {lacks} has dropped it as a duplicate")
     content = next((name for name in ("input_ids", "text") if all(name in side for side in sides)), None)
     if content is not None:
         a, b = (side[content] for side in sides)

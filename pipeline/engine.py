@@ -1,7 +1,7 @@
-"""Where shard jobs run: in this process (`local`) or on Ray. The only file that knows Ray.
+"""Where jobs run: in this process (`local`) or on Ray. The only file that knows Ray.
 
-A job is a function of a shard that gives a small record; examples never pass through here. Any job may
-run twice or be lost and run elsewhere: it makes the same shard.
+A job is a function of a small item that gives a small record; examples never pass through here. Any job may
+run twice or be lost and run elsewhere: it makes the same files.
 """
 
 from __future__ import annotations
@@ -12,16 +12,32 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
-from pipeline.plan import Shard
 from pipeline.warm import warm_kernels
 from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 
+T = TypeVar("T")
 R = TypeVar("R")
 ENGINES = ("ray", "local")
-_JOBS_A_CORE = 2  # in flight at a time: one runs, one waits
+RAY_KEYS = ("address", "num_cpus", "memory", "in_flight")
+_JOBS_A_SLOT = 2  # in flight at a time: one runs, one waits
 _RETRIES = 20  # of a job whose worker or node was lost
+
+
+class Engine(Protocol):
+    """Something that runs jobs."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs run at a time."""
+
+    def map(self, job: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Run `job` on every item and yield the results as they come, in any order.
+
+        Items are taken as there is room, and the first job that fails stops all.
+        """
 
 
 def available_cores() -> int:
@@ -29,103 +45,155 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def check_engine(engine: Any, workers: Any, ray_address: Any = None) -> None:
-    """ConfigError where there is no such engine, number of workers or form of an address."""
+def check_engine(engine: Any, workers: Any, ray: Any = None) -> dict[str, Any]:
+    """What is asked of Ray; ConfigError where there is no such engine, number of workers or setting.
+
+    ray: a mapping of `address` (auto, host:port or None: a Ray of its own), `num_cpus` and `memory` (bytes)
+    that a job takes, and `in_flight` (jobs handed to Ray at a time), or None.
+    """
     if engine not in ENGINES:
         raise ConfigError(
             f"engine={shown(engine)}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}"
         )
     if workers is not None:
         check_integer("workers", workers, 1)
-    if ray_address is not None and (not isinstance(ray_address, str) or not ray_address):
-        raise ConfigError(f"ray.address={shown(ray_address)} must be auto, host:port or null")
+    if not isinstance(ray, Mapping | None):
+        raise ConfigError(f"ray={shown(ray)} must be a mapping; set ray.address=...")
+    given = dict(ray or {})
+    for name in given:
+        if name not in RAY_KEYS:
+            raise ConfigError(f"ray.{name}{nearest(name, RAY_KEYS)}: known are {', '.join(RAY_KEYS)}")
+    address = given.get("address")
+    if address is not None and (not isinstance(address, str) or not address):
+        raise ConfigError(f"ray.address={shown(address)} must be auto, host:port or null")
+    for name, least in (("num_cpus", 1), ("memory", 1), ("in_flight", 1)):
+        if given.get(name) is not None:
+            check_integer(f"ray.{name}", given[name], least)
+    return {name: given.get(name) for name in RAY_KEYS}
 
 
-def map_shards(
-    job: Callable[[Shard], R],
-    shards: Iterable[Shard],
+@contextmanager
+def open_engine(
     spec: Mapping[str, Any],
     *,
     engine: str = "ray",
     workers: int | None = None,
-    ray_address: str | None = None,
-) -> Iterator[R]:
-    """Run `job` on every shard and yield the results as they come, in any order.
+    ray: Mapping[str, Any] | None = None,
+) -> Iterator[Engine]:
+    """An engine for the jobs of a spec. Ray starts with the first of them, and ends with the block.
 
-    workers: at most so many jobs run at a time (None: one a core). The first job that fails stops all.
+    workers: at most so many jobs run at a time (None: one a core with Ray, one with `local`). ray: see
+    `check_engine`.
     """
-    check_engine(engine, workers, ray_address)
-    shards = iter(shards)
-    first = list(itertools.islice(shards, 1))
-    if not first:  # nothing to do: no Ray is started
-        return
-    shards = itertools.chain(first, shards)
+    settings = check_engine(engine, workers, ray)
     if engine == "local":
-        warm_kernels(spec)
-        yield from _local(job, shards, workers or 1)
-    else:
-        yield from _ray(job, shards, spec, workers, ray_address)
-
-
-def _local(job: Callable[[Shard], R], shards: Iterable[Shard], workers: int) -> Iterator[R]:
-    """Threads: kernels, Parquet and sha256 release the GIL."""
-    shards = iter(shards)
-    running: set[Future[R]] = set()
-    pool = ThreadPoolExecutor(workers)
+        yield _Local(spec, workers or 1)
+        return
+    opened = _Ray(spec, workers, settings)
     try:
-        while True:
-            for shard in itertools.islice(shards, workers - len(running)):
-                running.add(pool.submit(job, shard))
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+        yield opened
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        opened.close()
 
 
-def _ray(
-    job: Callable[[Shard], R],
-    shards: Iterable[Shard],
-    spec: Mapping[str, Any],
-    workers: int | None,
-    address: str | None,
-) -> Iterator[R]:
-    # No report about its use leaves the machine.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+class _Local:
+    """Threads: kernels, Parquet and sha256 release the GIL."""
 
-    if address is not None:
-        _probe(address)
-    started = not ray.is_initialized()
-    if started:
-        if address is None:
-            warm_kernels(spec)  # once, before several workers find the cache empty
-        _start_ray(ray, workers, address)
-    try:
-        remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run_warm)
-        # Kept once in the object store, not sent with every shard.
-        arguments = ray.put((job, dict(spec)))
-        shards = iter(shards)
+    def __init__(self, spec: Mapping[str, Any], workers: int) -> None:
+        self.slots = workers
+        self._spec = spec
+        self._warm = False
+
+    def map(self, job: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        items, none = _begun(items)
+        if none:
+            return
+        if not self._warm:
+            warm_kernels(self._spec)
+            self._warm = True
+        running: set[Future[R]] = set()
+        pool = ThreadPoolExecutor(self.slots)
+        try:
+            while True:
+                for item in itertools.islice(items, self.slots - len(running)):
+                    running.add(pool.submit(job, item))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Ray:
+    """Tasks of a Ray of its own, or of a cluster."""
+
+    def __init__(self, spec: Mapping[str, Any], workers: int | None, settings: Mapping[str, Any]) -> None:
+        self._spec, self._workers, self._settings = dict(spec), workers, settings
+        self._ray: Any = None
+        self._started = False
+
+    @property
+    def slots(self) -> int:
+        if self._workers is not None:
+            return self._workers
+        cores = self._start().cluster_resources().get("CPU", 1)
+        return max(1, int(cores / (self._settings["num_cpus"] or 1)))
+
+    def map(self, job: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        items, none = _begun(items)
+        if none:  # no Ray is started for nothing
+            return
+        ray = self._start()
+        remote = ray.remote(
+            num_cpus=self._settings["num_cpus"] or 1,
+            memory=self._settings["memory"],
+            max_retries=_RETRIES,
+        )(_run_warm)
+        # Kept once in the object store, not sent with every item.
+        arguments = ray.put((job, self._spec))
         running: list[Any] = []
         while True:
-            bound = workers if workers is not None else _JOBS_A_CORE * _cluster_cores(ray)
-            for shard in itertools.islice(shards, max(bound - len(running), 0)):
-                running.append(remote.remote(arguments, shard))
+            # Asked again each time: a cluster that scales itself gets more.
+            bound = self._settings["in_flight"] or (self._workers or _JOBS_A_SLOT * self.slots)
+            for item in itertools.islice(items, max(bound - len(running), 0)):
+                running.append(remote.remote(arguments, item))
             if not running:
                 return
             done, running = ray.wait(running, num_returns=1)
             for reference in done:
                 yield _result(ray, reference)
-    finally:
-        if started:
-            ray.shutdown()
+
+    def _start(self) -> Any:
+        if self._ray is not None:
+            return self._ray
+        # No report about its use leaves the machine.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        address = self._settings["address"]
+        if address is not None:
+            _probe(address)
+        if not ray.is_initialized():
+            if address is None:
+                warm_kernels(self._spec)  # once, before several workers find the cache empty
+            self._started = True
+            _start_ray(ray, self._workers, address)
+        self._ray = ray
+        return ray
+
+    def close(self) -> None:
+        """Stop the Ray that was started here; jobs under way are lost, which harms nothing."""
+        if self._started and self._ray is not None:
+            self._ray.shutdown()
 
 
-def _cluster_cores(ray: Any) -> int:
-    """The cores that the cluster has now; one that scales itself gets more."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+def _begun(items: Iterable[T]) -> tuple[Iterator[T], bool]:
+    """The items, and whether there are none."""
+    rest = iter(items)
+    first = list(itertools.islice(rest, 1))
+    return itertools.chain(first, rest), not first
 
 
 def _start_ray(ray: Any, workers: int | None, address: str | None) -> None:
@@ -158,17 +226,11 @@ def _probe(address: str) -> None:
             ) from error
 
 
-def _run_warm(arguments: tuple[Callable[[Shard], R], dict[str, Any]], shard: Shard) -> R:
+def _run_warm(arguments: tuple[Callable[[T], R], dict[str, Any]], item: T) -> R:
     """What runs in a Ray worker."""
     job, spec = arguments
-    tasks = frozenset(entry["task"] for entry in spec["datasets"].values())
-    if not tasks <= _WARM:
-        warm_kernels(spec)
-        _WARM.update(tasks)
-    return job(shard)
-
-
-_WARM: set[str] = set()
+    warm_kernels(spec)
+    return job(item)
 
 
 def _result(ray: Any, reference: Any) -> Any:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
 
 from pipeline.manifest import read_manifest, spec_in
-from pipeline.readers import read_rows
+from pipeline.readers import split_reader
 from tasks import get_task
 from tasks.base import Task
 from tasks.batch import rows_of
@@ -82,7 +81,7 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         raise ConfigError(
             f"{set_too[0]}: the corpus decides its datasets; say which with name=..., or leave path out"
         )
-    root = Path(check_path("path", config["path"]))
+    root = check_path("path", config["path"])
     manifest = read_manifest(root)
     spec, split = spec_in(root, manifest), check_split(config["split"])
     datasets, name = spec["datasets"], config["name"]
@@ -104,13 +103,19 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         entry = datasets[each]["splits"][split]
         if config["index"] >= entry["examples"]:
             continue
-        records = [record for record in manifest["splits"][split]["shards"] if record["dataset"] == each]
+        if spec["pack"] is not None:
+            raise ConfigError(
+                f"{root}: its rows are packed, and no single examples; look at those of its config instead, "
+                f"e.g. inspect dataset={each}"
+            )
         sources.append(
             Source(
                 title=f"{config['path']}: {each}, {split}",
                 task=get_task(datasets[each]["task"]),
                 config=entry["config"],
-                batches=read_rows(root, records, entry, config["index"], config["show"]),
+                batches=split_reader(root, spec, manifest, each, split).rows_from(
+                    config["index"], config["show"]
+                ),
                 renaming=split_renaming(spec, each, split),
             )
         )

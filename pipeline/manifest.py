@@ -4,36 +4,52 @@ from __future__ import annotations
 
 import copy
 import datetime
+import hashlib
 import json
+import os
 import platform
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
+from pipeline.changes import Changes
 from pipeline.fingerprint import ContentDigest
-from pipeline.plan import plan
-from pipeline.shard import STATE, ShardRecord
+from pipeline.folder import Folder, LocalFolder, json_bytes, open_folder, write_bytes
+from pipeline.plan import SUFFIXES, WHOLE, Part, plan
+from pipeline.shard import ShardRecord
 from pipeline.spec import VOCABULARIES, configs_of, spec_digest
-from pipeline.storage import plain_errors, write_json
+from pipeline.state import STATE
 from tasks.errors import OstracaError, shown
 from tasks.vocabulary import TOKENIZER_FILES
 
 NAME = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
 _SIZES = ("examples", "shard_examples", "row_group_examples")
 _SUMS = ("rows", "tokens", "bytes")
-_FIELDS = ("name", "spec", "spec_digest", "content_digest", "tasks", "splits", "totals", "files")
+_INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
+_PART_BYTES = 8 << 20  # of records in such a file, before compression
+_DIGESTS = ("spec_digest", "content_digest")
+_FIELDS = ("name", "spec", *_DIGESTS, "tasks", "splits", "totals", "files", "part", "dedup")
 
 
 def make_manifest(
-    spec: Mapping[str, Any], records: Iterable[ShardRecord], files: Iterable[Mapping[str, Any]] = ()
+    spec: Mapping[str, Any],
+    records: Iterable[ShardRecord],
+    files: Iterable[Mapping[str, Any]] = (),
+    *,
+    part: Part = WHOLE,
+    dedup: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of a complete spec from the records of all its shards, in the plan's order.
+    """The manifest of a complete spec from the records of all its shards, or a part's, in the plan's order.
 
-    files: path, bytes and sha256 of everything else that belongs to the corpus.
+    files: path, bytes and sha256 of everything else that belongs to the corpus. dedup: of each
+    "dataset/split", how many examples were asked for, redrawn and dropped, and whether there are no more.
     """
     splits: dict[str, Any] = {}
     contents: dict[str, ContentDigest] = {}
@@ -58,6 +74,8 @@ def make_manifest(
         "tasks": {entry["task"]: entry["version"] for entry in spec["datasets"].values()},
         "totals": totals,
         "spec": spec,
+        "part": None if part == WHOLE else list(part),
+        "dedup": None if dedup is None else dict(dedup),
         "splits": splits,
         "files": [dict(file) for file in files],
         "python": platform.python_version(),
@@ -73,23 +91,79 @@ def _library_version(name: str) -> str | None:
         return None
 
 
-def write_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of the corpus in `root`, atomically."""
-    write_json(root / NAME, manifest)
+def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of the corpus in `root`, atomically.
+
+    One line a shard; where these lines are many they go, compressed, to files that the manifest lists.
+    """
+    folder = open_folder(root)
+    lines = {split: _lines(entry["shards"]) for split, entry in manifest["splits"].items()}
+    inline = sum(len(line) for each in lines.values() for line in each) <= _INLINE_BYTES
+    head = {**manifest, "splits": {}}
+    for split, entry in manifest["splits"].items():
+        shards = _mark(split) if inline else _write_parts(folder, split, lines[split])
+        head["splits"][split] = {**entry, "shards": shards}
+    text = json_bytes(head).decode()
+    for split, own in lines.items() if inline else ():
+        text = text.replace(json.dumps(_mark(split)), "[\n    " + ",\n    ".join(own) + "\n   ]")
+    write_bytes(folder, NAME, text.encode())
 
 
-def read_manifest(root: Path | str) -> dict[str, Any]:
-    """The manifest of the corpus in `root`; OstracaError where there is none that can be read."""
-    path = Path(root) / NAME
-    if not path.exists():
+def _mark(split: str) -> str:
+    """Stands for a split's records in the text; no other value is like it."""
+    return f"\x00{split}"
+
+
+def _lines(shards: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [json.dumps(shard, ensure_ascii=False) for shard in shards]
+
+
+def _write_parts(folder: Folder, split: str, lines: list[str]) -> dict[str, Any]:
+    """Write records, a line each, to files of their own; what the manifest says of these."""
+    files: list[dict[str, Any]] = []
+    waiting: list[str] = []
+    size = 0
+    for number, line in enumerate(lines, 1):
+        waiting.append(line)
+        size += len(line)
+        if size >= _PART_BYTES or number == len(lines):
+            path = f"manifest/{split}-{len(files):05d}.jsonl.zst"
+            data = zstandard.compress("".join(f"{each}\n" for each in waiting).encode(), 9)
+            written = write_bytes(folder, path, data)
+            files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
+            waiting, size = [], 0
+    return {"count": len(lines), "files": files}
+
+
+def _read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[Any]:
+    """The records that `_write_parts` wrote."""
+    found: list[Any] = []
+    for number, file in enumerate(listed["files"]):
+        if file["path"] != f"manifest/{split}-{number:05d}.jsonl.zst":
+            raise OstracaError(f"{folder}/{NAME}: {shown(file['path'])} is no file of records; it was edited")
+        data = folder.read(file["path"])
+        if hashlib.sha256(data).hexdigest() != file["sha256"]:
+            raise OstracaError(
+                f"{folder}/{file['path']}: its sha256 is not what the manifest says; restore the file"
+            )
+        with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+            found += [json.loads(line) for line in reader.read().splitlines()]
+    return found
+
+
+def read_manifest(root: Path | str | Folder, *, parts: bool = False) -> dict[str, Any]:
+    """The manifest of the corpus in `root`; OstracaError where there is none that can be read.
+
+    parts: a part of a corpus will do too.
+    """
+    folder = open_folder(root)
+    path = f"{folder}/{NAME}"
+    if folder.size(NAME) is None:
         state = "was begun and not finished; run the same `ostraca build` again to finish it"
-        if not (Path(root) / STATE).is_dir():
+        if folder.size(f"{STATE}/spec.json") is None and folder.size(f"{STATE}/lock") is None:
             state = "holds no corpus: it has no manifest.json"
-        raise OstracaError(
-            f"{root}: this folder {state}" if Path(root).is_dir() else f"{root}: no such folder"
-        )
-    with plain_errors(path):
-        text = path.read_text()
+        raise OstracaError(f"{root}: this folder {state}" if folder.exists() else f"{root}: no such folder")
+    text = folder.read(NAME)
     try:
         manifest = json.loads(text)
         found = manifest["format_version"]
@@ -103,12 +177,23 @@ def read_manifest(root: Path | str) -> dict[str, Any]:
             f"{path}: format version {found!r}, but this ostraca reads version {FORMAT_VERSION}; "
             "install the release that wrote it"
         )
-    _check(path, manifest)
+    _check(folder, path, manifest)
     complete: dict[str, Any] = manifest
+    if complete["part"] is not None and not parts:
+        number, of = complete["part"]
+        raise OstracaError(
+            f"{root}: is part {number} of {of} of a corpus; join the parts first: "
+            "ostraca merge 'parts=[DIR,DIR,...]' out=DIR"
+        )
     return complete
 
 
-def _check(path: Path, manifest: Mapping[str, Any]) -> None:
+def part_of(manifest: Mapping[str, Any]) -> Part:
+    """The part of its corpus that a manifest is of."""
+    return WHOLE if manifest["part"] is None else (manifest["part"][0], manifest["part"][1])
+
+
+def _check(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
     """What must hold of any manifest before its fields are believed: all there, and of the right form."""
     missing = [key for key in _FIELDS if key not in manifest]
     if missing:
@@ -122,6 +207,14 @@ def _check(path: Path, manifest: Mapping[str, Any]) -> None:
             "another: one of them was edited; restore the manifest"
         )
     try:
+        part = manifest["part"]
+        if part is not None and (
+            [*map(type, part)] != [int, int] or not 1 <= part[0] <= part[1] or part[1] == 1
+        ):
+            raise TypeError("part")
+        for split, entry in manifest["splits"].items():
+            if isinstance(entry["shards"], dict):
+                entry["shards"] = _read_parts(folder, split, entry["shards"])
         for split, record in records_of(manifest):
             made = ShardRecord(split=split, **record)
             for field in fields(ShardRecord):
@@ -136,10 +229,10 @@ def _check(path: Path, manifest: Mapping[str, Any]) -> None:
                 raise TypeError("files")
         if not all(type(manifest["totals"][name]) is int for name in ("shards", *_SUMS)):
             raise TypeError("totals")
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, zstandard.ZstdError) as error:
+        reason = shown(error.args[0]) if error.args else type(error).__name__
         raise OstracaError(
-            f"{path}: splits, files or totals are not as ostraca writes them ({shown(error.args[0])}); "
-            "restore the manifest"
+            f"{path}: splits, files or totals are not as ostraca writes them ({reason}); restore the manifest"
         ) from None
 
 
@@ -152,6 +245,9 @@ def _is_spec(spec: Any) -> bool:
         sizes = [each[key] for _, each in splits for key in _SIZES]
         return (
             spec["vocabulary"] in tuple(VOCABULARIES)
+            and (spec["format"], spec["compression"]) in SUFFIXES
+            and isinstance(spec["pack"], dict | None)
+            and isinstance(spec["dedup"]["against"], list)
             and len(names) == len(entries) > 0
             and all(type(size) is int and size > 0 for size in sizes)
             and all(isinstance(each["config"], dict) for _, each in splits)
@@ -161,44 +257,61 @@ def _is_spec(spec: Any) -> bool:
         return False
 
 
-def spec_in(root: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The spec of a corpus with the tokenizers that lie in its own folder, wherever they once came from."""
     spec: dict[str, Any] = copy.deepcopy(manifest["spec"])
     for name, entry in spec["datasets"].items():
-        if (root / name / TOKENIZER_FILES[0]).is_file():
-            for split in entry["splits"].values():
-                if split["config"].get("tokenizer_name_or_path") is not None:
-                    split["config"]["tokenizer_name_or_path"] = str(root / name)
+        configs = [split["config"] for split in entry["splits"].values()]
+        configs = [config for config in configs if config.get("tokenizer_name_or_path") is not None]
+        if configs and (own := _own_tokenizer(open_folder(root), name)) is not None:
+            for config in configs:
+                config["tokenizer_name_or_path"] = own
     return spec
 
 
-def with_own_tokenizers(root: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+def _own_tokenizer(folder: Folder, dataset: str) -> str | None:
+    """A folder of this machine with the tokenizer that lies in a corpus beside a dataset, if one does."""
+    if folder.size(f"{dataset}/{TOKENIZER_FILES[0]}") is None:
+        return None
+    if isinstance(folder, LocalFolder):
+        return str(folder.root / dataset)
+    files = {name: folder.read(f"{dataset}/{name}") for name in TOKENIZER_FILES}
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:32]
+    copy_of = LocalFolder(Path(tempfile.gettempdir()) / f"ostraca-tokenizers-{os.getuid()}" / digest)
+    for name, content in files.items():
+        if copy_of.size(name) != len(content):
+            write_bytes(copy_of, name, content)
+    return str(copy_of)
+
+
+def with_own_tokenizers(root: Path | str | Folder, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec as given, with the copies of tokenizers in `root` where those it names are gone."""
     found: dict[str, Any] = copy.deepcopy(dict(spec))
     datasets = found.get("datasets")
     for name, entry in datasets.items() if isinstance(datasets, dict) else ():
-        if not (root / str(name) / TOKENIZER_FILES[0]).is_file():
-            continue
         for config in configs_of({"datasets": {name: entry}}):
             path = config.get("tokenizer_name_or_path")
             if isinstance(path, str) and not Path(path).expanduser().exists():
-                config["tokenizer_name_or_path"] = str(root / str(name))
+                config["tokenizer_name_or_path"] = _own_tokenizer(open_folder(root), str(name)) or path
     return found
 
 
 def check_shards(manifest: Mapping[str, Any]) -> list[str]:
     """What is wrong with the shards that a manifest lists: they must be the plan's, all and in its order."""
-    wanted = {shard.path: shard for shard in plan(manifest["spec"])}
+    wanted = {shard.path: shard for shard in plan(manifest["spec"], part_of(manifest))}
     listed: list[str] = []
     for split, record in records_of(manifest):
         shard = wanted.get(record["path"])
         if shard is None or record["path"] in listed[-1:]:
             return [f"{NAME}: {record['path']!r} is no shard of the spec, or is listed twice"]
         listed.append(record["path"])
-        given = (split, *(record[k] for k in ("dataset", "first_index", "count", "rows")))
-        planned = (shard.split, shard.dataset, shard.first_index, shard.count, shard.count)
+        given = (split, *(record[k] for k in ("dataset", "first_index", "count")))
+        planned = (shard.split, shard.dataset, shard.first_index, shard.count)
         if given != planned:
             return [f"{NAME}: {shard.path} is said to be {given}, but the spec makes it {planned}"]
+        problem = _check_rows(manifest["spec"], record)
+        if problem:
+            return [f"{NAME}: {shard.path}: {problem}"]
     seen = set(listed)
     missing = [path for path in wanted if path not in seen]
     if missing:
@@ -211,6 +324,22 @@ def check_shards(manifest: Mapping[str, Any]) -> list[str]:
     ):
         return [f"{NAME}: a shard is listed twice, or the shards are not in the spec's order"]
     return []
+
+
+def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any]) -> str | None:
+    """What is wrong with a shard's number of rows and with what it says of dropped examples."""
+    try:
+        changes = Changes.parse(record.get("changes", ""), record["count"])
+    except OstracaError as error:
+        return str(error)
+    if len(changes) and spec["dedup"]["mode"] == "off":
+        return "examples were changed, but the spec asks for no deduplication"
+    if changes.attempts.any() and spec["dedup"]["mode"] != "redraw":
+        return "examples were drawn again, but the spec asks for none to be"
+    rows = record["count"] - changes.dropped
+    if spec["pack"] is None and record["rows"] != rows:
+        return f"is said to have {record['rows']} rows, but the spec makes it {rows}"
+    return None
 
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

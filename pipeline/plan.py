@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+SUFFIXES = {
+    ("parquet", "zstd"): "parquet",
+    ("webdataset", "none"): "tar",
+    ("webdataset", "zstd"): "tar.zst",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +24,17 @@ class Shard:
     total: int
     first_index: int
     count: int
+    suffix: str
 
     @property
     def path(self) -> str:
         """The file's path inside the corpus."""
-        return f"{self.dataset}/{self.split}-{self.number:05d}-of-{self.total:05d}.parquet"
+        return f"{self.dataset}/{self.split}-{self.number:05d}-of-{self.total:05d}.{self.suffix}"
 
 
-def shards_of(dataset: str, split: str, entry: Mapping[str, Any]) -> Iterator[Shard]:
-    """The shards of one split, whose entry in the complete spec is `entry`."""
+def shards_of(spec: Mapping[str, Any], dataset: str, split: str) -> Iterator[Shard]:
+    """The shards of one split of a complete spec."""
+    entry = spec["datasets"][dataset]["splits"][split]
     examples, size = entry["examples"], entry["shard_examples"]
     total = -(-examples // size)
     for number in range(total):
@@ -37,25 +46,47 @@ def shards_of(dataset: str, split: str, entry: Mapping[str, Any]) -> Iterator[Sh
             total=total,
             first_index=first,
             count=min(size, examples - first),
+            suffix=SUFFIXES[spec["format"], spec["compression"]],
         )
 
 
-def plan(spec: Mapping[str, Any]) -> Iterator[Shard]:
-    """All shards of a complete spec, in the order of the manifest."""
+Part = tuple[
+    int, int
+]  # (number, of): the corpus is built in `of` parts, of which this is the number-th, from 1
+WHOLE: Part = (1, 1)
+
+
+def plan(spec: Mapping[str, Any], part: Part = WHOLE) -> Iterator[Shard]:
+    """All shards of a complete spec, or of a part of it, in the order of the manifest.
+
+    A part has consecutive shards of every split.
+    """
     for dataset, entry in spec["datasets"].items():
         for split, split_entry in entry["splits"].items():
-            yield from shards_of(dataset, split, split_entry)
+            numbers = _numbers(split_entry, part)
+            yield from itertools.islice(shards_of(spec, dataset, split), numbers.start, numbers.stop)
 
 
-def count_shards(spec: Mapping[str, Any]) -> int:
+def _numbers(entry: Mapping[str, Any], part: Part) -> range:
+    """The numbers of the shards of a split that belong to a part."""
+    total = -(-entry["examples"] // entry["shard_examples"])
+    return range(total * (part[0] - 1) // part[1], total * part[0] // part[1])
+
+
+def _splits(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for entry in spec["datasets"].values():
+        yield from entry["splits"].values()
+
+
+def count_shards(spec: Mapping[str, Any], part: Part = WHOLE) -> int:
     """How many shards the plan has."""
-    return sum(
-        -(-split["examples"] // split["shard_examples"])
-        for entry in spec["datasets"].values()
-        for split in entry["splits"].values()
-    )
+    return sum(len(_numbers(entry, part)) for entry in _splits(spec))
 
 
-def count_examples(spec: Mapping[str, Any]) -> int:
-    """How many examples the plan has."""
-    return sum(split["examples"] for entry in spec["datasets"].values() for split in entry["splits"].values())
+def count_examples(spec: Mapping[str, Any], part: Part = WHOLE) -> int:
+    """How many examples the plan has, before deduplication."""
+    found = 0
+    for entry in _splits(spec):
+        numbers, size = _numbers(entry, part), entry["shard_examples"]
+        found += min(entry["examples"], numbers.stop * size) - min(entry["examples"], numbers.start * size)
+    return found

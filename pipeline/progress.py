@@ -40,6 +40,10 @@ class ShardProgress:
     ) -> None:
         self._bar.stop()
 
+    def step(self, what: str, done: int, of: int) -> None:
+        """Say what goes on beside the making of shards."""
+        self._bar.update(self._task, description=f"{what} ({done}/{of})")
+
     def advance(self, examples: int, tokens: int = 0) -> None:
         """Count one more shard; tokens: those made now, not found."""
         self._shards += 1

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.changes import Changes
+from pipeline.compact import encode_numbers
+from pipeline.dedup.prints import draw_prints, fingerprints, write_prints
 from pipeline.fingerprint import ContentDigest, content_digest
+from pipeline.folder import open_folder, write_json
+from pipeline.formats import open_writer
+from pipeline.pack import PACKED_SCHEMA, pack_batch
 from pipeline.plan import Shard
-from pipeline.storage import atomic_file, write_json
+from pipeline.state import STATE
+from pipeline.statistics import Statistics
 from pipeline.version import check_version
-from pipeline.writers.parquet import ParquetShardWriter
 from tasks import get_task
+from tasks.base import Task
 from tasks.batch import unragged
 from tasks.errors import OstracaError
 from tasks.examples import stream_of
 from tasks.vocabulary import split_renaming
-
-STATE = ".ostraca-build"  # spec.json, lock, and a record of each finished shard, until the manifest stands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,89 +42,216 @@ class ShardRecord:
     sha256: str
     content_digest: str
     first_index: int
-    count: int
+    count: int  # examples before deduplication
+    changes: str = ""  # what deduplication changed: see pipeline.changes
+    group_rows: str = ""  # rows of each row group, where they are packed: see pipeline.compact
+    group_ends: str = ""  # where in the file each row group ends, of a format that needs it
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Its fields, empty texts left out."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.default is MISSING or getattr(self, each.name)
+        }
 
 
-def make_shard(spec: Mapping[str, Any], digest: str, shard: Shard, root: str) -> ShardRecord:
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a shard job gives: small, whatever the shard."""
+
+    record: ShardRecord
+    final: bool  # after deduplication
+    before: Statistics  # of the first draws
+    after: Statistics  # of what is in the shard
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; `after` is left out where it is `before`."""
+        plain = {"record": self.record.as_dict(), "final": self.final, "before": self.before.as_dict()}
+        return plain if self.after == self.before else {**plain, "after": self.after.as_dict()}
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Made:
+        """What `as_dict` gave; TypeError or KeyError where it did not."""
+        before = Statistics.from_dict(plain["before"])
+        after = Statistics.from_dict(plain["after"]) if "after" in plain else before
+        record = ShardRecord(**plain["record"])
+        return Made(record=record, final=bool(plain["final"]), before=before, after=after)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A row group."""
+
+    batch: pa.RecordBatch  # as it is written
+    content: ContentDigest
+    before: Statistics  # of its examples' first draws
+    after: Statistics  # of its examples
+    prints: NDArray[np.uint64] | None  # [first draws, 2], where asked for
+
+
+def make_shard(
+    spec: Mapping[str, Any], digest: str, changes: Changes | None, root: str, shard: Shard
+) -> Made:
     """Make, check and write one shard below `root`; then its record, so that it is never made again.
 
-    `digest` is the spec's; file and record carry it. OstracaError where an example is not valid or the
-    file cannot be written; nothing half-written stays.
+    digest: the spec's; file and record carry it. changes: what deduplication found; None: it has still to
+    look, and the fingerprints are left for it. OstracaError where an example is not valid or the file cannot
+    be written; nothing half-written stays.
     """
-    batches = shard_batches(spec, shard)
-    entry = spec["datasets"][shard.dataset]
-    schema = get_task(entry["task"]).schema(entry["splits"][shard.split]["config"])
-    path = Path(root) / shard.path
-    tokens, content = 0, ContentDigest()
+    folder = open_folder(root)
+    look = changes is None and spec["dedup"]["mode"] != "off"
+    own = Changes() if changes is None else changes
+    tokens, rows, content = 0, [], ContentDigest()
+    before, after = Statistics(), Statistics()
+    prints = [np.zeros((0, 2), np.uint64)]
     metadata = {"ostraca_spec_digest": digest}
-    with atomic_file(path) as file, ParquetShardWriter(file, schema, metadata) as writer:
-        for batch, batch_content in batches:
-            writer.write(batch)
-            content += batch_content
-            tokens += _count_tokens(batch)
+    schema = shard_schema(spec, shard.dataset, shard.split)
+    with folder.create(shard.path) as file, open_writer(spec, shard, schema, file, metadata) as writer:
+        for group in shard_groups(spec, shard, own, look=look):
+            writer.write(group.batch)
+            content += group.content
+            before, after = before + group.before, after + group.after
+            rows.append(group.batch.num_rows)
+            tokens += count_tokens(group.batch)
+            if group.prints is not None:
+                prints.append(group.prints)
     record = ShardRecord(
         dataset=shard.dataset,
         split=shard.split,
         path=shard.path,
-        rows=shard.count,
+        rows=sum(rows),
         tokens=tokens,
         bytes=file.size,
         sha256=file.sha256,
         content_digest=str(content),
         first_index=shard.first_index,
         count=shard.count,
+        changes=str(own),
+        group_rows="" if spec["pack"] is None else encode_numbers(np.array(rows, np.int64)),
+        group_ends=encode_numbers(np.array(writer.group_ends, np.int64)),
     )
-    write_json(record_path(root, shard), {"spec_digest": digest, **record.as_dict()})
-    return record
+    if look:
+        write_prints(folder, prints_path(shard.path), np.concatenate(prints), np.arange(shard.count))
+    made = Made(record=record, final=not look, before=before, after=after)
+    write_json(folder, record_path(shard), {"spec_digest": digest, **made.as_dict()})
+    return made
 
 
-def record_path(root: str, shard: Shard) -> Path:
+def record_path(shard: Shard) -> str:
     """Where the record of a finished shard stands."""
-    return Path(root) / STATE / "shards" / f"{shard.path}.json"
+    return f"{STATE}/shards/{shard.path}.json"
 
 
-def shard_content(spec: Mapping[str, Any], shard: Shard) -> ContentDigest:
+def prints_path(path: str, number: int = 0) -> str:
+    """Where the fingerprints of those examples of the shard at `path` that try in a round stand."""
+    return f"{STATE}/dedup/prints/{number:04d}/{path}"
+
+
+def shard_content(spec: Mapping[str, Any], shard: Shard, changes: Changes) -> ContentDigest:
     """Make a shard again in memory and return its content digest; nothing is written."""
-    content = ContentDigest()
-    for _, batch_content in shard_batches(spec, shard):
-        content += batch_content
-    return content
+    groups = shard_groups(spec, shard, changes, count=False)
+    return sum((group.content for group in groups), ContentDigest())
 
 
-def shard_batches(spec: Mapping[str, Any], shard: Shard) -> Iterator[tuple[pa.RecordBatch, ContentDigest]]:
-    """The shard's examples, a row group at a time, each checked, with its content digest."""
-    task = get_task(spec["datasets"][shard.dataset]["task"])
+def shard_groups(
+    spec: Mapping[str, Any], shard: Shard, changes: Changes, *, look: bool = False, count: bool = True
+) -> Iterator[Group]:
+    """The shard's examples, a row group at a time, each checked.
+
+    look: with the fingerprints of the first draws; count: with statistics (else they are empty).
+    """
     entry = spec["datasets"][shard.dataset]["splits"][shard.split]
-    config, step = entry["config"], entry["row_group_examples"]
+    task, config = get_task(spec["datasets"][shard.dataset]["task"]), entry["config"]
     check_version(task, spec["datasets"][shard.dataset]["version"], shard.dataset)
-    key = split_key(spec, shard.dataset, shard.split)
     renaming = split_renaming(spec, shard.dataset, shard.split)
+    key = split_key(spec, shard.dataset, shard.split)
+    step = entry["row_group_examples"]
     for start in range(shard.first_index, shard.first_index + shard.count, step):
         stop = min(start + step, shard.first_index + shard.count)
-        batch = task.generate(config, key, np.arange(start, stop, dtype=np.int64))
-        verdicts = task.validate(batch, config)
-        if not verdicts.all_valid:
-            row, verdict = verdicts.first_invalid()
-            raise OstracaError(
-                f"{shard.path}: example {start + row} is {verdict}; generator and validator disagree: "
-                "this is a fault of ostraca, please report it with the spec"
-            )
+        batch = _checked(task, config, key, np.arange(start, stop, dtype=np.int64), shard)
+        prints = fingerprints(task, config, batch, spec["dedup"]["key"]) if look else None
+        before = after = Statistics.of(batch, task.strata) if count else Statistics()
+        own = changes.of(start - shard.first_index, stop - shard.first_index)
+        pieces = [(batch, key)]
+        if len(own):
+            kept = np.ones(batch.num_rows, bool)
+            kept[own.places - (start - shard.first_index)] = False
+            pieces = [(batch.filter(pa.array(kept)), key)]
+            for attempt in np.unique(own.attempts[own.attempts > 0]).tolist():
+                indices = shard.first_index + own.places[own.attempts == attempt]
+                again = split_key(spec, shard.dataset, shard.split, attempt)
+                pieces.append((_checked(task, config, again, indices, shard), again))
         if renaming is not None:
-            batch = renaming.batch(batch)
-        yield batch, content_digest(batch, key)
+            pieces = [(renaming.batch(piece), its) for piece, its in pieces]
+        batch = _joined([piece for piece, _ in pieces])
+        if count and len(own):
+            after = Statistics.of(batch, task.strata)
+        if spec["pack"] is not None:
+            batch = pack_batch(batch, spec["pack"]["length"], spec["pack"]["mode"])
+            pieces = [(batch, key)]
+        content = sum((content_digest(piece, its) for piece, its in pieces), ContentDigest())
+        yield Group(batch=batch, content=content, before=before, after=after, prints=prints)
 
 
-def split_key(spec: Mapping[str, Any], dataset: str, split: str) -> NDArray[np.uint64]:
-    """The key of the stream that a split's examples come from: uint64 [2]."""
+def shard_schema(spec: Mapping[str, Any], dataset: str, split: str) -> pa.Schema:
+    """The columns of a split's shards."""
+    if spec["pack"] is not None:
+        return PACKED_SCHEMA
+    entry = spec["datasets"][dataset]
+    return get_task(entry["task"]).schema(entry["splits"][split]["config"])
+
+
+def _checked(
+    task: Task, config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64], shard: Shard
+) -> pa.RecordBatch:
+    """Make examples and solve them again."""
+    batch = task.generate(config, key, indices)
+    verdicts = task.validate(batch, config)
+    if not verdicts.all_valid:
+        row, verdict = verdicts.first_invalid()
+        raise OstracaError(
+            f"{shard.path}: example {indices[row]} is {verdict}; generator and validator disagree: "
+            "this is a fault of ostraca, please report it with the spec"
+        )
+    return batch
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of some batches by ascending index."""
+    if len(batches) == 1:
+        return batches[0]
+    joined = pa.concat_batches(batches)
+    return joined.take(pa.array(np.argsort(joined.column("index").to_numpy())))
+
+
+def split_key(spec: Mapping[str, Any], dataset: str, split: str, attempt: int = 0) -> NDArray[np.uint64]:
+    """The key of the stream that a split's examples, or some attempt at them, come from: uint64 [2]."""
     entry = spec["datasets"][dataset]
     config = entry["splits"][split]["config"]
-    return stream_of(get_task(entry["task"]), config, spec["seed"], split, entry["version"])
+    return stream_of(get_task(entry["task"]), config, spec["seed"], split, entry["version"], attempt)
 
 
-def _count_tokens(batch: pa.RecordBatch) -> int:
+def count_tokens(batch: pa.RecordBatch) -> int:
     """Tokens of a batch; bytes where it holds texts."""
     _, offsets = unragged(batch.column(0))
     return int(offsets[-1]) - int(offsets[0])
+
+
+def shard_prints(spec: Mapping[str, Any], shard: Shard, changes: Changes) -> NDArray[np.uint64]:
+    """The fingerprints, by the spec's key, of a shard's examples: uint64 [n, 2]. They are not checked."""
+    check_version(
+        get_task(spec["datasets"][shard.dataset]["task"]),
+        spec["datasets"][shard.dataset]["version"],
+        shard.dataset,
+    )
+    kept = np.ones(shard.count, bool)
+    kept[changes.places] = False
+    draws = [(0, np.flatnonzero(kept))]
+    for attempt in np.unique(changes.attempts[changes.attempts > 0]).tolist():
+        draws.append((attempt, changes.places[changes.attempts == attempt]))
+    made = [
+        draw_prints(spec, shard.dataset, shard.split, shard.first_index + places, attempt)
+        for attempt, places in draws
+    ]
+    return np.concatenate(made)

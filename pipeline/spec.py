@@ -8,6 +8,9 @@ the workers, the engine or the folder. What the user gives:
                             "splits": {"train": {"tokens": 50_000_000},
                                        "test": {"examples": 1_000, "form": "test"}}}}}
 
+and, where wanted, "format": "webdataset" with "compression": "zstd" or "none", "vocabulary": "shared",
+"pack": {"length": 2048, "mode": "left_aligned"}, "dedup": {"mode": "drop", "key": "tokens", "against": []}.
+
 A split has `examples`, or about so many `tokens`, or neither: then as many as its config has (Capo: people x
 exposures), else 100,000 (1,000 of the test form). The complete spec has, for each split, its whole config
 and its sizes in examples instead of tokens; it is what the manifest holds, and checking it again gives
@@ -20,8 +23,11 @@ import copy
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.dedup.settings import check_dedup
+from pipeline.pack import check_fits, check_pack
 from pipeline.version import check_version
 from tasks import TASKS, get_task
 from tasks.base import Task
@@ -30,33 +36,46 @@ from tasks.examples import check_seed, check_split, complete_config
 from tasks.rng import canonical_json
 from tasks.vocabulary import TOKENIZER_FILES, shared_ids
 
-DEFAULT_SHARD_TOKENS = 1 << 24
+DEFAULT_SHARD_TOKENS = 1 << 24  # doubled until a split has no more than DEFAULT_MOST_SHARDS
+DEFAULT_MOST_SHARDS = 1 << 14
+MAX_SHARDS = 10**6
+MAX_SHARD_TOKENS = 1 << 40
 DEFAULT_ROW_GROUP_TOKENS = 1 << 18
 MAX_ROW_GROUP_TOKENS = 1 << 24  # a worker holds one in memory
 DEFAULT_EXAMPLES = {"train": 100_000, "test": 1_000}  # by form
 MAX_EXAMPLES = 10**15
 MAX_TOKENS = 10**18
 VOCABULARIES = ("published", "shared")  # see tasks.vocabulary
-RESERVED = ("manifest.json", *TOKENIZER_FILES)  # files in a corpus's folder
+FORMATS = {"parquet": ("zstd",), "webdataset": ("none", "zstd")}  # and how they may be compressed
+# Files and folders beside the datasets' own in a corpus's folder.
+_REPORTS = ("report", "report.html", "README.md", "croissant.json")
+RESERVED = ("manifest", "manifest.json", *_REPORTS, *TOKENIZER_FILES)
+_SIZES = ("shard_tokens", "row_group_tokens")
+_KEYS = ("name", "seed", "format", "compression", "vocabulary", "pack", "dedup", *_SIZES, "datasets")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     """The complete spec; ConfigError says in one line what is wrong with it."""
-    known = ("name", "seed", "format", "vocabulary", "shard_tokens", "row_group_tokens", "datasets")
-    _only(given, known, "spec")
+    _only(given, _KEYS, "spec")
     name = given.get("name", "corpus")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
-    if given.get("format", "parquet") != "parquet":
-        raise ConfigError(f"spec: format={given['format']!r} must be 'parquet'")
+    form, compression = _check_format(given)
     vocabulary = given.get("vocabulary", "published")
     if vocabulary not in VOCABULARIES:
         raise ConfigError(f"spec: vocabulary={shown(vocabulary)} must be one of {', '.join(VOCABULARIES)}")
     seed = check_seed(given.get("seed", 0))
-    shard_tokens = _count(given, "shard_tokens", "spec", DEFAULT_SHARD_TOKENS, 1, 2**40)
-    group_tokens = _count(
-        given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, MAX_ROW_GROUP_TOKENS
+    pack = check_pack(given.get("pack"), "spec")
+    dedup = check_dedup(given.get("dedup"), "spec")
+    sizes = _Sizes(
+        shard_tokens=None
+        if given.get("shard_tokens") is None
+        else check_integer("spec: shard_tokens", given["shard_tokens"], 1, MAX_SHARD_TOKENS),
+        row_group_tokens=_count(
+            given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, MAX_ROW_GROUP_TOKENS
+        ),
+        pack=pack,
     )
     datasets = given.get("datasets")
     if not isinstance(datasets, Mapping) or not datasets:
@@ -66,28 +85,80 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
         other = folded.setdefault(str(each).lower(), each)
         if other != each:
             raise ConfigError(f"spec: datasets {other} and {each} would share a folder on some file systems")
-    checked = {
-        name: _check_dataset(name, datasets[name], seed, shard_tokens, group_tokens)
-        for name in sorted(datasets, key=str)
-    }
+    checked = {name: _check_dataset(name, datasets[name], seed, sizes) for name in sorted(datasets, key=str)}
     _refuse_twins(checked)
+    shards = sum(-(-split["examples"] // split["shard_examples"]) for split in _splits(checked))
+    if shards > MAX_SHARDS:
+        raise ConfigError(
+            f"spec: makes {shards:,} shards; the most is {MAX_SHARDS:,}: raise shard_tokens (or leave it out)"
+        )
+    if dedup["mode"] == "redraw":
+        _refuse_counted(checked)
     if vocabulary == "shared":
         shared_ids(checked)  # refuses what cannot share one
     return {
         "name": name,
         "seed": seed,
-        "format": "parquet",
+        "format": form,
+        "compression": compression,
         "vocabulary": vocabulary,
+        "pack": pack,
+        "dedup": dedup,
         "datasets": checked,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """What decides how a split is cut."""
+
+    shard_tokens: int | None
+    row_group_tokens: int
+    pack: Mapping[str, Any] | None
+
+
+def _check_format(given: Mapping[str, Any]) -> tuple[str, str]:
+    """Format and compression."""
+    form = given.get("format", "parquet")
+    if not isinstance(form, str) or form not in FORMATS:
+        raise ConfigError(
+            f"spec: format={shown(form)}{nearest(form, FORMATS)} must be one of {', '.join(FORMATS)}"
+        )
+    allowed = FORMATS[form]
+    compression = given.get("compression")
+    compression = allowed[0] if compression is None else compression
+    if not isinstance(compression, str) or compression not in allowed:
+        raise ConfigError(
+            f"spec: compression={shown(compression)} must be one of {', '.join(allowed)} with format={form}"
+        )
+    return form, compression
+
+
+def _splits(datasets: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for entry in datasets.values():
+        yield from entry["splits"].values()
+
+
+def _refuse_counted(datasets: Mapping[str, Any]) -> None:
+    """Drawn again, an example of a fixed population would be of somebody else."""
+    for name, entry in datasets.items():
+        task = get_task(entry["task"])
+        for split in entry["splits"].values():
+            if task.count is not None and task.count(split["config"]) is not None:
+                raise ConfigError(
+                    f"spec: dedup.mode=redraw: the examples of {name} are counted "
+                    f"({task.count(split['config'])[1]}), so none can be drawn again; set dedup.mode=drop"
+                )
 
 
 def spec_digest(spec: Mapping[str, Any]) -> str:
     """sha256 of the complete spec's canonical JSON, in hexadecimal.
 
-    Where a tokenizer came from is left out: its own digest is in the spec.
+    Where a tokenizer, or a corpus in dedup.against, came from is left out: their own digests are in the spec.
     """
     plain = copy.deepcopy(dict(spec))
+    for other in plain["dedup"]["against"]:
+        other.pop("path")
     for config in configs_of(plain):
         if config.get("tokenizer_sha256") is not None:
             config.pop("tokenizer_name_or_path", None)
@@ -107,7 +178,7 @@ def configs_of(spec: Any) -> Iterator[dict[str, Any]]:
         )
 
 
-def _check_dataset(name: str, given: Any, seed: int, shard_tokens: int, group_tokens: int) -> dict[str, Any]:
+def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes) -> dict[str, Any]:
     where = f"spec: dataset {name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
         raise ConfigError(
@@ -128,9 +199,7 @@ def _check_dataset(name: str, given: Any, seed: int, shard_tokens: int, group_to
         "task": task.name,
         "version": version,
         "splits": {
-            split: _check_split(
-                f"{where}, split {split}", task, base, split, splits[split], seed, shard_tokens, group_tokens
-            )
+            split: _check_split(f"{where}, split {split}", task, base, split, splits[split], seed, sizes)
             for split in sorted(splits, key=str)
         },
     }
@@ -143,8 +212,7 @@ def _check_split(
     split: str,
     given: Any,
     seed: int,
-    shard_tokens: int,
-    group_tokens: int,
+    sizes: _Sizes,
 ) -> dict[str, Any]:
     check_split(split)
     _only(given, ("examples", "tokens", "form", "config", "shard_examples", "row_group_examples"), where)
@@ -157,16 +225,35 @@ def _check_split(
     mean = task.mean_tokens(config)
     examples = _examples(where, task, config, mean, given, DEFAULT_EXAMPLES[form])
     largest = max(1, int(MAX_ROW_GROUP_TOKENS / mean))
-    group = _count(given, "row_group_examples", where, max(1, round(group_tokens / mean)), 1, largest)
+    group = _count(
+        given, "row_group_examples", where, max(1, round(sizes.row_group_tokens / mean)), 1, largest
+    )
+    tokens = sizes.shard_tokens or _shard_tokens(examples * mean)
     # Whole row groups, so that only a shard's last one is smaller.
-    groups = max(1, round(shard_tokens / mean / group))
+    groups = max(1, round(tokens / mean / group))
     shard = _count(given, "shard_examples", where, groups * group, 1, MAX_EXAMPLES)
+    if sizes.pack is not None:
+        if "input_ids" not in task.schema(config).names:
+            raise ConfigError(f"{where}: its examples are texts, which cannot be packed; set bio=tokens")
+        check_fits(sizes.pack["mode"], sizes.pack["length"], task.max_tokens(config), where)
+        if shard % group and shard < examples:
+            raise ConfigError(
+                f"{where}: shard_examples={shard} must be whole row groups of {group} where rows are packed"
+            )
     return {
         "examples": examples,
         "config": config,
         "shard_examples": shard,
         "row_group_examples": group,
     }
+
+
+def _shard_tokens(tokens: float) -> int:
+    """The default for a split of so many tokens: the manifest stays small however large the corpus."""
+    size = DEFAULT_SHARD_TOKENS
+    while tokens / size > DEFAULT_MOST_SHARDS and size < MAX_SHARD_TOKENS:
+        size *= 2
+    return size
 
 
 def _examples(

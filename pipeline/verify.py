@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.engine import available_cores, map_shards
+from pipeline.changes import Changes
+from pipeline.engine import available_cores, open_engine
 from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.manifest import NAME, check_shards, make_manifest, read_manifest, records_of, spec_in
-from pipeline.plan import Shard, plan
+from pipeline.folder import Folder, open_folder
+from pipeline.manifest import NAME, check_shards, make_manifest, part_of, read_manifest, records_of, spec_in
+from pipeline.plan import SUFFIXES, Shard, plan
+from pipeline.readers import SplitReader
 from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.spec import check_spec
-from pipeline.storage import plain_reason, sha256_of
+from pipeline.state import STATE
 from tasks import TASKS, get_task
 from tasks.errors import OstracaError, check_integer
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files
@@ -36,22 +38,23 @@ def verify(
     Every byte of every shard (sha256), rows, the sums, and that no other shard lies around. With
     `content` every shard is also decoded and its content digest computed again.
     """
-    root = Path(root)
-    manifest = read_manifest(root)
+    folder = open_folder(root)
+    manifest = read_manifest(folder, parts=True)
     problems = _check_records(manifest)
     if problems:  # the records cannot be believed, so no file is opened by them
         return problems
     records = records_of(manifest)
     with ThreadPoolExecutor(available_cores()) as pool:
-        check = functools.partial(_check_shard, root, manifest["spec"], content)
+        check = functools.partial(_check_shard, folder, manifest["spec"], content)
         for (_, record), found in zip(records, pool.map(check, records), strict=True):
             problems += found
             on_shard(record["path"])
-    problems += _check_files(root, manifest)
+    problems += _check_files(folder, manifest)
     listed = {record["path"] for _, record in records}
-    for path in sorted(root.rglob("*.parquet")):
-        if str(path.relative_to(root)) not in listed:
-            problems.append(f"{path}: is not in the manifest; remove it")
+    suffixes = tuple(f".{suffix}" for suffix in SUFFIXES.values())
+    for path in folder.names():
+        if path.endswith(suffixes) and path not in listed and not path.startswith(f"{STATE}/"):
+            problems.append(f"{folder}/{path}: is not in the manifest; remove it")
     return problems
 
 
@@ -61,7 +64,7 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
     if problems:
         return problems
     records = (ShardRecord(split=split, **record) for split, record in records_of(manifest))
-    again = make_manifest(manifest["spec"], sorted_as_planned(manifest["spec"], records))
+    again = make_manifest(manifest["spec"], sorted_as_planned(manifest, records), part=part_of(manifest))
     return [
         f"{NAME}: {field} does not follow from the shards' records: it was edited"
         for field in ("name", "tasks", "content_digest", "totals", "splits")
@@ -69,13 +72,13 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def sorted_as_planned(spec: Mapping[str, Any], records: Iterable[ShardRecord]) -> list[ShardRecord]:
+def sorted_as_planned(manifest: Mapping[str, Any], records: Iterable[ShardRecord]) -> list[ShardRecord]:
     """Records in the order of the plan."""
     by_path = {record.path: record for record in records}
-    return [by_path[shard.path] for shard in plan(spec)]
+    return [by_path[shard.path] for shard in plan(manifest["spec"], part_of(manifest))]
 
 
-def _check_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     """The vocabulary's files: those that the spec makes, byte for byte, and no others beside them."""
     folders = ["", *(f"{name}/" for name in manifest["spec"]["datasets"])]
     own = {f"{folder}{name}" for folder in folders for name in TOKENIZER_FILES}
@@ -84,16 +87,16 @@ def _check_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
     if strange:
         return [f"{NAME}: files lists {strange[0]!r}, which is no file of the spec, or lists it twice"]
     problems = [
-        f"{root / path}: is not in the manifest; remove it"
+        f"{folder}/{path}: is not in the manifest; remove it"
         for path in sorted(own - set(listed))
-        if (root / path).exists()
+        if folder.size(path) is not None
     ]
     for file in manifest["files"]:
-        problems += _check_file(root, file)
+        problems += _check_file(folder, file)
     if problems or not _is_installed(manifest["spec"]):
         return problems  # other versions of the tasks may name their tokens in another way
     try:
-        made = dict(tokenizer_files(spec_in(root, manifest)))
+        made = dict(tokenizer_files(spec_in(folder, manifest)))
     except OstracaError as error:
         return [f"{NAME}: its vocabulary cannot be made again: {error}"]
     if set(made) != set(listed):
@@ -113,57 +116,58 @@ def _is_installed(spec: Mapping[str, Any]) -> bool:
     )
 
 
-def _check_file(root: Path, record: Mapping[str, Any]) -> list[str]:
+def _check_file(folder: Folder, record: Mapping[str, Any]) -> list[str]:
     """Size and sha256 of a file against what the manifest says."""
-    path = root / record["path"]
+    path = f"{folder}/{record['path']}"
     try:
-        size = path.stat().st_size
+        size = folder.size(record["path"])
+        if size is None:
+            return [f"{path}: is missing"]
         if size != record["bytes"]:
             how = "truncated" if size < record["bytes"] else "too long"
             return [f"{path}: {how}: {size} bytes, the manifest says {record['bytes']}"]
-        found = sha256_of(path)
-    except FileNotFoundError:
-        return [f"{path}: is missing"]
-    except OSError as error:
-        return [plain_reason(error, path)]
+        found = folder.sha256(record["path"])
+    except OstracaError as error:
+        return [str(error)]
     if found != record["sha256"]:
         return [f"{path}: corrupt: its sha256 is {found}, the manifest says {record['sha256']}"]
     return []
 
 
 def _check_shard(
-    root: Path, spec: Mapping[str, Any], content: bool, entry: tuple[str, Mapping[str, Any]]
+    folder: Folder, spec: Mapping[str, Any], content: bool, entry: tuple[str, Mapping[str, Any]]
 ) -> list[str]:
     split, record = entry
-    path = root / record["path"]
-    problems = _check_file(root, record)
-    if problems:
+    problems = _check_file(folder, record)
+    if problems or not content:
         return problems
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if file.metadata.num_rows != record["rows"]:
-                rows = file.metadata.num_rows
-                return [f"{path}: has {rows} rows, the manifest says {record['rows']}"]
-            if content:
-                digest = _content_of(file, spec, record["dataset"], split)
-                if str(digest) != record["content_digest"]:
-                    return [
-                        f"{path}: its content digest is {digest}, "
-                        f"the manifest says {record['content_digest']}"
-                    ]
-    except OSError as error:
-        return [plain_reason(error, path)]
-    except pa.ArrowException as error:
-        return [f"{path}: cannot be read: {str(error).splitlines()[0]}"]
+        digest = _content_of(SplitReader(folder, spec, record["dataset"], split, [record]))
+    except OstracaError as error:
+        return [str(error)]
+    if str(digest) != record["content_digest"]:
+        return [
+            f"{folder}/{record['path']}: its content digest is {digest}, "
+            f"the manifest says {record['content_digest']}"
+        ]
     return []
 
 
-def _content_of(file: pq.ParquetFile, spec: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:
-    key = split_key(spec, dataset, split)
+def _content_of(reader: SplitReader) -> ContentDigest:
+    """The content digest of the only shard of a reader, from its rows."""
+    (record,) = reader.records
+    changes = Changes.parse(record.get("changes", ""), record["count"])
     digest = ContentDigest()
-    for group in range(file.num_row_groups):
-        for batch in file.read_row_group(group, use_threads=False).to_batches():
-            digest += content_digest(batch, key)
+    for _, batch in reader.batches():
+        attempts = np.zeros(batch.num_rows, np.int64)
+        if len(changes) and reader.spec["pack"] is None:
+            places = batch.column("index").to_numpy() - record["first_index"]
+            found = np.minimum(np.searchsorted(changes.places, places), len(changes) - 1)
+            attempts = np.where(changes.places[found] == places, changes.attempts[found], 0)
+        for attempt in np.unique(attempts).tolist():
+            key = split_key(reader.spec, reader.dataset, reader.split, attempt)
+            rows = batch if not attempts.any() else batch.filter(pa.array(attempts == attempt))
+            digest += content_digest(rows, key)
     return digest
 
 
@@ -174,7 +178,7 @@ def reproduce(
     seed: int = 0,
     engine: str = "local",
     workers: int | None = None,
-    ray_address: str | None = None,
+    ray: Mapping[str, Any] | None = None,
     on_shard: Callable[[str, bool], None] = lambda path, same: None,
 ) -> tuple[int, list[str]]:
     """Make shards again from the manifest alone and compare content digests.
@@ -182,8 +186,8 @@ def reproduce(
     shards: how many, drawn at random by `seed` (None: all). Returns how many were made and the problems.
     No shard is read: what is tested is that the manifest is enough.
     """
-    manifest = read_manifest(root)
-    spec = spec_in(Path(root), manifest)
+    manifest = read_manifest(root, parts=True)
+    spec = spec_in(root, manifest)
     if check_spec(spec) != spec:
         raise OstracaError(
             f"{root}: its spec is not one that this release would make; install the release that made it "
@@ -196,23 +200,23 @@ def reproduce(
     if problems:
         raise OstracaError(f"{root}/{problems[0]}")
     wanted = {record["path"]: record["content_digest"] for _, record in records_of(manifest)}
-    chosen = list(plan(spec))
+    changes = {r["path"]: r["changes"] for _, r in records_of(manifest) if r.get("changes")}
+    chosen = list(plan(spec, part_of(manifest)))
     if shards is not None and shards < len(chosen):
         order = np.random.default_rng(seed).permutation(len(chosen))[:shards]
         chosen = [chosen[place] for place in sorted(order)]
-    job = functools.partial(_content_job, spec)
-    results: Iterator[tuple[str, str]] = map_shards(
-        job, chosen, spec, engine=engine, workers=workers, ray_address=ray_address
-    )
-    for path, digest in results:
-        same = digest == wanted[path]
-        if not same:
-            problems.append(
-                f"{path}: made again its content digest is {digest}, the manifest says {wanted[path]}"
-            )
-        on_shard(path, same)
+    job = functools.partial(_content_job, spec, changes)
+    with open_engine(spec, engine=engine, workers=workers, ray=ray) as runner:
+        for path, digest in runner.map(job, chosen):
+            same = digest == wanted[path]
+            if not same:
+                problems.append(
+                    f"{path}: made again its content digest is {digest}, the manifest says {wanted[path]}"
+                )
+            on_shard(path, same)
     return len(chosen), problems
 
 
-def _content_job(spec: Mapping[str, Any], shard: Shard) -> tuple[str, str]:
-    return shard.path, str(shard_content(spec, shard))
+def _content_job(spec: Mapping[str, Any], changes: Mapping[str, str], shard: Shard) -> tuple[str, str]:
+    own = Changes.parse(changes.get(shard.path, ""), shard.count)
+    return shard.path, str(shard_content(spec, shard, own))

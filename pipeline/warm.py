@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
+import io
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from pipeline.fingerprint import content_digest
-from pipeline.shard import split_key
-from tasks import get_task
+from pipeline.changes import Changes
+from pipeline.dedup.table import Table
+from pipeline.formats import open_writer
+from pipeline.plan import shards_of
+from pipeline.shard import shard_groups, shard_schema
 from tasks.kernels import CACHE_FOLDER
 
 
@@ -27,6 +29,10 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return  # nothing is compiled
     waiting = sorted({entry["task"] for entry in spec["datasets"].values()})
+    use = _use(spec)
+    if all((use, task) in _DONE for task in waiting):
+        return
+    _DONE.update((use, task) for task in waiting)
     folder = Path(CACHE_FOLDER)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,24 +44,34 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
         for lock in locks.values():
             stack.enter_context(lock)
         while waiting:
-            task = next((each for each in waiting if _is_ready(each) or _taken(locks[each])), waiting[0])
+            task = next((each for each in waiting if _is_ready(use, each) or _taken(locks[each])), waiting[0])
             with contextlib.suppress(OSError):  # a file system without locks: compile as if alone
-                if not _is_ready(task):
+                if not _is_ready(use, task):
                     fcntl.flock(locks[task], fcntl.LOCK_EX)
             _make_one_each(spec, [task])
             with contextlib.suppress(OSError):
-                _ready(task).touch()
+                _ready(use, task).touch()
             locks[task].close()
             waiting.remove(task)
 
 
-def _ready(task: str) -> Path:
+_DONE: set[tuple[str, str]] = set()  # in this process
+
+
+def _use(spec: Mapping[str, Any]) -> str:
+    """What a build does beside the tasks themselves, by which it needs other kernels."""
+    pack = "loose" if spec["pack"] is None else spec["pack"]["mode"]
+    dedup = "all" if spec["dedup"]["mode"] == "off" else spec["dedup"]["key"]
+    return f"{spec['format']}-{spec['vocabulary']}-{pack}-{dedup}"
+
+
+def _ready(use: str, task: str) -> Path:
     """The file that stands once a task's kernels have been compiled."""
-    return Path(CACHE_FOLDER) / f"ready-{task}"
+    return Path(CACHE_FOLDER) / f"ready-{task}-{use}"
 
 
-def _is_ready(task: str) -> bool:
-    return _ready(task).exists()
+def _is_ready(use: str, task: str) -> bool:
+    return _ready(use, task).exists()
 
 
 def _taken(lock: IO[str]) -> bool:
@@ -68,12 +84,18 @@ def _taken(lock: IO[str]) -> bool:
 
 
 def _make_one_each(spec: Mapping[str, Any], tasks: Collection[str]) -> None:
+    """Do with one example of every split all that a build does."""
+    look = spec["dedup"]["mode"] != "off"
     for name, entry in spec["datasets"].items():
         if entry["task"] not in tasks:
             continue
-        task = get_task(entry["task"])
-        for split, split_entry in entry["splits"].items():
-            key = split_key(spec, name, split)
-            batch = task.generate(split_entry["config"], key, np.zeros(1, np.int64))
-            task.validate(batch, split_entry["config"])
-            content_digest(batch, key)
+        for split in entry["splits"]:
+            shard = dataclasses.replace(next(shards_of(spec, name, split)), first_index=0, count=1)
+            schema = shard_schema(spec, name, split)
+            with open_writer(spec, shard, schema, io.BytesIO(), {}) as writer:
+                for group in shard_groups(spec, shard, Changes(), look=look):
+                    writer.write(group.batch)
+                    if group.prints is not None:
+                        table = Table.of_size(1)
+                        table.insert(group.prints)
+                        table.contains(group.prints)

@@ -43,15 +43,20 @@ def complete_config(task: Task, config: Mapping[str, Any] | None, seed: int) -> 
 
 
 def stream_of(
-    task: Task, config: Mapping[str, Any], seed: int, split: str, version: int | None = None
+    task: Task,
+    config: Mapping[str, Any],
+    seed: int,
+    split: str,
+    version: int | None = None,
+    attempt: int = 0,
 ) -> NDArray[np.uint64]:
     """The key of the stream that a split's examples come from: uint64 [2]. `config` is complete.
 
-    version: of the task that made them (None: the installed one).
+    version: of the task that made them (None: the installed one). attempt: see `tasks.rng.stream_key`.
     """
     address = config if task.address is None else task.address(config)
     version = task.version if version is None else version
-    return stream_key(task.name, version, address, seed, check_split(split))
+    return stream_key(task.name, version, address, seed, check_split(split), attempt)
 
 
 def batch_rows(task: Task, config: Mapping[str, Any]) -> int:

@@ -43,10 +43,14 @@ def canonical_json(value: Any) -> str:
 
 
 def stream_key(
-    task: str, version: int, config: Mapping[str, Any], seed: int, split: str
+    task: str, version: int, config: Mapping[str, Any], seed: int, split: str, attempt: int = 0
 ) -> NDArray[np.uint64]:
-    """Hash everything of an address but its index to the stream's key: uint64 [2]."""
-    text = canonical_json([task, version, dict(config), seed, split])
+    """Hash everything of an address but its index to the stream's key: uint64 [2].
+
+    attempt: over 0 of examples that were drawn again because their first draw was a duplicate.
+    """
+    address = [task, version, dict(config), seed, split]
+    text = canonical_json([*address, attempt] if attempt else address)
     digest = hashlib.blake2b(text.encode(), digest_size=16, person=b"ostraca stream").digest()
     return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
 

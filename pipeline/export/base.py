@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.readers import read_row_group
+from pipeline.readers import SplitReader
 from pipeline.storage import HashingFile, atomic_file, plain_errors
 from tasks.batch import unragged
 from tasks.errors import OstracaError
@@ -34,14 +34,23 @@ class Rows:
 class Part:
     """The rows of one split of a dataset."""
 
-    root: Path  # the corpus
-    dataset: str
-    split: str
-    records: list[dict[str, Any]]  # the manifest's, in the order of their rows
-    group_rows: int  # of every row group but a shard's last
+    reader: SplitReader
     dtype: np.dtype[Any] | None  # of the ids; None of texts, and where the format has none
     vocab_size: int | None  # None of texts
-    on_shard: Callable[[dict[str, Any]], None]
+    on_shard: Callable[[Mapping[str, Any]], None]
+
+    @property
+    def dataset(self) -> str:
+        return self.reader.dataset
+
+    @property
+    def split(self) -> str:
+        return self.reader.split
+
+    @property
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """The manifest's, in the order of their rows."""
+        return self.reader.records
 
     @property
     def documents(self) -> int:
@@ -54,14 +63,13 @@ class Part:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in index order, a row group at a time."""
-        for record in self.records:
-            for group, start in enumerate(range(0, record["rows"], self.group_rows)):
-                rows = min(self.group_rows, record["rows"] - start)
-                table = read_row_group(self.root, record, group, rows, columns)
-                (batch,) = table.combine_chunks().to_batches()
+        for shard, record in enumerate(self.records):
+            for group in range(len(self.reader.group_rows[shard])):
+                batch = self.reader.read(shard, group, columns)
                 if self.vocab_size is not None:
                     self._check_ids(record, batch)
-                yield batch
+                if batch.num_rows:
+                    yield batch
             self.on_shard(record)
 
     def rows(self) -> Iterator[Rows]:
@@ -81,8 +89,8 @@ class Part:
         assert self.vocab_size is not None
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocab_size):
             raise OstracaError(
-                f"{self.root / record['path']}: holds ids that its spec has not (0..{self.vocab_size - 1}); "
-                f"run `ostraca verify path={self.root} content=true`"
+                f"{self.reader.folder}/{record['path']}: holds ids that its spec has not (0..{self.vocab_size - 1}); "
+                f"run `ostraca verify path={self.reader.folder} content=true`"
             )
 
 

@@ -14,8 +14,10 @@ import numpy as np
 from pipeline.export import FORMATS
 from pipeline.export.base import Dataset, Files, Part
 from pipeline.fingerprint import ContentDigest
+from pipeline.folder import Folder, open_folder
 from pipeline.manifest import check_shards, read_manifest, spec_in
 from pipeline.progress import ShardProgress
+from pipeline.readers import SplitReader, split_reader
 from pipeline.storage import plain_errors
 from tasks import get_task
 from tasks.errors import ConfigError, OstracaError, check_path, nearest, shown
@@ -65,34 +67,33 @@ def export(
     if not isinstance(to, str) or to not in FORMATS:
         raise ConfigError(f"to={shown(to)}{nearest(to, FORMATS)} must be one of {', '.join(FORMATS)}")
     module = importlib.import_module(FORMATS[to])
-    root, folder = Path(path), Path(out)
+    root, folder = open_folder(path), Path(out)
     manifest = read_manifest(root)
     problems = check_shards(manifest)
     if problems:
         raise OstracaError(f"{path}: {problems[0]}; run `ostraca verify`")
     spec = spec_in(root, manifest)
     chosen = _choose(root, spec, dataset, split)
-    records = {
-        (name, each): [r for r in manifest["splits"][each]["shards"] if r["dataset"] == name]
+    readers = {
+        (name, each): split_reader(root, spec, manifest, name, each)
         for name, splits in chosen.items()
         for each in splits
     }
+    records = [record for reader in readers.values() for record in reader.records]
     with plain_errors(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"out={folder}: must be a new or an empty folder; remove it or choose another")
     bar = ShardProgress(
         f"export {spec['name']}",
-        sum(map(len, records.values())),
-        sum(record["rows"] for each in records.values() for record in each),
+        len(records),
+        sum(record["rows"] for record in records),
     )
 
-    def on_shard(record: dict[str, Any]) -> None:
+    def on_shard(record: Mapping[str, Any]) -> None:
         bar.advance(record["rows"], record["tokens"])
 
     # All is checked before the first byte is written.
-    datasets = [
-        _dataset(root, spec, name, each, records, to, module, on_shard) for name, each in chosen.items()
-    ]
+    datasets = [_dataset(spec, name, each, readers, to, module, on_shard) for name, each in chosen.items()]
     files = Files(root=folder)
     try:
         files.make_folder(folder)
@@ -108,7 +109,7 @@ def export(
     return made
 
 
-def _choose(root: Path, spec: Mapping[str, Any], dataset: Any, split: Any) -> dict[str, list[str]]:
+def _choose(root: Folder, spec: Mapping[str, Any], dataset: Any, split: Any) -> dict[str, list[str]]:
     """Dataset -> its splits, of those that are meant; ConfigError where there is none."""
     known = spec["datasets"]
     if dataset is not None and (not isinstance(dataset, (str, int)) or str(dataset) not in known):
@@ -127,14 +128,13 @@ def _choose(root: Path, spec: Mapping[str, Any], dataset: Any, split: Any) -> di
 
 
 def _dataset(
-    root: Path,
     spec: Mapping[str, Any],
     name: str,
     splits: list[str],
-    records: Mapping[tuple[str, str], list[dict[str, Any]]],
+    readers: Mapping[tuple[str, str], SplitReader],
     to: str,
     module: Any,
-    on_shard: Callable[[dict[str, Any]], None],
+    on_shard: Callable[[Mapping[str, Any]], None],
 ) -> Dataset:
     """A dataset for the format `to`; ConfigError where the format cannot hold it."""
     entry = spec["datasets"][name]
@@ -150,11 +150,7 @@ def _dataset(
     dtype = None if vocab_size is None else _dtype(spec, name, vocab_size, to, module.DTYPES)
     parts = [
         Part(
-            root=root,
-            dataset=name,
-            split=each,
-            records=records[name, each],
-            group_rows=entry["splits"][each]["row_group_examples"],
+            reader=readers[name, each],
             dtype=None if each in texts else dtype,
             vocab_size=None if each in texts else vocab_size,
             on_shard=on_shard,

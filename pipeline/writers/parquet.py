@@ -19,6 +19,7 @@ class ParquetShardWriter:
     """Writes batches to a binary file; every batch becomes a row group."""
 
     def __init__(self, sink: Any, schema: pa.Schema, metadata: dict[str, str]) -> None:
+        self.group_ends: list[int] = []  # the footer knows them
         self._writer = pq.ParquetWriter(
             sink,
             schema.with_metadata(metadata),

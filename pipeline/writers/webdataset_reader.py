@@ -66,7 +66,9 @@ def _decode(
     archive: NDArray[np.uint8], places: NDArray[np.int64], sizes: NDArray[np.int64], layout: Layout
 ) -> tuple[pa.RecordBatch, np.dtype[Any]]:
     """The batch that the members hold where they are sound, else any other; and the type of its ids."""
-    with_mask = layout.has_mask and b".loss_mask.npy\0" in _name(archive, int(places[min(1, len(places) - 1)]))
+    with_mask = layout.has_mask and b".loss_mask.npy\0" in _name(
+        archive, int(places[min(1, len(places) - 1)])
+    )
     members = layout.members(with_mask)
     if len(places) % len(members):
         _refuse(archive, int(places[-1]), f"is the last of {len(places)}, but a sample has {len(members)}")
@@ -113,7 +115,9 @@ def _array(data_type: pa.DataType, values: NDArray[Any], counts: NDArray[np.int6
     if not pa.types.is_list(data_type) and not pa.types.is_string(data_type):
         return pa.array(values.astype(data_type.to_pandas_dtype(), copy=False), type=data_type)
     if len(values) > INT32_MAX:
-        raise OstracaError(f"a row group has {len(values)} values in a column, at most {INT32_MAX} are allowed")
+        raise OstracaError(
+            f"a row group has {len(values)} values in a column, at most {INT32_MAX} are allowed"
+        )
     offsets = pa.py_buffer(np.concatenate([_EMPTY[:0], [0], np.cumsum(counts)]).astype(np.int32))
     if pa.types.is_string(data_type):
         return pa.StringArray.from_buffers(rows, offsets, pa.py_buffer(values))

@@ -15,7 +15,7 @@ import pytest
 from conftest import files_of
 
 from pipeline.build import build
-from pipeline.engine import map_shards
+from pipeline.engine import open_engine
 from pipeline.manifest import read_manifest
 from pipeline.plan import Shard, plan
 from pipeline.spec import check_spec
@@ -92,7 +92,7 @@ def test_manifest_has_what_is_promised(corpus: Path) -> None:
             file = pq.ParquetFile(corpus / shard["path"])
             tokens = sum(len(row) for row in file.read(["input_ids"])["input_ids"].to_pylist())
             assert (file.metadata.num_rows, tokens) == (shard["rows"], shard["tokens"])
-    root = ["manifest.json", "small", "tokenizer.json", "tokenizer_config.json"]
+    root = ["manifest.json", "report", "small", "tokenizer.json", "tokenizer_config.json"]
     assert sorted(path.name for path in corpus.iterdir()) == root
 
 
@@ -253,8 +253,9 @@ def test_a_shard_made_again_must_be_the_same(
     manifest = (corpus_copy / "manifest.json").read_bytes()
     next(corpus_copy.rglob("*.parquet")).unlink()
 
-    def other(*arguments: Any, root: str) -> Any:
-        return dataclasses.replace(real(*arguments, root=root), content_digest="0" * 32)
+    def other(*arguments: Any) -> Any:
+        made = real(*arguments)
+        return dataclasses.replace(made, record=dataclasses.replace(made.record, content_digest="0" * 32))
 
     monkeypatch.setattr(module, "make_shard", other)
     with pytest.raises(OstracaError, match="made again its content digest is 0000"):
@@ -266,7 +267,7 @@ def test_a_folder_in_which_nothing_was_finished_can_be_taken_over(spec: Maker, t
     """A build that failed before its first shard does not claim the folder."""
     root = tmp_path / "c"
     with pytest.raises(OstracaError, match="nothing answers there"):
-        build(spec(seed=5), root, engine="ray", ray_address="127.0.0.1:9")
+        build(spec(seed=5), root, engine="ray", ray={"address": "127.0.0.1:9"})
     build(spec(), root, engine="local")
     assert verify(root) == []
 
@@ -279,8 +280,8 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
     real = module.make_shard
 
-    def elsewhere(*arguments: Any, root: str) -> Any:
-        return real(*arguments, root=f"{root}-of-another-node")
+    def elsewhere(spec: Any, digest: str, changes: Any, root: str, shard: Shard) -> Any:
+        return real(spec, digest, changes, f"{root}-of-another-node", shard)
 
     monkeypatch.setattr(module, "make_shard", elsewhere)
     with pytest.raises(OstracaError, match="all nodes share"):
@@ -309,7 +310,7 @@ def test_shards_of_another_task_version_are_not_made(spec: Maker) -> None:
     complete = check_spec(spec())
     complete["datasets"]["small"]["version"] = 99
     with pytest.raises(OstracaError, match="needs version 99 of task depo"):
-        make_shard(complete, "digest", next(plan(complete)), "/nowhere")
+        make_shard(complete, "digest", None, "/nowhere", next(plan(complete)))
 
 
 def test_a_folder_with_something_else_in_it_is_refused(spec: Maker, tmp_path: Path) -> None:
@@ -338,9 +339,10 @@ def test_no_permission(spec: Maker, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path[:0] = sys.argv[2:]\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from pipeline.storage import write_json; from pathlib import Path\n"
+        "from pipeline.storage import atomic_file; from pathlib import Path\n"
         "from tasks.errors import OstracaError\n"
-        "try: write_json(Path(sys.argv[1]) / 'x' / 'y.json', 1)\n"
+        "try:\n"
+        " with atomic_file(Path(sys.argv[1]) / 'x' / 'y.json') as file: file.write(b'1')\n"
         "except OstracaError as error: print(error); sys.exit(7)\n"
     )
     if os.geteuid() == 0:  # root may write anywhere: become nobody, with the libraries already open to all
@@ -403,7 +405,8 @@ def test_a_job_that_fails_stops_the_build(spec: Maker, ray_session: Any) -> None
 
     for engine in ("local", "ray"):
         with pytest.raises(OstracaError) as caught:
-            list(map_shards(failing_job, plan(complete), complete, engine=engine, workers=2))
+            with open_engine(complete, engine=engine, workers=2) as runner:
+                list(runner.map(failing_job, plan(complete)))
         assert str(caught.value) == "shard 1 cannot be"
 
 
@@ -425,7 +428,8 @@ def test_jobs_in_flight_are_bounded(spec: Maker) -> None:
             drawn += 1
             yield shard
 
-    results = map_shards(lambda shard: shard.path, counted(), complete, engine="local", workers=2)
-    next(results)
-    assert drawn <= 4
-    results.close()
+    with open_engine(complete, engine="local", workers=2) as runner:
+        results = runner.map(lambda shard: shard.path, counted())
+        next(results)
+        assert drawn <= 4
+        results.close()  # type: ignore[attr-defined]

@@ -61,13 +61,13 @@ def rewrite(root: Path, change: Callable[[str, list[dict[str, Any]]], None] | No
 def read_shards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The ranges of rows that `compare` will read."""
     ranges: list[tuple[int, int]] = []
-    real = pipeline.diff.read_rows
+    real = pipeline.diff.SplitReader.rows_from
 
-    def counted(root: Any, records: Any, entry: Any, first: int, count: int) -> Any:
+    def counted(reader: Any, first: int, count: int) -> Any:
         ranges.append((first, first + count))
-        return real(root, records, entry, first, count)
+        return real(reader, first, count)
 
-    monkeypatch.setattr(pipeline.diff, "read_rows", counted)
+    monkeypatch.setattr(pipeline.diff.SplitReader, "rows_from", counted)
     return ranges
 
 
@@ -285,7 +285,7 @@ def test_a_shard_that_is_gone(corpus: Path, spec: Spec, tmp_path: Path) -> None:
         (["diff", "path=CORPUS", "other=/no/such"], "/no/such: no such folder"),
         (["diff", "path=CORPUS", "other=''"], "other=''"),
         (["diff", "path=CORPUS", "other=CORPUS", "context=-2"], "context=-2"),
-        (["diff", "path=CORPUS", "other=EDITED"], "is said to be"),
+        (["diff", "path=CORPUS", "other=EDITED"], "is said to have"),
     ],
 )
 def test_bad_input(

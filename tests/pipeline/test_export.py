@@ -379,15 +379,15 @@ def test_nothing_is_left_after_an_error(
     out = tmp_path / "new" / "out"
     if before == "an empty folder":
         out.mkdir(parents=True)
-    plain = export_base.read_row_group
+    plain = export_base.SplitReader.read
 
-    def fails(root: Path, record: dict[str, Any], *rest: Any) -> pa.Table:
-        if record["dataset"] == "mano":
+    def fails(reader: Any, *rest: Any) -> pa.RecordBatch:
+        if reader.dataset == "mano":
             assert len(everything(out)) > 1
             raise OstracaError("broken")
-        return plain(root, record, *rest)
+        return plain(reader, *rest)
 
-    monkeypatch.setattr(export_base, "read_row_group", fails)
+    monkeypatch.setattr(export_base.SplitReader, "read", fails)
     with pytest.raises(OstracaError, match="broken"):
         export(mixed, to, out)
     if before == "nothing":
@@ -401,14 +401,14 @@ def test_ids_that_are_none_of_the_specs_are_never_cut(
     to: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A corpus that is not what its manifest says is refused, not cast to 16 bits."""
-    plain = export_base.read_row_group
+    plain = export_base.SplitReader.read
 
-    def forged(*given: Any) -> pa.Table:
+    def forged(*given: Any) -> pa.RecordBatch:
         table = plain(*given)
         ids = pa.array([[1 << 16]] * table.num_rows, table.schema.field("input_ids").type)
         return table.set_column(0, table.schema.field("input_ids"), ids)
 
-    monkeypatch.setattr(export_base, "read_row_group", forged)
+    monkeypatch.setattr(export_base.SplitReader, "read", forged)
     with pytest.raises(OstracaError, match="holds ids that its spec has not"):
         export(mixed, to, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,76 @@
+"""What a spec says of deduplication, checked at the door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.errors import ConfigError, nearest, shown
+
+MODES = ("off", "drop", "redraw")
+KEYS = ("tokens", "content")
+_AGAINST = ("name", "spec_digest", "content_digest")
+DEFAULT_MEMORY = 1 << 30  # bytes
+_LEAST_MEMORY = 1 << 20
+_UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+
+
+def check_dedup(given: Any, where: str) -> dict[str, Any]:
+    """The complete settings: mode, key, against; ConfigError says in one line what is wrong.
+
+    against: of each corpus whose examples are left out, its path, name, spec_digest and content_digest.
+    """
+    given = {} if given is None else given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: dedup={shown(given)} must be a mapping of mode, key and against")
+    known = ("mode", "key", "against")
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"{where}: dedup has no key {name!r}{nearest(name, known)}; known: {', '.join(known)}"
+            )
+    mode = given.get("mode", "off")
+    mode = "off" if mode is False or mode is None else mode  # YAML 1.1 reads a plain off as false
+    key = given.get("key", "tokens")
+    for name, value, allowed in (("mode", mode, MODES), ("key", key, KEYS)):
+        if not isinstance(value, str) or value not in allowed:
+            raise ConfigError(
+                f"{where}: dedup.{name}={shown(value)}{nearest(value, allowed)} must be one of "
+                f"{', '.join(allowed)}"
+            )
+    against = given.get("against") or []
+    if not isinstance(against, list | tuple):
+        raise ConfigError(f"{where}: dedup.against={shown(against)} must be a list of corpora's folders")
+    if mode == "off" and against:
+        raise ConfigError(
+            f"{where}: dedup.against needs dedup.mode=drop or redraw: with mode=off nothing is left out"
+        )
+    others = []
+    for other in against:
+        if not isinstance(other, Mapping) or not all(isinstance(other.get(name), str) for name in _AGAINST):
+            raise ConfigError(
+                f"{where}: dedup.against: {shown(other)} must be the folder of a corpus, or what a manifest "
+                f"says of one: {', '.join(_AGAINST)}"
+            )
+        path = other.get("path")
+        others.append({"path": path, **{name: other[name] for name in _AGAINST}})
+    return {"mode": mode, "key": key if mode != "off" else "tokens", "against": others}
+
+
+def check_memory(value: Any) -> int:
+    """Bytes of a budget, given as a number or as text with a unit; ConfigError where it is none."""
+    if value is None:
+        return DEFAULT_MEMORY
+    found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) *([A-Za-z]*)", str(value)[:80])
+    if isinstance(value, bool) or found is None or found[2] not in _UNITS:
+        raise ConfigError(f"dedup.memory={shown(value)} must be bytes, e.g. 2GiB or 500MB")
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if size < _LEAST_MEMORY:
+        raise ConfigError(f"dedup.memory={shown(value)} must be at least 1 MiB")
+    return size

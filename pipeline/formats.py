@@ -1,0 +1,39 @@
+"""The formats of shards: how one is written, and how its row groups are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pipeline.plan import Shard
+from pipeline.writers.parquet import ParquetShardWriter
+from pipeline.writers.webdataset import WebDatasetShardWriter
+from tasks.vocabulary import corpus_vocab_size
+
+
+class ShardWriter(Protocol):
+    """Writes the row groups of a shard; as a context manager it ends the file at a clean exit."""
+
+    group_ends: list[int]  # where in the file each row group ends; empty where the format knows itself
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a row group."""
+
+
+def open_writer(
+    spec: Mapping[str, Any], shard: Shard, schema: pa.Schema, sink: Any, metadata: dict[str, str]
+) -> AbstractContextManager[ShardWriter]:
+    """A writer of a shard of this spec to a binary file."""
+    if spec["format"] == "parquet":
+        return ParquetShardWriter(sink, schema, metadata)
+    texts = "input_ids" not in schema.names
+    return WebDatasetShardWriter(
+        sink,
+        schema,
+        metadata,
+        compression=None if spec["compression"] == "none" else spec["compression"],
+        vocab_size=None if texts else corpus_vocab_size(spec, [shard.dataset]),
+    )

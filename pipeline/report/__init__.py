@@ -1,0 +1,2 @@
+def write_report(folder, manifest, statistics, samples):
+    return []
