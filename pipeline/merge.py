@@ -56,8 +56,8 @@ def merge(
         sources: dict[str, tuple[Folder, ShardRecord]] = {}
         totals = Totals()
         for each in opened:
-            for split, record in manifests.records_of(each.manifest):
-                sources[record["path"]] = (each.folder, ShardRecord(split=split, **record))
+            for split, plain in manifests.records_of(each.manifest):
+                sources[plain["path"]] = (each.folder, ShardRecord(split=split, **plain))
             totals.add_all(Totals.from_dict(read_json(each.folder, STATISTICS)))
         records = [sources[shard.path] for shard in plan(spec)]
         with ThreadPoolExecutor(available_cores()) as pool:
@@ -97,13 +97,13 @@ def _check_parts(opened: Sequence[_Opened]) -> dict[str, Any]:
         for name in ("spec_digest", "tasks"):
             if each.manifest[name] != first.manifest[name]:
                 raise ConfigError(
-                    f"merge: {first.folder} and {each.folder} are parts of different corpora: their {name} is "
-                    f"{shown(first.manifest[name])} and {shown(each.manifest[name])}"
+                    f"merge: {first.folder} and {each.folder} are parts of different corpora: their {name} "
+                    f"is {shown(first.manifest[name])} and {shown(each.manifest[name])}"
                 )
         if each.part[1] != first.part[1]:
             raise ConfigError(
-                f"merge: {first.folder} is one of {first.part[1]} parts, {each.folder} one of {each.part[1]}; "
-                "build all parts with the same number of them"
+                f"merge: {first.folder} is one of {first.part[1]} parts, {each.folder} one of "
+                f"{each.part[1]}; build all parts with the same number of them"
             )
         other = seen.setdefault(each.part[0], each.folder)
         if other is not each.folder:

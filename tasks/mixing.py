@@ -131,7 +131,7 @@ def hash_pair(key0, key1, one, other):
 def _hash_tokens(tokens, offsets, head, tail, key, fingerprints):
     for row in range(len(fingerprints)):
         place, end = np.int64(offsets[row]) + head, np.int64(offsets[row + 1]) - tail
-        count = end - place
+        count = max(end - place, 0)
         v0, v1, v2, v3 = sip_begin(key[0], key[1])
         for word in range(count >> 1):
             low, high = tokens[place + 2 * word], tokens[place + 2 * word + 1]

@@ -15,6 +15,7 @@ from tasks import get_task
 from tasks.base import Task
 from tasks.errors import OstracaError
 from tasks.examples import batch_rows, stream_of
+from tasks.mixing import content_key
 
 RANGE_BITS = 12  # a file can be read by 2^12 ranges of the fingerprints' first word
 _RANGES = 1 << RANGE_BITS
@@ -28,7 +29,8 @@ def fingerprints(
     """uint64 [rows, 2] of examples with published ids: equal where two are the same by `key`."""
     if key == "content" and task.content is not None:
         return task.content(batch, config)
-    return token_fingerprints(batch)
+    # Two tasks mean different things by the same ids.
+    return token_fingerprints(batch) ^ content_key(task.name)
 
 
 def draw_prints(

@@ -89,7 +89,8 @@ class Part:
         assert self.vocab_size is not None
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocab_size):
             raise OstracaError(
-                f"{self.reader.folder}/{record['path']}: holds ids that its spec has not (0..{self.vocab_size - 1}); "
+                f"{self.reader.folder}/{record['path']}: holds ids that its spec has not "
+                f"(0..{self.vocab_size - 1}); "
                 f"run `ostraca verify path={self.reader.folder} content=true`"
             )
 

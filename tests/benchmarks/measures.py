@@ -90,6 +90,34 @@ def kernels(preset: str) -> None:
     )
 
 
+def fingerprints(preset: str) -> None:
+    """What finds duplicates, beside the content digest, over four batches."""
+    import numpy as np
+
+    from pipeline.fingerprint import content_digest, token_fingerprints
+    from tasks import examples
+
+    task, given = preset_task(preset)
+    config = examples.complete_config(task, given, 0)
+    key = examples.stream_of(task, config, 0, "train")
+    rows = examples.batch_rows(task, config)
+    batches = [
+        task.generate(config, key, np.arange(start, start + rows)) for start in range(0, 4 * rows, rows)
+    ]
+    tokens = sum(len(batch.column("input_ids").values) for batch in batches) / 1e6
+    asked = {
+        "tokens": token_fingerprints,
+        "digest": lambda batch: content_digest(batch, key),
+    }
+    if task.content is not None:
+        asked["content"] = lambda batch: task.content(batch, config)
+    rates = {}
+    for name, ask in asked.items():
+        ask(batches[0])
+        rates[name] = tokens / best(lambda ask=ask: [ask(batch) for batch in batches], 9)  # type: ignore[misc]
+    say(**rates)
+
+
 def lano(preset: str) -> None:
     """Sentences a second of the exact next-token distributions, and of the other questions."""
     import numpy as np

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels answers pack build ray memory start loaders (all).
+Parts: kernels fingerprints answers pack build ray memory start loaders (all of them where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -72,6 +72,20 @@ def kernels() -> list[Row]:
         beside = f"generation {m['generate']:.0f}"
         rows.append((f"validate {preset}", m["validate"], "Mtok/s", check_aim, beside))
         rows.append((f"fingerprint {preset}", m["fingerprint"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"))
+    return rows
+
+
+@part
+def fingerprints() -> list[Row]:
+    """What finds duplicates: of the tokens alone, and of what they ask."""
+    rows: list[Row] = []
+    for preset in AIMS:
+        m = measured("fingerprints", preset)
+        beside = f"content digest {m['digest']:.0f}"
+        rows.append((f"fingerprints of tokens, {preset}", m["tokens"], "Mtok/s", "1000", beside))
+        if "content" in m:
+            aim = "300" if preset == "depo1-225" else ""
+            rows.append((f"  of content, {preset}", m["content"], "Mtok/s", aim, beside))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""SipHash-2-4-128 in plain Python integers, after the paper and its reference code."""
+"""SipHash with 128 bits of output in plain Python integers, after the paper and its reference code."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _round(v: list[int]) -> None:
     v[2] = _rotate(v[2], 32)
 
 
-def siphash128(key: bytes, message: bytes) -> tuple[int, int]:
-    """The two 64-bit halves of SipHash-2-4-128."""
+def siphash128(key: bytes, message: bytes, rounds: tuple[int, int] = (2, 4)) -> tuple[int, int]:
+    """The two 64-bit halves of SipHash-2-4-128, or of one with other rounds (a word, a half)."""
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
     v = [
         k0 ^ 0x736F6D6570736575,
@@ -34,20 +34,20 @@ def siphash128(key: bytes, message: bytes) -> tuple[int, int]:
     whole = len(message) // 8 * 8
     last = message[whole:].ljust(7, b"\0") + bytes([len(message) & 0xFF])
     for start in range(0, whole, 8):
-        _absorb(v, int.from_bytes(message[start : start + 8], "little"))
-    _absorb(v, int.from_bytes(last, "little"))
+        _absorb(v, int.from_bytes(message[start : start + 8], "little"), rounds[0])
+    _absorb(v, int.from_bytes(last, "little"), rounds[0])
     v[2] ^= 0xEE
-    for _ in range(4):
+    for _ in range(rounds[1]):
         _round(v)
     first = v[0] ^ v[1] ^ v[2] ^ v[3]
     v[1] ^= 0xDD
-    for _ in range(4):
+    for _ in range(rounds[1]):
         _round(v)
     return first, v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
-def _absorb(v: list[int], word: int) -> None:
+def _absorb(v: list[int], word: int, rounds: int) -> None:
     v[3] ^= word
-    _round(v)
-    _round(v)
+    for _ in range(rounds):
+        _round(v)
     v[0] ^= word
