@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,18 +11,27 @@ from numpy.typing import NDArray
 
 from pipeline.writers import tar
 from pipeline.writers.json_columns import Form
-from pipeline.writers.webdataset import COMPRESSIONS, Layout, encode_group, zstandard
+from pipeline.writers.webdataset import COMPRESSIONS, Layout, Scratch, encode_group, zstandard
 from tasks.base import INT32_MAX
 from tasks.errors import ConfigError, OstracaError, shown
 
-_EMPTY = np.empty(0, dtype=np.int64)
+
+class _Scratches(threading.local):
+    """A scratch for every thread."""
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+
+
+_SCRATCHES = _Scratches()
 
 
 def read_group(data: bytes, schema: pa.Schema, compression: str | None) -> pa.RecordBatch:
     """The batch that a row group was made of: `data` is file[group_ends[g - 1]:group_ends[g]].
 
     What is found is written again and must give the same bytes, all sums included. OstracaError names the
-    first member that does not.
+    first member that does not. How many rows there must be only the caller knows: where the last samples
+    are cut off cleanly, the rest is a row group of its own.
     """
     layout = Layout.of(schema)
     archive = np.frombuffer(_decompressed(data, compression), dtype=np.uint8)
@@ -29,7 +39,8 @@ def read_group(data: bytes, schema: pa.Schema, compression: str | None) -> pa.Re
         return pa.RecordBatch.from_pylist([], schema=schema)
     places, sizes = _members(archive)
     batch, id_type = _decode(archive, places, sizes, layout)
-    again, places_again = encode_group(batch, layout, id_type, tar.owners_group(archive))
+    group, scratch = tar.owners_group(archive), _SCRATCHES.scratch
+    again, places_again = encode_group(batch, layout, id_type, group, scratch)
     if not np.array_equal(again, archive):
         length = min(len(again), len(archive))
         unequal = np.flatnonzero(again[:length] != archive[:length])
@@ -66,7 +77,9 @@ def _decode(
     archive: NDArray[np.uint8], places: NDArray[np.int64], sizes: NDArray[np.int64], layout: Layout
 ) -> tuple[pa.RecordBatch, np.dtype[Any]]:
     """The batch that the members hold where they are sound, else any other; and the type of its ids."""
-    with_mask = layout.has_mask and b".loss_mask.npy\0" in _name(archive, int(places[min(1, len(places) - 1)]))
+    with_mask = layout.has_mask and b".loss_mask.npy\0" in _name(
+        archive, int(places[min(1, len(places) - 1)])
+    )
     members = layout.members(with_mask)
     if len(places) % len(members):
         _refuse(archive, int(places[-1]), f"is the last of {len(places)}, but a sample has {len(members)}")
@@ -113,8 +126,10 @@ def _array(data_type: pa.DataType, values: NDArray[Any], counts: NDArray[np.int6
     if not pa.types.is_list(data_type) and not pa.types.is_string(data_type):
         return pa.array(values.astype(data_type.to_pandas_dtype(), copy=False), type=data_type)
     if len(values) > INT32_MAX:
-        raise OstracaError(f"a row group has {len(values)} values in a column, at most {INT32_MAX} are allowed")
-    offsets = pa.py_buffer(np.concatenate([_EMPTY[:0], [0], np.cumsum(counts)]).astype(np.int32))
+        raise OstracaError(
+            f"a row group has {len(values)} values in a column, at most {INT32_MAX} are allowed"
+        )
+    offsets = pa.py_buffer(np.cumsum(np.concatenate([[0], counts]), dtype=np.int32))
     if pa.types.is_string(data_type):
         return pa.StringArray.from_buffers(rows, offsets, pa.py_buffer(values))
     flat = values.astype(data_type.value_type.to_pandas_dtype(), copy=False)
