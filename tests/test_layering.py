@@ -33,6 +33,7 @@ HOMES = {
     "wandb": (("training/",), False),
     "matplotlib": (("training/",), False),
     "numba": (("tasks/kernels.py",), True),
+    "zstandard": (("pipeline/manifest.py", "pipeline/writers/"), True),
 }
 
 

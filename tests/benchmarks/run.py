@@ -2,7 +2,8 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build ray memory start loaders (all of them where none is named).
+Parts: kernels fingerprints answers pack build webdataset ray memory start loaders (all of them where none is
+named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -29,9 +30,11 @@ def part(function: Callable[[], list[Row]]) -> Callable[[], list[Row]]:
     return function
 
 
-def measured(script: str, *arguments: str, core: int | None = 0, **environment: str) -> dict[str, Any]:
-    """Run a function of measures.py in a fresh process, on one core; it prints JSON."""
-    code = f"import measures, sys; measures.{script}(*sys.argv[1:])"
+def measured(
+    script: str, *arguments: str, core: int | None = 0, module: str = "measures", **environment: str
+) -> dict[str, Any]:
+    """Run a function of measures.py (or a file beside it) in a fresh process, on one core; it prints JSON."""
+    code = f"import {module}, sys; {module}.{script}(*sys.argv[1:])"
     pin = ["taskset", "-c", str(core)] if core is not None else []
     done = subprocess.run(
         [*pin, sys.executable, "-c", code, *arguments],
@@ -129,6 +132,21 @@ def build() -> list[Row]:
         ("verify (every byte)", m["verify"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"),
         ("reproduce (from the manifest)", m["reproduce"], "Mtok/s", "", "build"),
     ]
+
+
+@part
+def webdataset() -> list[Row]:
+    m = measured("webdataset", "depo1-225", module="webdataset_shards")
+    rows: list[Row] = []
+    for kind, name in (("packed", "packed rows of 2,048"), ("examples", "examples")):
+        library = f"webdataset.ShardWriter {m[f'{kind}_library']:.1f}"
+        for ending, also in (("tar", ".tar"), ("zst", ".tar.zst")):
+            what = f"{kind}_{ending}"
+            rows.append((f"write depo1-225, {name}, {also}", m[what], "Mtok/s", "20", library))
+            aim = "2.5" if what == "packed_zst" else ""
+            rows.append(("  bytes a token", m[f"{what}_bytes"], "bytes", aim, ""))
+            rows.append(("  read back, every byte checked", m[f"{what}_read"], "Mtok/s", "50", ""))
+    return rows
 
 
 @part
