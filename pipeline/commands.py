@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,25 @@ def _summary(root: str, manifest: Mapping[str, Any]) -> str:
                 f"  {name + '/' + split:<24} {rows:>13,} examples {tokens:>17,} tokens "
                 f"{len(shards):>6,} shards {size / 1e6:>10,.1f} MB"
             )
+    lines += _duplicates(manifest)
     lines.append(
         f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…"
     )
     return "\n".join(lines)
+
+
+def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every split that deduplication changed."""
+    for name, counts in (manifest["dedup"] or {}).items():
+        asked, kept = counts["asked"], counts["asked"] - counts["dropped"]
+        if counts["exhausted"]:
+            yield f"  {name}: {kept:,} of {asked:,} asked for: there are no more different examples"
+        elif counts["dropped"] and manifest["spec"]["dedup"]["mode"] == "redraw":
+            yield f"  {name}: {kept:,} of {asked:,} asked for: drawing again gave no new one for a long time"
+        elif counts["dropped"]:
+            yield f"  {name}: {counts['dropped']:,} of {asked:,} were duplicates and were dropped"
+        elif counts["redrawn"]:
+            yield f"  {name}: {counts['redrawn']:,} of {asked:,} were duplicates and were drawn again"
 
 
 def verify(config: Mapping[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,17 @@ class Counts:
     """Examples of one split."""
 
     asked: int = 0
-    first: int = 0  # stayed in round 0
+    first: int = 0  # stayed at once
     stayed: int = 0
+    rounds: int = 0
     quiet: int = 0  # draws since the last that was new
     complete: bool = False  # its space is known, and used up
 
     def end_round(self, tried: int, lost: int) -> None:
         """Count a round in which `tried` examples tried and `lost` lost."""
-        if self.stayed == 0:
+        if self.rounds == 0:
             self.first = tried - lost
+        self.rounds += 1
         self.stayed += tried - lost
         self.quiet = self.quiet + tried if lost == tried else 0
 
@@ -40,8 +42,15 @@ class Counts:
         }
 
 
-def exhausted(spec: Mapping[str, Any], counts: Mapping[tuple[str, str], Counts]) -> list[tuple[str, str]]:
-    """The splits whose draws give nothing new: their space is known and used up, or they were long quiet."""
+def exhausted(
+    spec: Mapping[str, Any],
+    counts: Mapping[tuple[str, str], Counts],
+    among: Collection[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Those of some splits that are not full and whose draws give nothing new.
+
+    Their space is known and used up, or they were long quiet.
+    """
     by_content = spec["dedup"]["key"] == "content"
     spaces: dict[str, list[tuple[str, str]]] = {}
     sizes: dict[str, int] = {}
@@ -57,11 +66,11 @@ def exhausted(spec: Mapping[str, Any], counts: Mapping[tuple[str, str], Counts])
     for name, parts in spaces.items():
         if sum(counts[part].stayed for part in parts) == sizes[name]:
             for part in parts:
-                counts[part].complete = True
+                counts[part].complete = counts[part].stayed < counts[part].asked
             found += parts
         else:
             found += [part for part in parts if _is_quiet(counts[part])]
-    return [part for part in found if counts[part].stayed < counts[part].asked]
+    return [part for part in found if part in among and counts[part].stayed < counts[part].asked]
 
 
 def _is_quiet(counts: Counts) -> bool:

@@ -24,11 +24,12 @@ def draw_tail(
     attempt: int,
     taken: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
     counts: Mapping[tuple[str, str], Counts],
-) -> bytes:
+) -> tuple[bytes, NDArray[np.uint64]]:
     """Draw the examples that are left, round by round from `attempt` on, until all stay or nothing is new.
 
     waiting: rank of a shard -> places of its examples. taken: which of some fingerprints have stayed
-    before. Returns what `tail_changes` reads, and adds to `counts`.
+    before. Returns what `tail_changes` reads and the fingerprints of those that stay, uint64 [n, 2]; adds to
+    `counts`.
     """
     ranks = np.concatenate([np.full(len(places), rank) for rank, places in waiting.items()])
     places = np.concatenate(list(waiting.values()))
@@ -41,6 +42,7 @@ def draw_tail(
     attempts = np.zeros(len(ranks), np.int64)
     left = np.arange(len(ranks))
     own = Table.of_size(len(ranks))
+    kept = [np.zeros((0, 2), np.uint64)]
     while len(left):
         window = min(max(1, _WINDOW_DRAWS // len(left)), _LONGEST_WINDOW)
         prints = np.empty((window, len(left), 2), np.uint64)
@@ -55,6 +57,7 @@ def draw_tail(
             tried = np.flatnonzero(open_)
             trying = np.flatnonzero(open_ & free[each])
             stays = trying[own.insert(prints[each, trying])]
+            kept.append(prints[each, stays])
             open_[stays] = False
             attempts[left[stays]] = attempt + each
             for at, part in enumerate(parts):
@@ -63,11 +66,12 @@ def draw_tail(
                     counts[part].end_round(own_tries, own_tries - int((part_of[left[stays]] == at).sum()))
         attempt += window
         left = left[open_]
-        given_up = [parts.index(part) for part in exhausted(spec, counts) if part in parts]
+        given_up = [parts.index(part) for part in exhausted(spec, counts, parts)]
         left = left[~np.isin(part_of[left], given_up)]
     offsets = np.searchsorted(ranks, np.arange(len(shards) + 1)).astype("<i8")
     pairs = np.stack([places, attempts], axis=1).astype("<i8")
-    return bytes(np.array([len(shards)], "<i8")) + bytes(offsets.data) + bytes(pairs.data)
+    data = bytes(np.array([len(shards)], "<i8")) + bytes(offsets.data) + bytes(pairs.data)
+    return data, np.concatenate(kept)
 
 
 def tail_changes(data: bytes, rank: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
