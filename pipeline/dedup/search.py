@@ -1,6 +1,6 @@
 """Finding duplicates: rounds of hash ranges over the fingerprints that the shard jobs left behind.
 
-All examples are ranked: eval splits before train ones, then by split, dataset and index. Of equal examples the
+All examples are ranked: eval splits before train ones, then by split, dataset and index. Of equal ones the
 first by rank stays, the others lose. With mode "redraw" this goes split by split, so that a split does not
 depend on those behind it: attempt 0 of all its examples, attempt 1 of those that lost, and so on; who stays,
 stays. A round is a job for every range of fingerprints, which reads its slice of every shard's fingerprints

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build webdataset ray memory start loaders (all of them where none is
-named).
+Parts: kernels fingerprints answers pack build webdataset ray scale memory start loaders (all of them where
+none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -159,18 +159,40 @@ def ray() -> list[Row]:
         ("Ray starts in", m["start"], "s", "", ""),
         ("build depo1-225, Ray, 1 worker", m["one"], "Mtok/s", "", "local, above"),
         ("build depo1-225, Ray, 2 workers", m["two"], "Mtok/s", "", ""),
-        ("  two workers against one", m["two"] / m["one"], "times", "1.7", yard),
+        ("  two workers against one", m["two"] / m["one"], "times", "1.8", yard),
     ]
 
 
 @part
-def memory() -> list[Row]:
+def scale() -> list[Row]:
+    """A billion tokens on two cores, with and without the search for duplicates."""
+    modes = ("off", "drop", "drop-content")
+    with tempfile.TemporaryDirectory() as folder:
+        m = measured("billion", folder, "1e9", *modes, core=None, module="corpus_scale")
+        library = measured("hugging_face", folder, module="corpus_scale")
+    said = {"off": "as drawn", "drop": "unique by tokens", "drop-content": "unique by content"}
+    single = f"from_generator + to_parquet, of single examples {library['single']:.2f} Mtok/s a core"
     rows: list[Row] = []
-    for examples in ("100000", "1000000"):
+    for mode in modes:
+        what = f"{m['tokens'] / 1e9:.2f} G tokens of depo1-225, checked, {said[mode]}"
+        rows.append((what, m[mode], "s", "30", single))
+        rows.append(("  all in all", m["tokens"] / 1e6 / m[mode], "Mtok/s", "33", "two workers of Ray"))
+        if mode != "off":
+            more = 100 * (m[mode] / m["off"] - 1)
+            rows.append(("  more than without dedup", more, "%", "15", "the same corpus, the same run"))
+    writing = "from_generator + to_parquet of examples that were ready"
+    return [*rows, (f"{writing}", library["writing"], "Mtok/s", "", "a core")]
+
+
+@part
+def memory() -> list[Row]:
+    """Flat, however large the corpus: one process that makes the shards and looks for duplicates."""
+    rows: list[Row] = []
+    for tokens in ("1e7", "3e7", "1e8", "3e8", "1e9"):
         with tempfile.TemporaryDirectory() as folder:
-            m = measured("peak_memory", folder, examples)
-        name = f"peak memory of a worker, {m['tokens'] / 1e6:.0f} M tokens"
-        rows.append((name, m["peak"], "MB", "1000", f"{m['imports']:.0f} MB after the imports"))
+            m = measured("peak", folder, tokens, module="corpus_scale")
+        name = f"peak memory, {m['tokens'] / 1e6:,.0f} M tokens without duplicates"
+        rows.append((name, m["peak"], "MB", "1000", "█" * round(m["peak"] / 20)))
     return rows
 
 
