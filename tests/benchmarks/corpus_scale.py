@@ -15,7 +15,7 @@ MEAN_TOKENS = 283.5  # of a Depo1 N=225 example
 
 
 def billion(folder: str, tokens: str, *modes: str) -> None:
-    """The same corpus built by two workers of Ray with each mode of dedup in turn ("drop-content": by content).
+    """One corpus built by two workers of Ray with each mode of dedup ("drop-content": by content) in turn.
 
     Everything counts but the start of Ray and of its workers, which is told apart.
     """
