@@ -12,6 +12,7 @@ from typing import Any
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
+from pipeline.duplicates import find_in_corpus
 from pipeline.inspect import show
 from pipeline.manifest import read_manifest, with_own_tokenizers
 from pipeline.merge import merge as merge_parts
@@ -160,7 +161,8 @@ def verify(config: Mapping[str, Any]) -> int:
     """`ostraca verify`: see conf/verify.yaml."""
     root = check_path("path", config["path"])
     content = check_bool("content", config["content"])
-    manifest = read_manifest(root, parts=True)
+    duplicates = check_bool("duplicates", config["duplicates"])
+    manifest = read_manifest(root, parts=not duplicates)
     totals = manifest["totals"]
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     with ShardProgress("verify", totals["shards"], totals["rows"]) as progress:
@@ -178,11 +180,28 @@ def verify(config: Mapping[str, Any]) -> int:
         )
         return 1
     how = "bytes and content" if content else "every byte"
+    rows_are = "examples" if manifest["spec"]["pack"] is None else "packed rows"
     print(
-        f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} examples, "
+        f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} {rows_are}, "
         f"{totals['tokens']:,} tokens, {how} as the manifest says"
     )
-    return 0
+    return _look_for_duplicates(root, manifest) if duplicates else 0
+
+
+def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
+    """Say how many duplicates a corpus holds; status 1 where it promises to have none."""
+    dedup, totals = manifest["spec"]["dedup"], manifest["totals"]
+    with ShardProgress("duplicates", totals["shards"], totals["rows"]) as progress:
+        found = find_in_corpus(root, on_shard=lambda: progress.advance(0))
+    for split, counts in found.items():
+        print(
+            f"  {split}: {counts.rows:,} rows, {counts.twice:,} of them twice by {dedup['key']}, "
+            f"{counts.shared:,} in a split before it too"
+        )
+    broken = dedup["mode"] != "off" and any(each.twice or each.shared for each in found.values())
+    if broken:
+        print(f"{root}: its spec promises no duplicates, and there are some; build it again")
+    return int(broken)
 
 
 def reproduce(config: Mapping[str, Any]) -> int:
