@@ -1,2 +1,0 @@
-def write_report(folder, manifest, statistics, samples):
-    return []
