@@ -1,0 +1,2 @@
+def card(manifest, statistics, drawn):
+    return ""
