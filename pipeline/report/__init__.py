@@ -35,7 +35,7 @@ def write_report(
     drawn = dict(pictures(manifest, statistics))
     for path, content in drawn.items():
         write_bytes(folder, path, content)
-    write_bytes(folder, "README.md", card(manifest, statistics, list(drawn)).encode())
-    write_json(folder, "croissant.json", croissant(manifest))
+    write_bytes(folder, "README.md", card(manifest, statistics, samples, list(drawn)).encode())
+    write_json(folder, "croissant.json", croissant(manifest, samples))
     write_bytes(folder, "report.html", page(manifest, statistics, samples).encode())
     return sorted([*FILES, *drawn])

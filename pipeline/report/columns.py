@@ -10,17 +10,17 @@ import pyarrow as pa
 from tasks import get_task
 
 PAPER = "Physics of Language Models: Part 4.1, Architecture Design and the Magic of Canon Layers"
-TASKS = {
+_TASKS = {
     "depo": "reason deep: which word comes k steps on, around a directed cycle of n words?",
     "brevo": "reason broad: all nodes that reach this one, in a topological order",
     "mano": "manipulate knowledge: the value of an expression modulo a prime, without writing steps",
     "lano": "find structure: sentences of a layered, ambiguous context-free grammar",
     "capo": "store knowledge: paragraphs on people, each person many times in other words",
 }
-COLUMNS = {
+_COLUMNS = {
     "input_ids": "the tokens",
     "loss_mask": "1 where a token is learned, 0 where it is only read",
-    "index": "the example's address in its split, from 0; of a packed row that of its first document",
+    "index": "the example's address in its split, from 0",
     "text": "the paragraph",
     "offset": "which of the first document's tokens the row begins with",
     "starts": "where in the row each document begins",
@@ -64,9 +64,16 @@ def schema_of(manifest: Mapping[str, Any], dataset: str, sample: pa.RecordBatch 
     return get_task(entry["task"]).schema(first["config"])
 
 
-def about_column(task: str, name: str) -> str:
-    """What a column holds; nothing where it is not known."""
-    return _OF_TASKS.get(task, {}).get(name) or COLUMNS.get(name, "")
+def about_task(name: str) -> str:
+    """What a task asks of a model, its name first."""
+    return f"{name.capitalize()}: {_TASKS.get(name, 'a synthetic task')}"
+
+
+def about_column(task: str, name: str, schema: pa.Schema) -> str:
+    """What a column of a schema holds; nothing where it is not known."""
+    if name == "index" and "documents" in schema.names:
+        return "the address, in its split, of the row's first document"
+    return _OF_TASKS.get(task, {}).get(name) or _COLUMNS.get(name, "")
 
 
 def type_name(data_type: pa.DataType) -> str:

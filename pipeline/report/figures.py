@@ -60,6 +60,11 @@ def keys_of(manifest: Mapping[str, Any]) -> list[Key]:
     ]
 
 
+def first_split(manifest: Mapping[str, Any], dataset: str) -> str:
+    """The split to show first: train, where there is one."""
+    return next(split for name, split in keys_of(manifest) if name == dataset)
+
+
 def shards_of(manifest: Mapping[str, Any], key: Key) -> list[Mapping[str, Any]]:
     """The records of a split's shards."""
     dataset, split = key

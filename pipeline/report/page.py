@@ -14,6 +14,7 @@ from pipeline.report.figures import (
     Key,
     dedup_mode,
     figures_of,
+    first_split,
     megabytes,
     of_texts,
     percent,
@@ -62,20 +63,12 @@ def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
     if mode != "off":
         gone = every.dropped if mode == "drop" else every.redrawn
         verb = "dropped" if mode == "drop" else "drawn anew"
-        facts.append(
-            (
-                short(gone),
-                f"duplicates {verb}, {percent(gone / max(gone + every.examples, 1))} of all"
-                if mode == "drop"
-                else f"duplicates {verb}",
-            )
-        )
+        share = f", {percent(gone / max(gone + every.examples, 1))} of all" if mode == "drop" else ""
+        facts.append((short(gone), f"duplicates {verb}{share}"))
     pack = spec.get("pack")
     if pack:
-        full = every.tokens / max(every.rows * pack["length"], 1)
-        facts.append(
-            (short(every.rows), f"rows of {pack['length']:,} tokens ({pack['mode']}), {percent(full)} full")
-        )
+        full = percent(every.tokens / max(every.rows * pack["length"], 1))
+        facts.append((short(every.rows), f"rows of {pack['length']:,} tokens ({pack['mode']}), {full} full"))
     tiles = "".join(f"<div><dt>{escape(what)}</dt><dd>{escape(much)}</dd></div>" for much, what in facts)
     links = "".join(f'<a href="#{escape(each)}">{escape(each)}</a>' for each in datasets)
     return (
@@ -97,7 +90,8 @@ def _overview(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> st
         share = percent(each.tokens / max(every.tokens, 1))
         lines.append(
             f'<span class="k">{escape(dataset)}</span>'
-            f'<span class="v">{short(each.tokens)}</span><span class="s">{share}</span>{_share_bar(each, most)}'
+            f'<span class="v">{short(each.tokens)}</span><span class="s">{share}</span>'
+            f"{_share_bar(each, most)}"
         )
     legend = (
         '<p class="note"><span class="key b"></span>learned (loss_mask 1)&ensp; '
@@ -134,9 +128,8 @@ def _table(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
         cells = _cells(each, mode, packed)
         lines.append(f"<tr><td>{name}</td><td>{escape(split)}</td>{cells}</tr>")
         last = dataset
-    lines.append(
-        f'<tr class="sum next"><td>all</td><td></td>{_cells(total(figures.values()), mode, packed)}</tr>'
-    )
+    cells = _cells(total(figures.values()), mode, packed)
+    lines.append(f'<tr class="sum"><td>all</td><td></td>{cells}</tr>')
     return (
         '<div class="scroll"><table class="wide"><thead><tr><th>dataset</th><th>split</th>'
         f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
@@ -155,11 +148,7 @@ def _again(manifest: Mapping[str, Any]) -> str:
     """How to check the corpus, make it again and name it; its digests."""
     spec = manifest["spec"]
     first = next(iter(spec["datasets"]))
-    split = (
-        "train"
-        if "train" in spec["datasets"][first]["splits"]
-        else next(iter(spec["datasets"][first]["splits"]))
-    )
+    split = first_split(manifest, first)
     commands = (
         "ostraca verify path=.        # every byte against the manifest\n"
         "ostraca reproduce path=.     # make it again from the manifest alone, and compare\n"
@@ -189,9 +178,9 @@ def _again(manifest: Mapping[str, Any]) -> str:
     )
     return (
         '<section id="again"><h2>Make it again</h2>'
-        "<p>An example is a pure function of its task, version, config, seed, split and index. The manifest holds "
-        "all of these, so that anyone can make every example of this corpus again and prove that it is the "
-        "same. The content digest is of the examples alone, whatever the shards, the file format and the "
+        "<p>An example is a pure function of its task, version, config, seed, split and index. The manifest "
+        "holds all of these, so that anyone can make every example of this corpus again and prove that it is "
+        "the same. The content digest is of the examples alone, whatever the shards, the file format and the "
         "libraries: cite it.</p>"
         f"<pre>{escape(commands)}</pre><pre>{escape(python)}</pre>"
         f'<div class="scroll"><table><tbody>{lines}</tbody></table></div>'

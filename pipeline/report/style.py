@@ -22,7 +22,8 @@ p { margin: .45rem 0; max-width: 54rem; }
 a { color: inherit; text-decoration-color: var(--bar); text-underline-offset: 3px; }
 .lead, .note, small { color: var(--faint); }
 .lead { font-size: 1.06rem; }
-code, pre, .tokens { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+code, pre, .tokens { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
+  monospace; }
 code { font-size: .88em; overflow-wrap: anywhere; }
 pre { font-size: .82rem; line-height: 1.55; background: var(--soft); padding: .8rem 1rem; margin: .6rem 0;
   border-radius: 6px; overflow-x: auto; }
@@ -35,27 +36,30 @@ nav { margin: 1.1rem 0 0; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }
   white-space: nowrap; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .28rem .9rem .28rem 0; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
+th, td { padding: .28rem .9rem .28rem 0; text-align: left; vertical-align: baseline;
+  border-bottom: 1px solid var(--line); }
 th { font-weight: 500; color: var(--faint); }
 thead th { vertical-align: bottom; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 0; }
 tr.sum td { font-weight: 600; border-bottom: 0; }
-tr.next td, tr.next th { border-top: 1px solid var(--faint); }
 .wide { width: 100%; }
 .differs { font-weight: 650; }
-.mix { display: grid; grid-template-columns: max-content 1fr max-content max-content; grid-auto-flow: row dense;
+.mix { display: grid; grid-template-columns: max-content 1fr max-content max-content;
+  grid-auto-flow: row dense;
   gap: .5rem .9rem; align-items: center; margin: .9rem 0 .3rem; font-variant-numeric: tabular-nums; }
 .mix .k { grid-column: 1; } .mix .v { grid-column: 3; text-align: right; white-space: nowrap; }
 .mix .s { grid-column: 4; text-align: right; color: var(--faint); }
 .mix svg { grid-column: 2; display: block; width: 100%; height: 1.15rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.7rem 2rem;
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr));
+  gap: 1.7rem 2rem;
   margin: 1.1rem 0 0; align-items: start; }
 figure { margin: 0; }
 .charts figcaption { font-weight: 600; font-size: .95rem; line-height: 1.3; margin-bottom: .35rem; }
 .charts figcaption small { font-weight: 400; font-size: .86rem; }
 .charts svg { display: block; width: 100%; height: auto; max-width: 30rem; }
-svg text { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; fill: var(--faint);
+svg text { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+  fill: var(--faint);
   font-variant-numeric: tabular-nums; }
 svg text.name { font-weight: 600; font-size: 12px; fill: var(--ink); }
 svg .unit { font-weight: 400; font-size: 11px; fill: var(--faint); }
@@ -65,7 +69,8 @@ svg .unit { font-weight: 400; font-size: 11px; fill: var(--faint); }
 rect:hover { opacity: .75; }
 .sample { margin: .9rem 0 0; }
 .sample figcaption { font-size: .86rem; color: var(--faint); }
-.tokens { font-size: .78rem; line-height: 1.75; margin: .25rem 0 0; padding: .6rem .8rem; background: var(--soft);
+.tokens { font-size: .78rem; line-height: 1.75; margin: .25rem 0 0; padding: .6rem .8rem;
+  background: var(--soft);
   border-radius: 6px; max-width: none; overflow-wrap: anywhere; color: var(--faint); }
 .tokens mark { background: var(--mark); color: var(--markink); border-radius: 3px; padding: .08em .3em; }
 .tokens.all { color: var(--ink); }
@@ -76,9 +81,11 @@ details { margin: .8rem 0 0; } summary { cursor: pointer; color: var(--faint); f
 summary:hover { color: var(--ink); }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 0; }
 .key.b { background: var(--bar); } .key.r { background: var(--read); } .key.o { background: var(--lost); }
-@media (max-width: 40rem) { body { padding-top: 1.4rem; } h1 { font-size: 1.6rem; } .tiles dd { font-size: 1.4rem; }
+@media (max-width: 40rem) { body { padding-top: 1.4rem; } h1 { font-size: 1.6rem; }
+  .tiles dd { font-size: 1.4rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); } th, td { padding-right: .65rem; }
   .mix { grid-template-columns: 1fr max-content 3.4rem; grid-auto-flow: row; gap: .15rem .9rem; }
-  .mix .v { grid-column: 2; } .mix .s { grid-column: 3; } .mix svg { grid-column: 1 / -1; margin-bottom: .5rem; } }
+  .mix .v { grid-column: 2; } .mix .s { grid-column: 3; } .mix svg { grid-column: 1 / -1;
+  margin-bottom: .5rem; } }
 @media print { body { max-width: none; } h2, figure { break-inside: avoid; } nav { display: none; } }
 """

@@ -1,19 +1,19 @@
 """Charts as inline SVG: small, without a script, coloured by the page's own style sheet.
 
-Classes: `bar` what is there, `lost` what was dropped, `ring` what was there before, `axis`, `grid`, and of
-texts `name`, `note`, `tick`, `unit`. Sizes are in the units of the view box, which is `WIDTH` wide.
+Classes: `bar` what is there, `lost` what was dropped, `axis`, `grid`, and of texts `name`, `note`, `tick`,
+`unit`. Sizes are in the units of the view box, which is `WIDTH` wide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.report.bins import Bins, round_ticks
+from pipeline.report.charts import Strip
 from pipeline.report.figures import brief, percent
 
 WIDTH = 340
@@ -39,17 +39,6 @@ def text(x: float, y: float, words: str, style: str, anchor: str = "start") -> s
     """A line of text, its base at y."""
     place = {"x": float(x), "y": float(y), "class": style}
     return element("text", place | ({} if anchor == "start" else {"text-anchor": anchor}), escape(words))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """One histogram of a chart, beside which others stand on the same axis."""
-
-    name: str
-    note: str = ""
-    counts: NDArray[np.float64]  # [bins]
-    before: NDArray[np.float64] | None = None  # [bins], where other rows were there before
-    of: str = "examples"  # what is counted
 
 
 def histogram(bins: Bins, strips: Sequence[Strip], unit: str, title: str) -> str:
