@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.folder import Folder, write_bytes, write_json
-from pipeline.report.card import card
-from pipeline.report.croissant import croissant
+from pipeline.report.card import make_card
+from pipeline.report.croissant import make_croissant
 from pipeline.report.figures import Key
-from pipeline.report.page import page
-from pipeline.report.pictures import pictures
+from pipeline.report.page import make_page
+from pipeline.report.pictures import draw_pictures
 from pipeline.report.table import screen_table
 from pipeline.statistics import Counts
 
@@ -32,10 +32,10 @@ def write_report(
     statistics, samples: by (dataset, split); a sample is a few of the split's rows, just as its shards have
     them. The same manifest, statistics and samples give the same bytes: nothing is of the day or the machine.
     """
-    drawn = dict(pictures(manifest, statistics))
+    drawn = dict(draw_pictures(manifest, statistics))
     for path, content in drawn.items():
         write_bytes(folder, path, content)
-    write_bytes(folder, "README.md", card(manifest, statistics, samples, list(drawn)).encode())
-    write_json(folder, "croissant.json", croissant(manifest, samples))
-    write_bytes(folder, "report.html", page(manifest, statistics, samples).encode())
+    write_bytes(folder, "README.md", make_card(manifest, statistics, samples, list(drawn)).encode())
+    write_json(folder, "croissant.json", make_croissant(manifest, samples))
+    write_bytes(folder, "report.html", make_page(manifest, statistics, samples).encode())
     return sorted([*FILES, *drawn])

@@ -30,7 +30,7 @@ from tasks.vocabulary import corpus_vocab_size
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
 
-def card(
+def make_card(
     manifest: Mapping[str, Any],
     statistics: Mapping[Key, Counts],
     samples: Mapping[Key, pa.RecordBatch],

@@ -44,7 +44,7 @@ _CONTEXT: dict[str, Any] = {
 }
 
 
-def croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordBatch]) -> dict[str, Any]:
+def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordBatch]) -> dict[str, Any]:
     """The JSON-LD: every shard with its sha256 and, of Parquet, a record set for each dataset.
 
     Licence and date of publication are left out: they are for whoever publishes the corpus to say.

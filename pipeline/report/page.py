@@ -27,7 +27,7 @@ from pipeline.report.svg import element
 from pipeline.statistics import Counts
 
 
-def page(
+def make_page(
     manifest: Mapping[str, Any], statistics: Mapping[Key, Counts], samples: Mapping[Key, pa.RecordBatch]
 ) -> str:
     """The whole page."""

@@ -24,7 +24,9 @@ def picture_of(dataset: str) -> str:
     return f"report/dataset-{dataset}.png"
 
 
-def pictures(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> Iterator[tuple[str, bytes]]:
+def draw_pictures(
+    manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]
+) -> Iterator[tuple[str, bytes]]:
     """(path, PNG) of the tokens of all datasets and of each one's distributions; none without matplotlib."""
     if find_spec("matplotlib") is None:
         return
@@ -38,7 +40,9 @@ def pictures(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> I
                 key[1]: statistics[key] for key in figures_of(manifest, statistics) if key[0] == dataset
             }
             unit = "bytes" if of_texts(manifest, dataset) else "tokens"
-            yield picture_of(dataset), _png(_distributions(charts_of(counts, unit)))
+            charts = charts_of(counts, unit)
+            if charts:
+                yield picture_of(dataset), _png(_distributions(charts))
 
 
 def _figure(wide: float, high: float) -> Any:
@@ -94,7 +98,9 @@ def _distributions(charts: list[Chart]) -> Any:
     grid = figure.subfigures(lines, columns, squeeze=False)
     for number, chart in enumerate(charts):
         cell = grid[number // _COLUMNS][number % _COLUMNS]
-        cell.suptitle(chart.title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=_INK)
+        gone = any(strip.before is not None for strip in chart.strips)
+        title = f"{chart.title} (orange: gone as duplicates)" if gone else chart.title
+        cell.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=_INK)
         panels = cell.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
         for panel, strip in zip(panels, chart.strips, strict=False):
             _draw(panel, chart.bins, strip.counts, strip.before)
@@ -115,7 +121,7 @@ def _draw(panel: Any, bins: Bins, counts: Any, before: Any) -> None:
         panel.bar(places, before, width=thick, color=_LOST)
     panel.bar(places, counts, width=thick, color=_BAR)
     tallest = max(float(counts.max()), float(before.max()) if before is not None else 0.0, 1.0)
-    ticks = round_ticks(0, tallest, 3)
+    ticks = round_ticks(0, tallest, 4)
     panel.set_yticks(ticks, [brief(tick) for tick in ticks])
     across = round_ticks(bins.first, bins.stop - (bins.width == 1), 6)
     panel.set_xticks(across, [f"{tick:,.0f}" for tick in across])

@@ -56,10 +56,12 @@ def _sentence(split: str, each: Figures) -> str:
 
 def _legend(counts: Mapping[str, Counts]) -> str:
     """What orange means, where there is any."""
-    if not any(each.dropped for each in counts.values()):
+    if all(each.before is each.after or each.before == each.after for each in counts.values()):
         return ""
-    gone = '<span class="key b"></span>in the corpus&ensp; <span class="key o"></span>duplicates, dropped'
-    return f'<p class="note">{gone}</p>'
+    return (
+        '<p class="note"><span class="key b"></span>in the corpus&ensp; '
+        '<span class="key o"></span>gone as duplicates</p>'
+    )
 
 
 def _charts(counts: Mapping[str, Counts], tokens: str) -> Iterator[str]:

@@ -85,7 +85,7 @@ def _chart(height: float, title: str, parts: Sequence[str]) -> str:
 def _strip(bins: Bins, strip: Strip, above: float, unit: str) -> str:
     tallest = strip.counts if strip.before is None else np.maximum(strip.counts, strip.before)
     most = max(float(tallest.max()), 1.0)
-    ticks = round_ticks(0, most, 3)
+    ticks = round_ticks(0, most, 4)
     place = _upwards(0, max(most, ticks[-1]), above + _HEAD, above + _HEAD + _PLOT)
     name = {"x": 0, "y": float(above + 13), "class": "name"}
     unit_of = element("tspan", {"class": "unit"}, escape(f" {strip.of}"))
