@@ -14,14 +14,15 @@ from pipeline.report.figures import (
     Key,
     dedup_mode,
     figures_of,
-    first_split,
     keys_of,
     megabytes,
     of_texts,
     percent,
+    read_by_datasets,
     shards_of,
     short,
     total,
+    usage,
 )
 from pipeline.report.pictures import MIXTURE, picture_of
 from pipeline.statistics import Counts
@@ -66,9 +67,10 @@ def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts])
     lines += ["task_categories:", "- text-generation", "size_categories:", f"- {size_category(examples)}"]
     lines += ["tags:", "- synthetic", "- pretraining", "- ostraca", "- physics-of-language-models"]
     lines += [f"- {task}" for task in manifest["tasks"]]
-    lines.append("configs:")
+    readable = read_by_datasets(manifest)
+    lines += ["configs:"] if readable else []
     dataset = None
-    for key in keys_of(manifest):
+    for key in keys_of(manifest) if readable else ():
         if key[0] != dataset:
             dataset = key[0]
             lines += [f"- config_name: {json.dumps(dataset)}", "  data_files:"]
@@ -119,20 +121,8 @@ def _picture(path: str, drawn: Sequence[str], words: str) -> str:
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:
-    dataset = next(iter(manifest["spec"]["datasets"]))
-    split = first_split(manifest, dataset)
-    return f"""## Use
-
-```python
-import datasets
-
-dataset = datasets.load_dataset("PATH_OR_NAME", "{dataset}", split="{split}")
-
-import loaders  # of Ostraca: packed batches in an order that is the same for any world size, exact resume
-
-source = loaders.CorpusSource("PATH", split="{split}", seed=0)
-stream = loaders.TokenStream(source, batch_size=8, length=2048)
-```"""
+    code = usage(manifest, "PATH")
+    return f"## Use\n\n```python\n{code}\n```" if code else ""
 
 
 def _datasets(

@@ -12,7 +12,7 @@ from pipeline.report.figures import Key, keys_of, shards_of
 
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 _SPLITS = "splits"  # the record set of their names
-_FORMATS = {".parquet": "application/x-parquet", ".tar": "application/x-tar", ".tar.zst": "application/zstd"}
+_FORMATS = {"parquet": "application/x-parquet", "tar": "application/x-tar"}  # others: tars with zstd
 _TYPES = {pa.uint8(): "cr:UInt8", pa.int32(): "cr:Int32", pa.int64(): "cr:Int64", pa.string(): "sc:Text"}
 # The context that the specification gives, term for term.
 _TERMS: tuple[str, ...] = (
@@ -87,7 +87,7 @@ def _shard(record: Mapping[str, Any]) -> dict[str, Any]:
         "name": path,
         "contentUrl": path,
         "contentSize": f"{record['bytes']} B",
-        "encodingFormat": next(name for end, name in _FORMATS.items() if path.endswith(end)),
+        "encodingFormat": _FORMATS.get(path.rpartition(".")[2], "application/zstd"),
         "sha256": record["sha256"],
     }
 
@@ -99,7 +99,7 @@ def _files(dataset: str) -> dict[str, Any]:
         "@id": f"{dataset}-shards",
         "name": f"{dataset}-shards",
         "description": f"All shards of {dataset}.",
-        "encodingFormat": _FORMATS[".parquet"],
+        "encodingFormat": _FORMATS["parquet"],
         "includes": f"{dataset}/*.parquet",
     }
 

@@ -71,6 +71,33 @@ def shards_of(manifest: Mapping[str, Any], key: Key) -> list[Mapping[str, Any]]:
     return [record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset]
 
 
+def usage(manifest: Mapping[str, Any], path: str) -> str:
+    """Python that reads the corpus at `path`: with `datasets`, and with Ostraca's own loaders."""
+    dataset = next(iter(manifest["spec"]["datasets"]))
+    split = first_split(manifest, dataset)
+    parts = []
+    if read_by_datasets(manifest):
+        parts.append(
+            f'import datasets\n\ndataset = datasets.load_dataset("{path}", "{dataset}", split="{split}")'
+        )
+    if not any(of_texts(manifest, each) for each in manifest["spec"]["datasets"]):
+        parts.append(
+            "import loaders  # of Ostraca: packed, in the same order for any world size, exact resume\n\n"
+            f'source = loaders.CorpusSource("{path}", split="{split}", seed=0)\n'
+            "stream = loaders.TokenStream(source, batch_size=8, length=2048)"
+        )
+    return "\n\n".join(parts)
+
+
+def read_by_datasets(manifest: Mapping[str, Any]) -> bool:
+    """Whether Hugging Face's `datasets` reads the shards: it does not unpack a tar with zstd."""
+    return all(
+        shard["path"].endswith((".parquet", ".tar"))
+        for key in keys_of(manifest)
+        for shard in shards_of(manifest, key)
+    )
+
+
 def total(figures: Iterable[Figures]) -> Figures:
     """The sum."""
     return sum(figures, Figures())

@@ -14,12 +14,12 @@ from pipeline.report.figures import (
     Key,
     dedup_mode,
     figures_of,
-    first_split,
     megabytes,
     of_texts,
     percent,
     short,
     total,
+    usage,
 )
 from pipeline.report.sections import section
 from pipeline.report.style import CSS
@@ -81,15 +81,18 @@ def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
 
 
 def _overview(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
-    """How the tokens are shared out among the datasets, and the table of all splits."""
+    """How the tokens are shared out among the datasets, or the splits of one, and the table of all."""
     datasets = list(manifest["spec"]["datasets"])
-    sums = {each: total(value for key, value in figures.items() if key[0] == each) for each in datasets}
+    if len(datasets) > 1:
+        sums = {each: total(value for key, value in figures.items() if key[0] == each) for each in datasets}
+    else:
+        sums = {split: each for (_, split), each in figures.items()}
     every, most = total(sums.values()), max(each.tokens for each in sums.values())
     lines = []
-    for dataset, each in sums.items():
+    for name, each in sums.items():
         share = percent(each.tokens / max(every.tokens, 1))
         lines.append(
-            f'<span class="k">{escape(dataset)}</span>'
+            f'<span class="k">{escape(name)}</span>'
             f'<span class="v">{short(each.tokens)}</span><span class="s">{share}</span>'
             f"{_share_bar(each, most)}"
         )
@@ -147,18 +150,12 @@ def _cells(each: Figures, mode: str, packed: bool) -> str:
 def _again(manifest: Mapping[str, Any]) -> str:
     """How to check the corpus, make it again and name it; its digests."""
     spec = manifest["spec"]
-    first = next(iter(spec["datasets"]))
-    split = first_split(manifest, first)
     commands = (
         "ostraca verify path=.        # every byte against the manifest\n"
         "ostraca reproduce path=.     # make it again from the manifest alone, and compare\n"
     )
-    python = (
-        "import datasets\n"
-        f'datasets.load_dataset(".", "{first}", split="{split}")\n\n'
-        "import loaders  # of Ostraca: deterministic batches, exact resume\n"
-        f'loaders.TokenStream(loaders.CorpusSource(".", split="{split}", seed=0), batch_size=8, length=2048)'
-    )
+    python = usage(manifest, ".")
+    code = f"<pre>{escape(python)}</pre>" if python else ""
     facts = {
         "content digest": manifest["content_digest"],
         **{f"content digest, {name}": entry["content_digest"] for name, entry in manifest["splits"].items()},
@@ -182,7 +179,7 @@ def _again(manifest: Mapping[str, Any]) -> str:
         "holds all of these, so that anyone can make every example of this corpus again and prove that it is "
         "the same. The content digest is of the examples alone, whatever the shards, the file format and the "
         "libraries: cite it.</p>"
-        f"<pre>{escape(commands)}</pre><pre>{escape(python)}</pre>"
+        f"<pre>{escape(commands)}</pre>{code}"
         f'<div class="scroll"><table><tbody>{lines}</tbody></table></div>'
         f"<p class='note'>The tasks are those of {escape(PAPER)} (arXiv 2512.17351).</p></section>"
     )

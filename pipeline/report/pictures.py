@@ -27,14 +27,15 @@ def picture_of(dataset: str) -> str:
 def draw_pictures(
     manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]
 ) -> Iterator[tuple[str, bytes]]:
-    """(path, PNG) of the tokens of all datasets and of each one's distributions; none without matplotlib."""
+    """(path, PNG) of the tokens of several datasets, of each one's distributions; none without matplotlib."""
     if find_spec("matplotlib") is None:
         return
     from matplotlib import rc_context
 
     datasets = list(manifest["spec"]["datasets"])
     with rc_context(_FONT):
-        yield MIXTURE, _png(_mixture(manifest, statistics))
+        if len(datasets) > 1:
+            yield MIXTURE, _png(_mixture(manifest, statistics))
         for dataset in datasets:
             counts = {
                 key[1]: statistics[key] for key in figures_of(manifest, statistics) if key[0] == dataset

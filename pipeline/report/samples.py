@@ -14,6 +14,7 @@ from tasks.base import Look
 from tasks.batch import rows_of
 from tasks.vocabulary import split_renaming
 
+MOST_TOKENS = 400
 HEAD_TOKENS, TAIL_TOKENS = 120, 200  # of a longer example; what is learned stands mostly at its end
 
 
@@ -58,7 +59,7 @@ def _tokens(names: Sequence[str], mask: Sequence[int], look: Look) -> str:
     """Tokens parted by spaces; of a long example its beginning and its end."""
     underlined = {at for start, end in look.underlined for at in range(start, end)}
     breaks, marked = set(look.breaks), not all(mask)
-    if len(names) <= HEAD_TOKENS + TAIL_TOKENS:
+    if len(names) <= MOST_TOKENS:
         return _run(range(len(names)), names, mask, breaks, underlined, marked)
     head, tail = range(HEAD_TOKENS), range(len(names) - TAIL_TOKENS, len(names))
     left_out = f" <em>… {len(names) - HEAD_TOKENS - TAIL_TOKENS:,} tokens left out …</em> "

@@ -152,6 +152,18 @@ def test_datasets_loads_a_corpus_of_tars(tmp_path: Path) -> None:
     assert [row["input_ids.npy"] for row in loaded] == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]
 
 
+def test_a_card_promises_no_more_than_datasets_can_read() -> None:
+    """It cannot read a tar with zstd, nor the loaders texts."""
+    manifest = tar_manifest()
+    statistics = {("mano", "train"): Counts(before=Statistics(), after=Statistics())}
+    assert "load_dataset(" in make_card(manifest, statistics, {}, [])
+    manifest["splits"]["train"]["shards"][0]["path"] += ".zst"
+    card = make_card(manifest, statistics, {}, [])
+    assert "configs" not in front_matter(card)
+    assert "load_dataset(" not in card
+    assert "TokenStream(" in card
+
+
 def tar_manifest() -> dict[str, Any]:
     """A manifest of one shard of WebDataset."""
     split = {"examples": 3, "config": get_task("mano").check({"L": 3})}
@@ -378,6 +390,7 @@ def test_texts_are_shown_with_their_values_underlined(texts: Built) -> None:
     assert row["text"] in read.text
     assert sum(tag == "u" for tag, _ in read.tags) == 3 * len(row["value_starts"])
     assert "bytes" in read.text
+    assert "TokenStream(" not in read.text
 
 
 def test_packed_rows_are_shown_a_document_a_line(two: Built) -> None:
@@ -570,5 +583,5 @@ def test_drawing_leaves_matplotlib_as_it_was(two: Built) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    assert next(draw_pictures(two.manifest, two.statistics))[0] == "report/mixture.png"
+    assert next(iter(draw_pictures(two.manifest, two.statistics)))[0] == "report/mixture.png"
     assert dict(matplotlib.rcParams) == before
