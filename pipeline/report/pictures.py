@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.report.bins import Bins, round_ticks
 from pipeline.report.charts import Chart, charts_of
 from pipeline.report.figures import Key, brief, figures_of, of_texts, percent, short, total
@@ -16,7 +19,7 @@ MIXTURE = "report/mixture.png"
 _INK, _FAINT, _GRID = "#1d2127", "#636b75", "#dfe3e8"
 _BAR, _READ, _LOST = "#0072b2", "#a9cfe8", "#d55e00"
 _FONT = {"font.family": "DejaVu Sans", "font.size": 9.0, "axes.edgecolor": _FAINT}
-_COLUMNS, _WIDE = 3, 3.5  # charts in a line; inches of each
+_COLUMNS, _WIDE, _HIGH = 3, 3.5, 0.8  # charts in a line; inches of each, and of a panel in it
 
 
 def picture_of(dataset: str) -> str:
@@ -50,12 +53,16 @@ def _figure(wide: float, high: float) -> Any:
     # Objects of our own rather than pyplot: no window system is looked for, no global state changes.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    engine = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06, wspace=0.04, hspace=0.03)
-    figure = Figure(figsize=(wide, high), layout=engine)
+    figure = Figure(figsize=(wide, high))
     FigureCanvasAgg(figure)
     return figure
+
+
+def _panel(figure: Any, left: float, top: float, wide: float, high: float) -> Any:
+    """Axes at a place in inches from the figure's upper left corner."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
 
 
 def _png(figure: Any) -> bytes:
@@ -69,8 +76,9 @@ def _mixture(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> A
     figures, datasets = figures_of(manifest, statistics), list(manifest["spec"]["datasets"])
     sums = [total(each for key, each in figures.items() if key[0] == dataset) for dataset in datasets]
     every = total(sums)
-    figure = _figure(9, 0.9 + 0.36 * len(datasets))
-    panel = figure.subplots()
+    high, names = 0.36 * len(datasets), 0.09 * max(map(len, datasets)) + 0.2
+    figure = _figure(_WIDE * _COLUMNS, high + 0.6)
+    panel = _panel(figure, names, 0.4, _WIDE * _COLUMNS - names - 0.1, high)
     places = range(len(datasets))
     learned = [each.tokens * each.learned_share for each in sums]
     read = [each.tokens - part for each, part in zip(sums, learned, strict=True)]
@@ -92,41 +100,47 @@ def _mixture(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> A
 
 def _distributions(charts: list[Chart]) -> Any:
     """A chart a cell, of which each split is a panel."""
-    lines = -(-len(charts) // _COLUMNS)
-    columns = min(len(charts), _COLUMNS)
+    lines, columns = -(-len(charts) // _COLUMNS), min(len(charts), _COLUMNS)
     strips = max(len(chart.strips) for chart in charts)
-    figure = _figure(_WIDE * columns, lines * (0.75 + 1.05 * strips))
-    grid = figure.subfigures(lines, columns, squeeze=False)
+    cell = 0.75 + strips * (_HIGH + 0.3)
+    figure = _figure(_WIDE * columns, lines * cell)
     for number, chart in enumerate(charts):
-        cell = grid[number // _COLUMNS][number % _COLUMNS]
-        gone = any(strip.before is not None for strip in chart.strips)
-        title = f"{chart.title} (orange: gone as duplicates)" if gone else chart.title
-        cell.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=_INK)
-        panels = cell.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
-        for panel, strip in zip(panels, chart.strips, strict=False):
+        line, column = divmod(number, _COLUMNS)
+        left, top = column * _WIDE + 0.1, line * cell + 0.1
+        place = (left / figure.get_figwidth(), 1 - top / figure.get_figheight())
+        figure.text(*place, chart.title, va="top", fontsize=10, fontweight="bold", color=_INK)
+        if any(strip.before is not None for strip in chart.strips):
+            right = (left + _WIDE - 0.25) / figure.get_figwidth()
+            words = "orange: gone as duplicates"
+            figure.text(right, place[1], words, va="top", ha="right", fontsize=8, color=_LOST)
+        for at, strip in enumerate(chart.strips):
+            above = top + 0.45 + at * (_HIGH + 0.3)
+            panel = _panel(figure, left + 0.5, above, _WIDE - 0.75, _HIGH)
             _draw(panel, chart.bins, strip.counts, strip.before)
-            panel.set_title(strip.name, loc="left", fontsize=8.5, color=_INK, pad=3)
+            panel.set_title(f"{strip.name} ({strip.of})", loc="left", fontsize=8.5, color=_INK, pad=3)
             panel.set_title(strip.note, loc="right", fontsize=8, color=_FAINT, pad=3)
-            panel.set_ylabel(strip.of, color=_FAINT, fontsize=8)
-        for panel in panels[len(chart.strips) :]:
-            panel.set_visible(False)
-        panels[len(chart.strips) - 1].set_xlabel(chart.unit, color=_FAINT, fontsize=8)
+            if at < len(chart.strips) - 1:
+                panel.set_xticklabels([])
+        panel.set_xlabel(chart.unit, color=_FAINT, fontsize=8)
     return figure
 
 
-def _draw(panel: Any, bins: Bins, counts: Any, before: Any) -> None:
-    middle = 0.0 if bins.width == 1 else bins.width / 2
-    places = [bins.first + number * bins.width + middle for number in range(bins.number)]
-    thick = bins.width * (0.9 if bins.number > 24 else 0.94)
-    if before is not None:
-        panel.bar(places, before, width=thick, color=_LOST)
-    panel.bar(places, counts, width=thick, color=_BAR)
-    tallest = max(float(counts.max()), float(before.max()) if before is not None else 0.0, 1.0)
+def _draw(panel: Any, bins: Bins, counts: NDArray[np.float64], before: NDArray[np.float64] | None) -> None:
+    shift = 0.5 if bins.width == 1 else 0.0  # a bin of one value has it in its middle
+    edges = bins.first - shift + bins.width * np.arange(bins.number + 1)
+    gap = bins.width * (0.05 if bins.number > 24 else 0.03)
+    sides = np.stack([edges[:-1] + gap, edges[1:] - gap], axis=1).ravel()
+    for heights, colour in ((before, _LOST), (counts, _BAR)):
+        if heights is not None:  # one shape for all bars: a rectangle each takes several times as long
+            bars = np.stack([heights, np.zeros(bins.number)], axis=1).ravel()[:-1]
+            panel.stairs(bars, sides, fill=True, color=colour, linewidth=0)
+    tallest = max(float(counts.max()), 0.0 if before is None else float(before.max()), 1.0)
     ticks = round_ticks(0, tallest, 4)
     panel.set_yticks(ticks, [brief(tick) for tick in ticks])
     across = round_ticks(bins.first, bins.stop - (bins.width == 1), 6)
     panel.set_xticks(across, [f"{tick:,.0f}" for tick in across])
-    panel.set_xlim(places[0] - bins.width / 2, places[-1] + bins.width / 2)
+    panel.set_xlim(edges[0], edges[-1])
+    panel.set_ylim(0, max(tallest, ticks[-1]))
     panel.grid(axis="y", color=_GRID, linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(colors=_FAINT, length=0, labelsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.report.charts import charts_of, shares_of
 from pipeline.report.columns import about_column, about_task, schema_of, type_name
-from pipeline.report.figures import Figures, Key, of_texts, percent, short
+from pipeline.report.figures import Figures, Key, of_texts, percent
 from pipeline.report.samples import sample_rows
 from pipeline.report.svg import histogram, shares
 from pipeline.statistics import Counts
@@ -105,9 +106,8 @@ def _config(entry: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    words = {None: "null", True: "true", False: "false"}.get(value) if value in (None, True, False) else None
-    if words is None or type(value) is int:
-        words = str(value) if isinstance(value, (str, int)) else f"({short(len(str(value)))} characters)"
+    """A config's value as JSON writes it, cut where it is long (a grammar, Capo's sentences)."""
+    words = value if isinstance(value, str) else json.dumps(value)
     return escape(words if len(words) <= 40 else f"{words[:37]}...")
 
 

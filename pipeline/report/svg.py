@@ -61,7 +61,7 @@ def shares(bins: Bins, values: NDArray[np.float64], unit: str, title: str, what:
     for tick in ticks:
         parts.append(_grid(place(tick)))
         parts.append(text(_LEFT - 6, place(tick) + 3.5, f"{100 * tick:.3g}%", "tick", "end"))
-    few = bins.number <= 12
+    few = bins.number <= 12 and low >= 0
     for number, value in enumerate(values.tolist()):
         if value != value:
             continue
@@ -69,9 +69,8 @@ def shares(bins: Bins, values: NDArray[np.float64], unit: str, title: str, what:
         top, bottom = sorted((place(value), place(0.0)))
         tip = f"{bins.label(number)} {unit}: {percent(abs(value))} {what}"
         parts.append(_bar(x, top, wide, bottom - top, "lost" if value >= 0 else "bar", tip))
-        if value and (few or abs(value) == np.abs(known).max()):
-            at = top - 4 if value >= 0 else bottom + 12
-            parts.append(text(x + wide / 2, at, percent(abs(value)), "tick", "middle"))
+        if value > 0 and (few or value == known.max()):
+            parts.append(text(x + wide / 2, top - 4, percent(value), "tick", "middle"))
     height = _SPACE + 1.4 * _PLOT + _FOOT
     parts.append(_axis(bins, height - _FOOT, unit))
     return _chart(height, title, parts)
