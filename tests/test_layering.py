@@ -31,7 +31,7 @@ HOMES = {
     "omegaconf": (("ostraca.py",), False),
     "datasets": (("tasks/examples.py",), False),
     "wandb": (("training/",), False),
-    "matplotlib": (("training/",), False),
+    "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
     "numba": (("tasks/kernels.py",), True),
     "zstandard": (("pipeline/manifest.py", "pipeline/writers/"), True),
 }
