@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
 from pipeline.duplicates import find_in_corpus
+from pipeline.folder import open_folder
 from pipeline.inspect import show
 from pipeline.manifest import read_manifest, with_own_tokenizers
 from pipeline.merge import merge as merge_parts
 from pipeline.plan import WHOLE, count_examples, count_shards
 from pipeline.progress import ShardProgress
+from pipeline.report import screen_table
+from pipeline.reports import statistics_of
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
@@ -117,7 +123,7 @@ def build(config: Mapping[str, Any]) -> int:
             on_step=progress.step,
         )
     seconds = time.perf_counter() - begun
-    print(_summary(out, manifest))
+    _show_corpus(out, manifest)
     if made == 0:
         print("it was whole already: nothing was made")
     else:
@@ -126,21 +132,16 @@ def build(config: Mapping[str, Any]) -> int:
     return 0
 
 
-def _summary(root: str, manifest: Mapping[str, Any]) -> str:
-    lines = [f"{manifest['name']} in {root}"]
-    for name, entry in manifest["spec"]["datasets"].items():
-        for split in entry["splits"]:
-            shards = [s for s in manifest["splits"][split]["shards"] if s["dataset"] == name]
-            rows, tokens, size = (sum(s[key] for s in shards) for key in ("rows", "tokens", "bytes"))
-            lines.append(
-                f"  {name + '/' + split:<24} {rows:>13,} examples {tokens:>17,} tokens "
-                f"{len(shards):>6,} shards {size / 1e6:>10,.1f} MB"
-            )
-    lines += _duplicates(manifest)
-    lines.append(
-        f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…"
-    )
-    return "\n".join(lines)
+def _show_corpus(root: str, manifest: Mapping[str, Any]) -> None:
+    """The table of a corpus, what became of its duplicates, and its digests."""
+    print(f"{manifest['name']} in {root}")
+    width = None if sys.stdout.isatty() else 120
+    Console(highlight=False, width=width).print(screen_table(manifest, statistics_of(root, manifest)))
+    for line in _duplicates(manifest):
+        print(line)
+    print(f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…")
+    if open_folder(root).size("report.html") is not None:
+        print(f"  look at it: {root}/report.html   dataset card: {root}/README.md")
 
 
 def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -239,7 +240,7 @@ def merge(config: Mapping[str, Any]) -> int:
         )
     out = check_path("out", config["out"])
     manifest = merge_parts(parts, out, report=check_bool("report", config["report"]))
-    print(_summary(out, manifest))
+    _show_corpus(out, manifest)
     return 0
 
 
