@@ -6,7 +6,7 @@ READY := .venv/ready
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak clean
+.PHONY: help setup demo test lint bench soak peers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -54,5 +54,9 @@ bench: $(READY)  ## measure speed, next to yardsticks of the same run
 soak: $(READY)  ## long runs of the fault tests
 	$(BIN)/python -m pytest -m soak --timeout 3600 tests
 
-clean:  ## remove the virtual environment and the demo
-	rm -rf .venv $(DEMO)
+peers: $(READY)  ## the exports, read by other projects' own libraries (some hundred MB to download)
+	$(BIN)/python tests/peers/environments.py
+	$(BIN)/python -m pytest -m peers --timeout 900 tests/peers
+
+clean:  ## remove the virtual environments and the demo
+	rm -rf .venv .venv-peers $(DEMO)
