@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 # Known by name: each belongs to a library that need not be installed (botocore, aiohttp).
 _TRANSIENT_NAMES = {
-    "HTTPClientError",  # botocore: cannot connect, timed out, closed, reset
+    "HTTPClientError",  # botocore: timed out, closed, reset
+    "EndpointConnectionError",
+    "ConnectTimeoutError",
+    "ProxyConnectionError",
     "IncompleteRead",
     "IncompleteReadError",
     "ResponseParserError",  # an answer that is no XML, as some throttling is
@@ -133,6 +136,7 @@ def plain_reason(error: BaseException, where: str, attempts: int = 1) -> str:
     """What went wrong with a file of a store and what to do, in one line."""
     status, code = answer_of(error)
     text = " ".join(str(error).split()) or type(error).__name__
+    tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
     if _named(error, _NO_CREDENTIALS_NAMES):
         return (
             f"{where}: no credentials for this store ({text}); give them as its library reads them, "
@@ -149,14 +153,14 @@ def plain_reason(error: BaseException, where: str, attempts: int = 1) -> str:
     if isinstance(error, NotImplementedError) or status == 501 or getattr(error, "errno", 0) == errno.ENOSYS:
         return f"{where}: this store cannot do that ({text}); choose another, e.g. s3:// or a local folder"
     if isinstance(error, TornError):
-        return f"{where}: {text} ({attempts} attempts); check the network and the store, then run this again"
+        return f"{where}: {text} ({tries}); check the network and the store, then run this again"
     if isinstance(error, TimeoutError | ConnectionError) or _named(error, _NO_ANSWER_NAMES):
         return (
-            f"{where}: the store does not answer ({text}; {attempts} attempts); "
+            f"{where}: the store does not answer ({text}; {tries}); "
             "check the network and the endpoint (AWS_ENDPOINT_URL for s3://), then run this again"
         )
     if is_transient(error):
-        return f"{where}: the store fails ({text}; {attempts} attempts); run this again later"
+        return f"{where}: the store fails ({text}; {tries}); run this again later"
     return f"{where}: {text}"
 
 

@@ -69,6 +69,7 @@ class Exchange:
         self.method = handler.command
         self.path = handler.path
         self.body = body
+        self.headers = handler.headers
         self._handler = handler
         self._server = server
 
@@ -122,7 +123,7 @@ class Exchange:
 
 @dataclass
 class Proxy:
-    """Passes requests on, but for those that `fault` takes (it returns True). `seen`: method and path of all."""
+    """Passes requests on but for those that `fault` takes (it returns True). `seen`: method, path of all."""
 
     endpoint: str = ""
     fault: Callable[[Exchange], bool] = lambda exchange: False
@@ -187,7 +188,9 @@ class _Server(ThreadingHTTPServer):
 def running_proxy(server: S3Server) -> Iterator[Proxy]:
     """A proxy before a server on a free port, stopped at the end."""
     proxy = Proxy()
-    handler = type("Handler", (_Handler,), {"proxy": proxy, "server_address": urlsplit(server.endpoint).netloc})
+    handler = type(
+        "Handler", (_Handler,), {"proxy": proxy, "server_address": urlsplit(server.endpoint).netloc}
+    )
     listening = _Server(("127.0.0.1", 0), handler)
     proxy.endpoint = f"http://127.0.0.1:{listening.server_address[1]}"
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
