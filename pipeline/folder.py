@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from pipeline.remote import RemoteFolder
 from pipeline.storage import (
     HashingFile,
     atomic_file,
@@ -18,7 +19,7 @@ from pipeline.storage import (
     remove_temporary_files,
     sha256_of,
 )
-from tasks.errors import ConfigError, OstracaError
+from tasks.errors import OstracaError
 
 
 class Folder(Protocol):
@@ -156,7 +157,7 @@ def open_folder(where: Path | str | Folder) -> Folder:
         return LocalFolder(where)
     if where.startswith(("file://", "local://")):
         return LocalFolder(where.split("://", 1)[1])
-    raise ConfigError(f"{where}: only local folders can be used so far")
+    return RemoteFolder(where)
 
 
 def write_bytes(folder: Folder, path: str, content: bytes) -> HashingFile:

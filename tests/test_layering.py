@@ -30,6 +30,7 @@ HOMES = {
     "hydra": (("ostraca.py",), False),
     "omegaconf": (("ostraca.py",), False),
     "datasets": (("tasks/examples.py",), False),
+    "fsspec": (("pipeline/remote.py",), False),
     "wandb": (("training/",), False),
     "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
     "numba": (("tasks/kernels.py",), True),
@@ -171,6 +172,8 @@ HEAVY = {
     "matplotlib",
     "numba",
     "pyarrow",
+    "fsspec",
+    "s3fs",
 }
 
 

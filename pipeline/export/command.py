@@ -140,6 +140,11 @@ def _dataset(
     """A dataset for the format `to`; ConfigError where the format cannot hold it."""
     entry = spec["datasets"][name]
     task = get_task(entry["task"])
+    if spec["pack"] is not None and not module.TEXTS:
+        raise ConfigError(
+            f"to={to}: the rows of {name} are packed, and {to} would lose where examples begin in them; "
+            "export a corpus that was built without pack, or set to=jsonl"
+        )
     texts = {each for each in splits if "input_ids" not in task.schema(entry["splits"][each]["config"]).names}
     if texts and not module.TEXTS:
         able = [each for each in FORMATS if importlib.import_module(FORMATS[each]).TEXTS]
