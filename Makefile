@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train two models on Depo, draw their curves
 	@rm -rf $(DEMO)
-	$(BIN)/ostraca build corpus=five-tasks out=$(DEMO)/corpus
+	$(BIN)/ostraca build corpus=five-tasks out=$(DEMO)/corpus dedup.mode=drop
 	$(BIN)/ostraca verify path=$(DEMO)/corpus
 	$(BIN)/ostraca reproduce path=$(DEMO)/corpus shards=2
 	$(BIN)/ostraca inspect path=$(DEMO)/corpus show=1 max_tokens=120
@@ -33,6 +33,7 @@ demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train tw
 	$(BIN)/ostraca plot 'runs=[$(DEMO)/llama,$(DEMO)/llama_canon]' 'labels=[Llama,Llama with Canon layers]' out=$(DEMO)/hop_curves.png
 	@echo
 	@echo "the corpus    $(DEMO)/corpus          (manifest.json says all about it)"
+	@echo "its report    $(DEMO)/corpus/report.html   and a dataset card, README.md"
 	@echo "the curves    $(DEMO)/hop_curves.png   $(DEMO)/llama_canon/depo_hop_metrics.csv"
 	@echo "try next      . .venv/bin/activate"
 	@echo "              ostraca inspect dataset=brevo2 show=1"
