@@ -2,6 +2,10 @@
 
 To lose a lease is not dangerous: a corpus is a pure function of its spec and files appear whole, so two
 builds in one folder write the same bytes under the same names. The lease spares the work of the second.
+
+Where the store makes a file only if there is none (S3, GCS), one of many gets it, whenever they come. Where
+it cannot, a lease is written, and read back after a while: of two that come within the same moment, one held
+up between looking and writing for longer than that while, both may go on.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 SPOOLED = 64 << 20  # bytes of a file that are kept in memory until they are sent
 BLOCK = 4 << 20  # bytes of one read ahead
-ATOMIC = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")  # an upload appears whole, at its end
+S3 = ("s3", "s3a")
+ATOMIC = (*S3, "gs", "gcs", "az", "abfs", "abfss", "memory")  # an upload appears whole, at its end
 SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_")  # variables that decide how a store is opened
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 # An attempt that takes longer than this many seconds, and one more for so many bytes, has hung.
@@ -36,7 +37,7 @@ PATIENT, SLOWEST = 60.0, 512 << 10
 
 # The stores that this process has opened, with the settings that they were opened with. Never shared with a
 # forked child: the thread that does an asynchronous store's work is not forked.
-_STORES: dict[Any, tuple[Any, str]] = {}
+_STORES: dict[Any, Any] = {}
 
 
 class RemoteFolder:
@@ -144,7 +145,7 @@ class RemoteFolder:
 
     def remove_unfinished(self) -> None:
         self._remove_each([name for name in self._all_names("") if is_temporary(Path(name))])
-        if self._protocol in ("s3", "s3a"):
+        if self._protocol in S3:
             self._retried("", self._abort_uploads)
 
     def lock(self, path: str) -> AbstractContextManager[None]:
@@ -343,17 +344,43 @@ def _open_store(url: str) -> tuple[Any, str]:
     import fsspec.config
 
     protocol, _, rest = url.partition("://")
-    given = fsspec.config.conf.get(protocol, {})
-    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith(SETTINGS)))
-    key = (os.getpid(), url, repr(given), settings)
-    if key in _STORES:
-        return _STORES[key]
     if "::" in url:
         raise ConfigError(f"{url}: a chain of stores (::) cannot be used; give the URL of one")
     if set("*?[") & set(rest):  # fsspec takes them for patterns
         raise ConfigError(f"{url}: a folder in a store cannot have * ? or [ in its name; choose another")
+    if protocol in S3 and not rest.strip("/"):
+        raise ConfigError(f"{url}: names no bucket; give {protocol}://bucket/folder")
+    kind = _kind_of_store(url, protocol)
+    given = fsspec.config.conf.get(protocol, {})
     try:
-        fsspec.get_filesystem_class(protocol)
+        options = kind._get_kwargs_from_urls(url)
+        root = str(kind._strip_protocol(url)).rstrip("/")
+        variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith(SETTINGS)))
+        key = (os.getpid(), protocol, repr(options), repr(given), variables)
+        if key not in _STORES:
+            if protocol in S3:
+                options["max_concurrency"] = given.get("max_concurrency", 4)  # parts of 50 MiB in memory
+                options["config_kwargs"] = {
+                    "retries": {"total_max_attempts": 1},
+                    **given.get("config_kwargs", {}),
+                }
+            # Not fsspec's own instance for these options: what is set below is not for others.
+            store = kind(**options, skip_instance_cache=True)
+            if protocol in S3:
+                store.retries = 1
+            store.dircache.use_listings_cache = False  # another process may have written since
+            _STORES.setdefault(key, store)
+    except Exception as error:  # whatever a store's library thinks of the URL or of its own settings
+        raise ConfigError(plain_reason(error, url)) from error
+    return _STORES[key], root
+
+
+def _kind_of_store(url: str, protocol: str) -> Any:
+    """fsspec's class for a protocol; ConfigError where it knows none, or its library is not installed."""
+    import fsspec
+
+    try:
+        return fsspec.get_filesystem_class(protocol)
     except ValueError:
         near = nearest(protocol, fsspec.available_protocols())
         raise ConfigError(
@@ -364,20 +391,6 @@ def _open_store(url: str) -> tuple[Any, str]:
         library, extra = EXTRAS.get(protocol, ("", ""))
         needs = f"{library}: pip install 'ostraca[{extra}]'" if library else f"a library: {error}"
         raise ConfigError(f"{url}: {protocol}:// needs {needs}") from None
-    options: dict[str, Any] = {"skip_instance_cache": True}  # its settings below are not for others
-    if protocol in ("s3", "s3a"):
-        if not rest.strip("/"):
-            raise ConfigError(f"{url}: names no bucket; give {protocol}://bucket/folder")
-        options["max_concurrency"] = given.get("max_concurrency", 4)  # parts of 50 MiB in memory at once
-        options["config_kwargs"] = {"retries": {"total_max_attempts": 1}, **given.get("config_kwargs", {})}
-    try:
-        store, root = fsspec.url_to_fs(url, **options)
-    except Exception as error:  # whatever a store's library thinks of the URL or of its own settings
-        raise ConfigError(plain_reason(error, url)) from error
-    if protocol in ("s3", "s3a"):
-        store.retries = 1
-    store.dircache.use_listings_cache = False  # another process may have written since
-    return _STORES.setdefault(key, (store, root.rstrip("/")))
 
 
 def _md5_of_all(spool: IO[bytes]) -> str:

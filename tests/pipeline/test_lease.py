@@ -44,6 +44,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def proxy(s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    with running_proxy(s3_server) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
+
+
+@pytest.fixture
 def killed_holder(s3: str) -> Iterator[Callable[[float], RemoteFolder]]:
     """A maker of folders whose lock is held by a process that was killed, with leases of so many seconds."""
     children = []
@@ -72,13 +79,25 @@ def renewed(folder: RemoteFolder) -> float:
     return float(json.loads(folder.read(LOCK))["renewed"])
 
 
-def test_of_many_who_want_it_at_once_one_gets_it(url: str) -> None:
+def test_of_many_who_want_it_at_once_one_gets_it(proxy: Proxy, s3: str) -> None:
     """Eight threads; each has a folder of its own. The others get the line."""
+    one_by_one = threading.Lock()
+
+    def as_s3_does(exchange: Exchange) -> bool:
+        """moto looks and then writes; S3 does both at once."""
+        if "If-None-Match" not in exchange.headers:
+            return False
+        with one_by_one:
+            exchange.pass_on()
+        return True
+
+    proxy.fault = as_s3_does
+    url = f"{s3}/corpus"
     start, done = threading.Barrier(8), threading.Barrier(8)
     got: list[str] = []
 
     def want() -> None:
-        folder = RemoteFolder(url, term=Term(settle=0.3))
+        folder = RemoteFolder(url, QUICK)
         start.wait(30)
         try:
             with folder.lock(LOCK):
@@ -170,13 +189,6 @@ def test_a_lock_that_cannot_be_read_is_nobodys(s3: str, content: bytes) -> None:
     with folder.lock(LOCK):
         pass
     assert folder.names() == []
-
-
-@pytest.fixture
-def proxy(s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with running_proxy(s3_server) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        yield proxy
 
 
 def test_a_lock_whose_answer_was_lost_is_known_again(proxy: Proxy, s3: str) -> None:
