@@ -211,7 +211,9 @@ class _Build:
         }
         missing = []
         with ThreadPoolExecutor(available_cores()) as pool:
-            intact = pool.map(functools.partial(_is_intact, self._folder), listed.values())
+            # In the plan's order, which is not the manifest's.
+            planned = (listed[shard.path] for shard in self._shards())
+            intact = pool.map(functools.partial(_is_intact, self._folder), planned)
             for shard, good in zip(self._shards(), intact, strict=True):
                 if good:
                     self._on_shard(listed[shard.path], True)
@@ -309,6 +311,9 @@ def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | N
     if folder.size(manifests.NAME) is not None:
         manifest = manifests.read_manifest(folder, parts=True)
         _refuse_digest(folder, manifest["spec_digest"], digest, "holds")
+        problems = manifests.check_shards(manifest)
+        if problems:
+            raise OstracaError(f"{folder}/{problems[0]}; restore the manifest")
         if manifests.part_of(manifest) != part:
             held = manifests.part_of(manifest)
             raise OstracaError(

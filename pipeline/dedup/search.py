@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.changes import Changes
-from pipeline.dedup.counts import Counts, exhausted
+from pipeline.dedup.counts import Counts, exhausted, spaces_of
 from pipeline.dedup.prints import RANGE_BITS, draw_prints, read_prints, write_prints
 from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
-from pipeline.dedup.tail import draw_tail, tail_changes
+from pipeline.dedup.tail import draw_tail, read_tail, write_tail
 from pipeline.engine import Engine
 from pipeline.folder import Folder, LocalFolder, open_folder, write_bytes, write_json
 from pipeline.plan import Shard, plan
@@ -68,8 +68,13 @@ def count_ranges(examples: int, memory: int, slots: int) -> int:
 
 def table_bytes(examples: int, ranges: int) -> int:
     """Bytes of a range's table."""
+    return SLOT_BYTES * slots_for(range_room(examples, ranges))
+
+
+def range_room(examples: int, ranges: int) -> int:
+    """How many examples fall into a range at most, but for a chance below 1e-14."""
     share = examples // ranges
-    return SLOT_BYTES * slots_for(share + 8 * int(share**0.5) + 8)
+    return min(examples, share + 8 * int(share**0.5) + 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +115,9 @@ def find_duplicates(
         ranges=count_ranges(examples, memory, engine.slots),
     )
     counts = {part: Counts() for part in parts}
+    spaces = spaces_of(spec, counts)
+    number_of = {part: number for number, part in enumerate(counts)}
+    part_of = np.array([number_of[part] for part in parts])
     for shard, part in zip(shards, parts, strict=True):
         counts[part].asked += shard.count
     redraws = spec["dedup"]["mode"] == "redraw"
@@ -124,15 +132,15 @@ def find_duplicates(
             on_step(f"duplicates, round {rounds + 1}", done, search.ranges)
         if rounds:
             folder.remove_all(f"{FOLDER}/table/{rounds - 1:04d}")
-        for part in counts:
-            own = [number for number, each in enumerate(parts) if each == part]
+        for part, number in number_of.items():
+            own = part_of == number
             counts[part].end_round(int(trying[own].sum()), int(lost[own].sum()))
         rounds += 1
         if not redraws:
             break
-        for part in exhausted(spec, counts):
+        for part in exhausted(spaces, counts):
             stopped.setdefault(part, rounds - 1)
-        trying = lost * np.array([part not in stopped for part in parts])
+        trying = np.where(np.isin(part_of, [number_of[part] for part in stopped]), 0, lost)
         if trying.sum() <= TAIL_EXAMPLES:
             break
         redraw = functools.partial(_redraw, search, rounds)
@@ -141,13 +149,10 @@ def find_duplicates(
             on_step(f"drawing again, attempt {rounds}", done, len(numbers))
     tail = redraws and bool(trying.any())
     if tail:
-        waiting = {
-            int(number): _lost(folder, rounds - 1, search.ranges, len(shards), int(number))
-            for number in np.flatnonzero(trying)
-        }
+        left = _all_lost(folder, rounds - 1, search.ranges, trying)
         tables = _Tables(folder, rounds - 1, search.ranges, memory)
-        found_tail = draw_tail(spec, shards, waiting, rounds, tables.contain, counts)
-        write_bytes(folder, TAIL, found_tail)
+        attempts = draw_tail(spec, shards, *left, rounds, tables.contain, spaces, counts)
+        write_tail(folder, TAIL, len(shards), *left, attempts)
     outcome = {
         "rounds": rounds,
         "ranges": search.ranges,
@@ -171,7 +176,7 @@ def changes_of(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[Shar
         attempts[np.searchsorted(places, _lost(folder, again, ranges, len(shards), number))] += 1
     attempts[attempts > last] = 0
     if outcome["tail"]:
-        drawn, at = tail_changes(folder.read(TAIL), number)
+        drawn, at = read_tail(folder, TAIL, len(shards), number)
         attempts[np.searchsorted(places, drawn)] = at
     return Changes(places=places, attempts=attempts)
 
@@ -191,9 +196,9 @@ def _settle(search: _Search, number: int, trying: NDArray[np.int64], part: int) 
     width = _MOST_RANGES // search.ranges
     first, last = part * width, (part + 1) * width
     if number:
-        table = Table.from_bytes(folder.read(_table_path(number - 1, part)))
+        table = Table.read(folder, _table_path(number - 1, part))
     else:
-        table = Table.of_size(search.examples // search.ranges)
+        table = Table.of_size(range_room(search.examples, search.ranges))
         for path in search.others:
             table.insert(read_prints(folder, path, first, last)[0])
     lost = np.zeros(len(search.shards), np.int64)
@@ -208,7 +213,7 @@ def _settle(search: _Search, number: int, trying: NDArray[np.int64], part: int) 
     write_bytes(folder, _lost_path(number, part), offsets.astype("<i8").tobytes() + data)
     if search.spec["dedup"]["mode"] == "redraw":
         # A file of each round: a job that is run again finds what it found before.
-        write_bytes(folder, _table_path(number, part), table.to_bytes())
+        table.write(folder, _table_path(number, part))
     return lost
 
 
@@ -243,6 +248,25 @@ def _lost(folder: Folder, number: int, ranges: int, shards: int, rank: int) -> P
     return np.sort(np.concatenate(found)).astype(np.int64)
 
 
+def _all_lost(
+    folder: Folder, number: int, ranges: int, trying: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Places]:
+    """Ranks and places, sorted, of the examples that lost in a round, of the shards that still try."""
+    shards = len(trying)
+    ranks: list[NDArray[np.int64]] = []
+    places: list[Places] = []
+    for part in range(ranges):
+        path = _lost_path(number, part)
+        offsets = np.frombuffer(folder.read_range(path, 0, 8 * (shards + 1)), "<i8")
+        for rank in np.flatnonzero((np.diff(offsets) > 0) & (trying > 0)).tolist():
+            start, stop = (8 * (shards + 1 + offsets[rank : rank + 2])).tolist()
+            places.append(np.frombuffer(folder.read_range(path, start, stop), "<i8").astype(np.int64))
+            ranks.append(np.full(len(places[-1]), rank))
+    found = np.concatenate(ranks), np.concatenate(places)
+    order = np.lexsort(found[::-1])
+    return found[0][order], found[1][order]
+
+
 class _Tables:
     """The tables of a round together; those of a store are read again each time they do not fit in memory."""
 
@@ -267,7 +291,7 @@ class _Tables:
         if table is None:
             path = _table_path(self._number, part)
             local = self._folder.root / path if isinstance(self._folder, LocalFolder) else None
-            table = Table.mapped(local) if local else Table.from_bytes(self._folder.read(path))
+            table = Table.mapped(local) if local else Table.read(self._folder, path)
             if local or self._keep:
                 self._kept[part] = table
         return table
