@@ -59,11 +59,14 @@ def build(
     _check_part(complete, part)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
-    if whole is not None and not _missing(folder, whole):
+    if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, digest, part)
+        if whole is not None and not _missing(folder, whole):
+            folder.remove_all(STATE)
+            return whole
         with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
             work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
             manifest = work.run(whole, report)
@@ -279,6 +282,11 @@ def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
         for record in [*(record for _, record in manifests.records_of(manifest)), *manifest["files"]]
         if folder.size(record["path"]) != record["bytes"]
     ]
+
+
+def _left_behind(folder: Folder) -> bool:
+    """Whether a build that wrote its manifest was killed before it had cleared away."""
+    return any(name != LOCK for name in folder.names(STATE))
 
 
 def _record(folder: Folder, shard: Shard, digest: str) -> Made | None:
