@@ -59,11 +59,14 @@ def build(
     _check_part(complete, part)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
-    if whole is not None and not _missing(folder, whole):
+    if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, digest, part)
+        if whole is not None and not _missing(folder, whole):
+            folder.remove_all(STATE)
+            return whole
         with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
             work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
             manifest = work.run(whole, report)
@@ -211,7 +214,9 @@ class _Build:
         }
         missing = []
         with ThreadPoolExecutor(available_cores()) as pool:
-            intact = pool.map(functools.partial(_is_intact, self._folder), listed.values())
+            # In the plan's order, which is not the manifest's.
+            planned = (listed[shard.path] for shard in self._shards())
+            intact = pool.map(functools.partial(_is_intact, self._folder), planned)
             for shard, good in zip(self._shards(), intact, strict=True):
                 if good:
                     self._on_shard(listed[shard.path], True)
@@ -279,6 +284,11 @@ def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _left_behind(folder: Folder) -> bool:
+    """Whether a build that wrote its manifest was killed before it had cleared away."""
+    return any(name != LOCK for name in folder.names(STATE))
+
+
 def _record(folder: Folder, shard: Shard, digest: str) -> Made | None:
     """The record of a shard that an earlier call finished, if it did."""
     try:
@@ -309,6 +319,9 @@ def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | N
     if folder.size(manifests.NAME) is not None:
         manifest = manifests.read_manifest(folder, parts=True)
         _refuse_digest(folder, manifest["spec_digest"], digest, "holds")
+        problems = manifests.check_shards(manifest)
+        if problems:
+            raise OstracaError(f"{folder}/{problems[0]}; restore the manifest")
         if manifests.part_of(manifest) != part:
             held = manifests.part_of(manifest)
             raise OstracaError(

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.changes import Changes
-from pipeline.dedup.counts import Counts, exhausted
+from pipeline.dedup.counts import Counts, exhausted, spaces_of
 from pipeline.dedup.prints import RANGE_BITS, draw_prints, read_prints, write_prints
 from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
-from pipeline.dedup.tail import draw_tail, tail_changes
+from pipeline.dedup.tail import draw_tail, read_tail, write_tail
 from pipeline.engine import Engine
 from pipeline.folder import Folder, LocalFolder, open_folder, write_bytes, write_json
 from pipeline.plan import Shard, plan
@@ -68,8 +68,13 @@ def count_ranges(examples: int, memory: int, slots: int) -> int:
 
 def table_bytes(examples: int, ranges: int) -> int:
     """Bytes of a range's table."""
+    return SLOT_BYTES * slots_for(range_room(examples, ranges))
+
+
+def range_room(examples: int, ranges: int) -> int:
+    """How many examples fall into a range at most, but for a chance below 1e-14."""
     share = examples // ranges
-    return SLOT_BYTES * slots_for(share + 8 * int(share**0.5) + 8)
+    return min(examples, share + 8 * int(share**0.5) + 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +153,9 @@ class _Run:
         self._room = room  # examples in the tables, at most
         self._stayed: list[str] = []  # see `_Round`
         self.counts = {part: Counts() for part in self._parts}
+        self._spaces = spaces_of(search.spec, self.counts)
+        numbers = {part: number for number, part in enumerate(self.counts)}
+        self._part_of = np.array([numbers[part] for part in self._parts])
         for shard, part in zip(search.shards, self._parts, strict=True):
             self.counts[part].asked += shard.count
 
@@ -161,7 +169,7 @@ class _Run:
         while True:
             lost = self._round(attempt, trying)
             parts = [part for part in self.counts if part[1] in splits]
-            for part in exhausted(self._search.spec, self.counts, parts) if redraws else ():
+            for part in exhausted(self._spaces, self.counts, parts) if redraws else ():
                 stopped.setdefault("/".join(part), attempt)
             trying = lost * np.array(["/".join(part) not in stopped for part in self._parts])
             attempt += 1
@@ -173,7 +181,7 @@ class _Run:
                 self._on_step(f"drawing again, attempt {attempt}", done, len(ranks))
         tail = redraws and bool(trying.any())
         if tail:
-            self._draw_tail(number, attempt, np.flatnonzero(trying).tolist())
+            self._draw_tail(number, attempt, trying)
         return {
             "splits": list(splits),
             "first_round": first,
@@ -201,23 +209,22 @@ class _Run:
             self._folder.remove_all(f"{FOLDER}/table/{number - 1:04d}")
         self._stayed = []
         self._number += 1
-        for part, counts in self.counts.items():
-            own = np.array([each == part for each in self._parts])
+        for part, counts in enumerate(self.counts.values()):
+            own = self._part_of == part
             if trying[own].any():
                 counts.end_round(int(trying[own].sum()), int(lost[own].sum()))
         return lost
 
-    def _draw_tail(self, stage: int, attempt: int, ranks: Sequence[int]) -> None:
-        search = self._search
-        waiting = {
-            rank: _lost(self._folder, self._number - 1, search.ranges, len(search.shards), rank)
-            for rank in ranks
-        }
-        tables = _Tables(self._folder, self._number - 1, search.ranges, self._memory)
-        drawn, stayed = draw_tail(search.spec, search.shards, waiting, attempt, tables.contain, self.counts)
-        write_bytes(self._folder, _tail_path(stage), drawn)
+    def _draw_tail(self, stage: int, attempt: int, trying: NDArray[np.int64]) -> None:
+        search, folder, last = self._search, self._folder, self._number - 1
+        left = _all_lost(folder, last, search.ranges, trying)
+        tables = _Tables(folder, last, search.ranges, self._memory)
+        attempts, stayed = draw_tail(
+            search.spec, search.shards, *left, attempt, tables.contain, self._spaces, self.counts
+        )
+        write_tail(folder, _tail_path(stage), len(search.shards), *left, attempts)
         path = f"{FOLDER}/tail-prints/{stage:04d}"
-        write_prints(self._folder, path, stayed, np.arange(len(stayed)))
+        write_prints(folder, path, stayed, np.arange(len(stayed)))
         self._stayed = [path]
 
 
@@ -233,7 +240,7 @@ def changes_of(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[Shar
         attempts[np.searchsorted(places, lost)] += 1
     attempts[attempts > last] = 0
     if stage["tail"]:
-        drawn, at = tail_changes(folder.read(_tail_path(number)), rank)
+        drawn, at = read_tail(folder, _tail_path(number), len(shards), rank)
         attempts[np.searchsorted(places, drawn)] = at
     return Changes(places=places, attempts=attempts)
 
@@ -254,9 +261,9 @@ def _settle(search: _Search, one: _Round, part: int) -> NDArray[np.int64]:
     width = _MOST_RANGES // search.ranges
     first, last = part * width, (part + 1) * width
     if one.number:
-        table = Table.from_bytes(folder.read(_table_path(one.number - 1, part)))
+        table = Table.read(folder, _table_path(one.number - 1, part))
     else:
-        table = Table.of_size(one.room // search.ranges)
+        table = Table.of_size(range_room(one.room, search.ranges))
     for path in (*one.stayed, *(search.others if one.number == 0 else ())):
         table.insert(read_prints(folder, path, first, last)[0])
     lost = np.zeros(len(search.shards), np.int64)
@@ -272,7 +279,7 @@ def _settle(search: _Search, one: _Round, part: int) -> NDArray[np.int64]:
     write_bytes(folder, _lost_path(one.number, part), offsets.astype("<i8").tobytes() + data)
     if search.spec["dedup"]["mode"] == "redraw":
         # A file of each round: a job that is run again finds what it found before.
-        write_bytes(folder, _table_path(one.number, part), table.to_bytes())
+        table.write(folder, _table_path(one.number, part))
     return lost
 
 
@@ -310,6 +317,25 @@ def _lost(folder: Folder, number: int, ranges: int, shards: int, rank: int) -> P
     return np.sort(np.concatenate(found)).astype(np.int64)
 
 
+def _all_lost(
+    folder: Folder, number: int, ranges: int, trying: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Places]:
+    """Ranks and places, sorted, of the examples that lost in a round, of the shards that still try."""
+    shards = len(trying)
+    ranks: list[NDArray[np.int64]] = []
+    places: list[Places] = []
+    for part in range(ranges):
+        path = _lost_path(number, part)
+        offsets = np.frombuffer(folder.read_range(path, 0, 8 * (shards + 1)), "<i8")
+        for rank in np.flatnonzero((np.diff(offsets) > 0) & (trying > 0)).tolist():
+            start, stop = (8 * (shards + 1 + offsets[rank : rank + 2])).tolist()
+            places.append(np.frombuffer(folder.read_range(path, start, stop), "<i8").astype(np.int64))
+            ranks.append(np.full(len(places[-1]), rank))
+    found = np.concatenate(ranks), np.concatenate(places)
+    order = np.lexsort(found[::-1])
+    return found[0][order], found[1][order]
+
+
 class _Tables:
     """The tables of a round together; those of a store are read again each time they do not fit in memory."""
 
@@ -334,7 +360,7 @@ class _Tables:
         if table is None:
             path = _table_path(self._number, part)
             local = self._folder.root / path if isinstance(self._folder, LocalFolder) else None
-            table = Table.mapped(local) if local else Table.from_bytes(self._folder.read(path))
+            table = Table.mapped(local) if local else Table.read(self._folder, path)
             if local or self._keep:
                 self._kept[part] = table
         return table
