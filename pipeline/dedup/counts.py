@@ -21,7 +21,7 @@ class Counts:
     first: int | None = None  # stayed in round 0, once it is over
     stayed: int = 0
     quiet: int = 0  # draws since the last that was new
-    complete: bool = False  # its space is known, and used up
+    complete: bool = False  # it is not full, and its space is known and used up
 
     def end_round(self, tried: int, lost: int) -> None:
         """Count a round in which `tried` examples tried and `lost` lost."""
@@ -79,11 +79,17 @@ def exhausted(
         used_up = sum(counts[part].stayed for part in space.parts) == space.size
         for part in space.parts:
             lacks = part in among and counts[part].stayed < counts[part].asked
-            if lacks and used_up:
-                counts[part].complete = True
             if lacks and (used_up or _is_quiet(counts[part])):
                 found.append(part)
     return found
+
+
+def mark_complete(spaces: Iterable[Space], counts: Mapping[tuple[str, str], Counts]) -> None:
+    """Say of every split that is not full whether that is because there are no more, once all is settled."""
+    for space in spaces:
+        if sum(counts[part].stayed for part in space.parts) == space.size:
+            for part in space.parts:
+                counts[part].complete = counts[part].stayed < counts[part].asked
 
 
 def _is_quiet(counts: Counts) -> bool:

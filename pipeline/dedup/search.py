@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.changes import Changes
-from pipeline.dedup.counts import Counts, exhausted, spaces_of
+from pipeline.dedup.counts import Counts, exhausted, mark_complete, spaces_of
 from pipeline.dedup.prints import RANGE_BITS, draw_prints, read_prints, write_prints
 from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
 from pipeline.dedup.tail import draw_tail, read_tail, write_tail
@@ -124,6 +124,8 @@ def find_duplicates(
         run.stage(number, each, redraws)
         for number, each in enumerate([[s] for s in splits] if redraws else [splits])
     ]
+    if redraws:
+        mark_complete(run.spaces, run.counts)
     outcome = {
         "ranges": ranges,
         "stages": stages,
@@ -153,7 +155,7 @@ class _Run:
         self._room = room  # examples in the tables, at most
         self._stayed: list[str] = []  # see `_Round`
         self.counts = {part: Counts() for part in self._parts}
-        self._spaces = spaces_of(search.spec, self.counts)
+        self.spaces = spaces_of(search.spec, self.counts)
         numbers = {part: number for number, part in enumerate(self.counts)}
         self._part_of = np.array([numbers[part] for part in self._parts])
         for shard, part in zip(search.shards, self._parts, strict=True):
@@ -169,7 +171,7 @@ class _Run:
         while True:
             lost = self._round(attempt, trying)
             parts = [part for part in self.counts if part[1] in splits]
-            for part in exhausted(self._spaces, self.counts, parts) if redraws else ():
+            for part in exhausted(self.spaces, self.counts, parts) if redraws else ():
                 stopped.setdefault("/".join(part), attempt)
             trying = lost * np.array(["/".join(part) not in stopped for part in self._parts])
             attempt += 1
@@ -220,7 +222,7 @@ class _Run:
         left = _all_lost(folder, last, search.ranges, trying)
         tables = _Tables(folder, last, search.ranges, self._memory)
         attempts, stayed = draw_tail(
-            search.spec, search.shards, *left, attempt, tables.contain, self._spaces, self.counts
+            search.spec, search.shards, *left, attempt, tables.contain, self.spaces, self.counts
         )
         write_tail(folder, _tail_path(stage), len(search.shards), *left, attempts)
         path = f"{FOLDER}/tail-prints/{stage:04d}"

@@ -107,14 +107,14 @@ def settle(
                 break
             for part in now:
                 if _used_up(spec, part, rows, key):
-                    if waiting[part]:
-                        complete.add(part)
                     over.add(part)
                 elif still[part] >= max(quiet[0] * len(rows[part]), quiet[1]):
                     over.add(part)
             if all(part in over or not waiting[part] for part in now):
                 break
             attempt += 1
+    if mode == "redraw":
+        complete = {part for part in ranked if waiting[part] and _used_up(spec, part, rows, key)}
     counts = {
         "/".join(part): {
             "asked": len(first[part]),
