@@ -59,16 +59,20 @@ def build(
     _check_part(complete, part)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
-    if whole is not None and not _missing(folder, whole):
+    # One that was killed after its manifest has left its state.
+    if whole is not None and not _missing(folder, whole) and not open_folder(f"{folder.url}/{STATE}").exists():
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, digest, part)
-        with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
-            work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
-            manifest = work.run(whole, report)
+        if whole is None or _missing(folder, whole):
+            with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
+                work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
+                whole = work.run(whole, report)
+        else:
+            folder.remove_unfinished()
         folder.remove_all(STATE)
-    return manifest
+    return whole
 
 
 class _Build:
