@@ -105,7 +105,7 @@ class _Build:
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
         if whole is not None:
             self._mend(whole)
-            manifests.write_manifest(self._folder, whole)
+            self._finish(whole)
             return dict(whole)
         if self._spec["dedup"]["mode"] == "off":
             self._make_all()
@@ -122,8 +122,12 @@ class _Build:
         write_json(self._folder, STATISTICS, self._totals.as_dict())
         if report:
             write_reports(self._folder, manifest, self._totals)
-        manifests.write_manifest(self._folder, manifest)
+        self._finish(manifest)
         return manifest
+
+    def _finish(self, manifest: Mapping[str, Any]) -> None:
+        self._folder.remove_unfinished()  # of workers that were lost on the way
+        manifests.write_manifest(self._folder, manifest)
 
     def _shards(self) -> Iterator[Shard]:
         return plan(self._spec, self._part)

@@ -61,8 +61,8 @@ class Forks:
 def _serve(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Run builds at the same time.
 
-    An order: root, spec; engine, workers, ray, report; small: patch the sizes from which work is shared out;
-    at: [stage, n]: die at the n-th point of a stage; after: seconds from the first point to SIGKILL.
+    An order: root, spec; engine, workers, ray, report; small: patch the sizes from which work is shared out
+    (of the local engine); at: [stage, n]: die at the n-th point of a stage; after: seconds from the first point to SIGKILL.
     The answer: killed, error (its line, where it ended with one), stages: of all points that it passed.
     """
     begun = []
@@ -109,36 +109,39 @@ def _build(order: dict[str, Any], pipe: int) -> None:
     if order.get("small"):
         search._PARALLEL, search.TAIL_EXAMPLES = 1, 8
     manifest._INLINE_BYTES, manifest._PART_BYTES = 1500, 600
-    _watch(Path(order["root"]).resolve(), pipe, *order.get("at", (None, 0)))
-    options = {key: order[key] for key in ("engine", "workers", "ray", "report") if key in order}
-    build(order["spec"], order["root"], **{"engine": "local", "workers": 2, **options})
+    root, (last, number), passed = Path(order["root"]).resolve(), order.get("at", (None, 0)), 0
 
-
-def _watch(root: Path, pipe: int, stage: str | None, number: int) -> None:
-    """Tell the pipe of every point: a file is about to be synced, named or removed. Die at one of them."""
-    passed = 0
+    def at_point(stage: str) -> None:
+        nonlocal passed
+        os.write(pipe, f"{stage}\n".encode())
+        passed += stage == last
+        if stage == last and passed == number:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal passed
-            found = _stage(root, name, arguments[-1] if name == "replace" else arguments[0])
-            os.write(pipe, f"{found}\n".encode())
-            passed += found == stage
-            if found == stage and passed == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+            at_point(_stage(root, name, arguments[-1] if name == "replace" else arguments[0]))
             return real(*arguments, **options)
 
         return call
 
     for name in ("fsync", "replace", "unlink", "rmdir"):
         setattr(os, name, wrapped(name, getattr(os, name)))
+    options = {key: order[key] for key in ("workers", "ray", "report") if key in order}
+    engine = order.get("engine", "local")
+    if engine == "ray":  # the files are made by other processes
+        options["on_shard"] = lambda record, kept: at_point("a shard is made")
+        options["on_step"] = lambda what, done, of: at_point("a step is done")
+    build(order["spec"], order["root"], engine=engine, **{"workers": 2, **options})
 
 
 def _stage(root: Path, name: str, where: Any) -> str:
     """The stage of a build in which a file, given by its path or open, is made or removed."""
-    if name in ("unlink", "rmdir"):
+    if name in ("unlink", "rmdir"):  # below a folder that is being removed its names are short
         return "clearing away"
     path = Path(os.readlink(f"/proc/self/fd/{where}")) if isinstance(where, int) else Path(where)
+    if not path.resolve().is_relative_to(root):
+        return "elsewhere"  # Ray's own files
     inside = path.resolve().relative_to(root).as_posix()
     own = next((stage for prefix, stage in _STAGES.items() if inside.startswith(prefix)), None)
     if own is not None:

@@ -10,8 +10,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +19,7 @@ from typing import Any
 
 import pytest
 from harness.forks import Forks
-from harness.isolation import end_marked, marked, until
+from harness.isolation import end_marked, mark, marked, until
 
 from pipeline.build import build
 from pipeline.manifest import read_manifest
@@ -216,23 +214,22 @@ def test_builds_at_the_same_moment(forks: Forks, references: Callable[[str], Pat
         check_whole(root, references("redraw"))
 
 
-def test_sigkill_of_a_ray_driver(spec: Maker, tmp_path: Path) -> None:
-    """Its workers end with it, or at least never disturb the next build."""
-    given = spec(train=60_000, shard_tokens=40_000)
-    root = tmp_path / "killed"
-    for delay in (0.0, 0.3):
-        driver = start_driver(root, given, "ray")
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "shard\n"
-        time.sleep(delay)
-        driver.kill()
-        driver.stdout.close()
-        driver.wait()
-    build(given, root, engine="local")
-    assert verify(root) == []
-    reference = tmp_path / "reference"
-    build(given, reference, engine="local", workers=2)
-    assert files_of(root) == files_of(reference)
+def test_sigkill_of_a_ray_driver(references: Callable[[str], Path], tmp_path: Path) -> None:
+    """While shards are made, in the search, at its outcome: Ray's processes end too, and harm nothing."""
+    name = f"ray-driver-{tmp_path}"
+    spec, root = specs()["redraw"], tmp_path / "killed"
+    try:
+        with Forks([spec], **mark(name)) as server:
+            for stage in ("a shard is made", "a step is done", "outcome"):
+                answer = server.build(root, spec, engine="ray", at=[stage, 1])
+                assert answer["killed"], answer
+                check_after_kill(root)
+            # The last driver's workers may still be at work.
+            assert server.build(root, spec)["error"] is None
+        assert until(lambda: not marked(name)), "a process of a killed build lives on"
+        check_whole(root, references("redraw"))
+    finally:
+        end_marked(name)
 
 
 def ray_workers() -> list[int]:
@@ -259,18 +256,25 @@ def ancestors(process: int) -> list[int]:
     return found
 
 
-def test_sigkill_of_ray_workers(spec: Maker, tmp_path: Path, ray_session: Any) -> None:
-    """Lost workers' shards are made elsewhere; the corpus is the same. At least 3 kills in all."""
-    rng = random.Random(1)
+@pytest.mark.parametrize("mode", ["off", "redraw"])
+def test_sigkill_of_ray_workers(mode: str, tmp_path: Path, ray_session: Any) -> None:
+    """Lost workers' jobs are done elsewhere; the corpus is the same. At least 5 kills of each mode."""
+    rng = random.Random(mode)
     killed = seed = 0
-    while killed < 3:
-        given = spec(train=400_000, seed=seed, shard_tokens=400_000)
+    while killed < 5:
+        splits = {"train": {"examples": 60_000}, "test": {"examples": 500}}
+        given = {
+            "seed": seed,
+            "shard_tokens": 60_000,
+            "datasets": {"mano": {"task": "mano", "config": {"L": 2}, "splits": splits}},
+            "dedup": {"mode": mode},
+        }
         root = tmp_path / f"killed-{seed}"
         hits: list[int] = []
         ended = threading.Event()
 
         def killer(hits: list[int] = hits, ended: threading.Event = ended) -> None:
-            while not ended.wait(rng.uniform(0.05, 0.4)):
+            while not ended.wait(rng.uniform(0.02, 0.3)):
                 workers = ray_workers()
                 if workers and len(hits) < 6:
                     os.kill(rng.choice(workers), signal.SIGKILL)
@@ -279,14 +283,13 @@ def test_sigkill_of_ray_workers(spec: Maker, tmp_path: Path, ray_session: Any) -
         thread = threading.Thread(target=killer)
         thread.start()
         try:
-            manifest = build(given, root, engine="ray", workers=3)
+            build(given, root, engine="ray", workers=3)
         finally:
             ended.set()
             thread.join()
         assert verify(root, content=True) == []
-        reference = build(given, tmp_path / f"reference-{seed}", engine="local", workers=2)
-        assert manifest["content_digest"] == reference["content_digest"]
-        assert files_of(root) == files_of(tmp_path / f"reference-{seed}")
+        build(given, tmp_path / f"reference-{seed}", engine="local", workers=2)
+        check_whole(root, tmp_path / f"reference-{seed}")
         killed += len(hits)
         seed += 1
 
@@ -300,3 +303,56 @@ def test_killed_before_anything_was_written(spec: Maker, tmp_path: Path) -> None
     assert manifest["spec_digest"] == spec_digest(check_spec(spec()))
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_soak_sigkill(folder: Path) -> None:
+    """Random corpora of every kind, killed at random for OSTRACA_SOAK_SECONDS (600); always the same bytes."""
+    seconds = float(os.environ.get("OSTRACA_SOAK_SECONDS", "600"))
+    rng = random.Random(os.environ.get("OSTRACA_SOAK_SEED", "0"))
+    end = time.monotonic() + seconds
+    kills = corpora = 0
+    with Forks(list(specs().values())) as forks:
+        while time.monotonic() < end:
+            spec = random_spec(rng)
+            reference = folder / "reference"
+            assert forks.build(reference, spec)["error"] is None
+            assert verify(reference, content=True) == []
+            kills += kill_at_random(15, spec, forks, reference, folder, rng, rng.choice([0.1, 0.3, 1.0]))
+            corpora += 1
+            shutil.rmtree(reference)
+    print(f"\n{kills} kills over {corpora} corpora in {seconds:.0f} s")
+    assert kills >= seconds / 10
+
+
+def random_spec(rng: random.Random) -> dict[str, Any]:
+    """Some thousands of examples with many duplicates, in any format, packed or not."""
+    splits = {
+        "train": {"examples": rng.randint(500, 20_000)},
+        "test": {"examples": rng.randint(1, 200)},
+    }
+    datasets = {"mano": {"task": "mano", "config": {"L": rng.randint(1, 3)}, "splits": splits}}
+    if rng.random() < 0.5:
+        datasets["depo"] = {
+            "task": "depo",
+            "config": {"N": rng.choice([3, 4, 20]), "K": 2, "M": 2},
+            "splits": {"train": {"examples": rng.randint(100, 5_000)}},
+        }
+    spec: dict[str, Any] = {
+        "seed": rng.randint(0, 10**6),
+        "shard_tokens": rng.choice([5_000, 20_000, 100_000]),
+        "row_group_tokens": rng.choice([700, 5_000]),
+        "datasets": datasets,
+        **rng.choice([{"format": "parquet"}, {"format": "webdataset"}, {"format": "webdataset", **_ZSTD}]),
+        "vocabulary": rng.choice(["published", "shared"]),
+    }
+    if rng.random() < 0.7:
+        spec["dedup"] = {"mode": rng.choice(["drop", "redraw"]), "key": rng.choice(["tokens", "content"])}
+    if rng.random() < 0.5:
+        spec["pack"] = {
+            "length": rng.choice([64, 200]),
+            "mode": rng.choice(["left_aligned", "whole", "best_fit", "concat"]),
+        }
+    return spec
+
+
+_ZSTD = {"compression": "zstd"}
