@@ -60,7 +60,11 @@ def build(
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
     # One that was killed after its manifest has left its state.
-    if whole is not None and not _missing(folder, whole) and not open_folder(f"{folder.url}/{STATE}").exists():
+    if (
+        whole is not None
+        and not _missing(folder, whole)
+        and not open_folder(f"{folder.url}/{STATE}").exists()
+    ):
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.

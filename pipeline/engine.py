@@ -190,7 +190,8 @@ class _Ray:
     def _has_room(self, ray: Any) -> bool:
         """Whether a living node has, all in all, what a job takes."""
         return any(
-            each.get("CPU", 0) >= self._needs["num_cpus"] and each.get("memory", 0) >= (self._needs["memory"] or 0)
+            each.get("CPU", 0) >= self._needs["num_cpus"]
+            and each.get("memory", 0) >= (self._needs["memory"] or 0)
             for each in _nodes(ray)
         )
 

@@ -48,14 +48,27 @@ def until(happened: Callable[[], object], seconds: float = 60) -> bool:
     return True
 
 
-def namespaces(*more: str) -> list[str]:
-    """Words to put before a command that may mount what it likes: nobody else sees it."""
-    return ["unshare", "--map-root-user", "--mount", *more]
+def alone() -> list[str]:
+    """Words to put before a command that has a network, a process table and mounts of its own.
+
+    Whatever it starts ends with it, and nothing outside reaches it. Where this machine makes no such
+    namespaces: none.
+    """
+    words = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
+    return words if _runs([*words, "true"]) else []
 
 
-def has_namespaces() -> bool:
-    """Whether this machine lets us make namespaces."""
+def _runs(command: list[str]) -> bool:
     try:
-        return subprocess.run([*namespaces(), "true"], capture_output=True, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False

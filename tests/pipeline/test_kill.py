@@ -5,7 +5,6 @@ The tests below make at least 100 kills: see `test_sigkill_at_every_stage` and t
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.corpora import check_after_kill, check_whole
 from harness.forks import Forks
 from harness.isolation import end_marked, mark, marked, until
 
 from pipeline.build import build
-from pipeline.manifest import read_manifest
 from pipeline.spec import check_spec, spec_digest
 from pipeline.storage import is_temporary
 from pipeline.verify import verify
@@ -95,29 +94,6 @@ def references(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Callab
         return built[name]
 
     return reference
-
-
-def everything(root: Path) -> dict[str, Any]:
-    """All that lies in a folder, byte for byte but for when the manifest was made."""
-    found: dict[str, Any] = {
-        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
-    manifest = json.loads(found["manifest.json"])
-    return {**found, "manifest.json": {**manifest, "created": None}}
-
-
-def check_after_kill(root: Path) -> None:
-    """Where the manifest stands, the corpus is whole."""
-    if (root / "manifest.json").exists():
-        assert verify(root, content=True) == []
-
-
-def check_whole(root: Path, reference: Path) -> None:
-    """Nothing lost, nothing torn, nothing left behind, the same bytes."""
-    assert read_manifest(root)["content_digest"] == read_manifest(reference)["content_digest"]
-    assert everything(root) == everything(reference)
-    assert [path for path in root.rglob("*") if is_temporary(path)] == []
-    assert not (root / ".ostraca-build").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
