@@ -59,12 +59,9 @@ def build(
     _check_part(complete, part)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
-    # One that was killed after its manifest has left its state.
-    if (
-        whole is not None
-        and not _missing(folder, whole)
-        and not open_folder(f"{folder.url}/{STATE}").exists()
-    ):
+    # A build that was killed after its manifest has left its state.
+    left = open_folder(f"{folder.url}/{STATE}")
+    if whole is not None and not _missing(folder, whole) and not left.exists():
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.

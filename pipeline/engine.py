@@ -199,9 +199,10 @@ class _Ray:
         asked = f"ray.num_cpus={self._needs['num_cpus']}"
         if self._needs["memory"]:
             asked += f" and ray.memory={self._needs['memory']:,}"
-        found = [f"{each.get('CPU', 0):g} CPUs, {each.get('memory', 0):,.0f} bytes" for each in _nodes(ray)]
+        found = {f"{each.get('CPU', 0):g} CPUs, {each.get('memory', 0):,.0f} bytes" for each in _nodes(ray)}
+        have = "; ".join(sorted(found)) or "there is none"
         return (
-            f"{asked}: no node of Ray has so much (they have: {'; '.join(sorted(set(found))) or 'there is none'}); "
+            f"{asked}: no node of Ray has so much (they have: {have}); "
             "ask for less, or add nodes and run the same command again: finished shards are kept"
         )
 

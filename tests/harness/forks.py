@@ -62,8 +62,9 @@ def _serve(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Run builds at the same time.
 
     An order: root, spec; engine, workers, ray, report; small: patch the sizes from which work is shared out
-    (of the local engine); at: [stage, n]: die at the n-th point of a stage; after: seconds from the first point to SIGKILL.
-    The answer: killed, error (its line, where it ended with one), stages: of all points that it passed.
+    (of the local engine); at: [stage, n]: die at the n-th point of a stage; after: seconds from
+    the first point to SIGKILL. The answer: killed, error (its line, where it ended with one), stages: of all
+    points that it passed.
     """
     begun = []
     for order in orders:

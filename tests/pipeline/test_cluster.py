@@ -91,7 +91,7 @@ def test_ray_is_told_what_a_job_takes(found: dict[str, Any]) -> None:
 
 
 def test_no_example_is_in_the_object_store(found: dict[str, Any], folder: Path, reference: Path) -> None:
-    """What the stores were given is a few objects for each stage: the job, and Ray's copies on other nodes."""
+    """What the stores were given is for each stage the job, and Ray's copies on other nodes."""
     result = found["what_is_stored"]
     assert result["jobs"] > 10
     assert result["objects"] <= 3 * result["stages"]  # one a node and a stage, none a job

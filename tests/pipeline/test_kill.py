@@ -146,7 +146,7 @@ def kill_at_random(
     rng: random.Random,
     longest: float,
 ) -> int:
-    """Build and kill after up to `longest` seconds, again and again until the corpus stands; so many times."""
+    """Build and kill after up to `longest` seconds, again and again until it stands; returns the kills."""
     kills = number = 0
     while kills < wanted:
         root = folder / f"killed-{number}"
@@ -282,7 +282,7 @@ def test_killed_before_anything_was_written(spec: Maker, tmp_path: Path) -> None
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_soak_sigkill(folder: Path) -> None:
-    """Random corpora of every kind, killed at random for OSTRACA_SOAK_SECONDS (600); always the same bytes."""
+    """Random corpora of every kind, killed for OSTRACA_SOAK_SECONDS (600); always the same bytes."""
     seconds = float(os.environ.get("OSTRACA_SOAK_SECONDS", "600"))
     rng = random.Random(os.environ.get("OSTRACA_SOAK_SEED", "0"))
     end = time.monotonic() + seconds
