@@ -64,14 +64,14 @@ def build(
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, digest, part)
-        if whole is not None and not _missing(folder, whole):
-            folder.remove_all(STATE)
-            return whole
-        with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
-            work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
-            manifest = work.run(whole, report)
+        if whole is None or _missing(folder, whole):
+            with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
+                work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
+                whole = work.run(whole, report)
+        else:
+            folder.remove_unfinished()
         folder.remove_all(STATE)
-    return manifest
+    return whole
 
 
 class _Build:
@@ -104,7 +104,7 @@ class _Build:
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
         if whole is not None:
             self._mend(whole)
-            manifests.write_manifest(self._folder, whole)
+            self._finish(whole)
             return dict(whole)
         if self._spec["dedup"]["mode"] == "off":
             self._make_all()
@@ -121,8 +121,12 @@ class _Build:
         write_json(self._folder, STATISTICS, self._totals.as_dict())
         if report:
             write_reports(self._folder, manifest, self._totals)
-        manifests.write_manifest(self._folder, manifest)
+        self._finish(manifest)
         return manifest
+
+    def _finish(self, manifest: Mapping[str, Any]) -> None:
+        self._folder.remove_unfinished()  # of workers that were lost on the way
+        manifests.write_manifest(self._folder, manifest)
 
     def _shards(self) -> Iterator[Shard]:
         return plan(self._spec, self._part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -138,8 +139,15 @@ class LocalFolder:
 
     def remove_all(self, below: str) -> None:
         with plain_errors(self.root / below):
-            if (self.root / below).exists():
-                shutil.rmtree(self.root / below)
+            while (self.root / below).exists():
+                try:
+                    shutil.rmtree(self.root / below)
+                except FileNotFoundError:  # another process removes it too
+                    continue
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    return  # another process has begun to use it again
 
     def remove_unfinished(self) -> None:
         with plain_errors(self.root):
