@@ -1,0 +1,174 @@
+"""The size of a manifest, from real ones of some made-up shards."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.capacity.splits import SplitPlan
+from pipeline.changes import Changes
+from pipeline.compact import encode_numbers
+from pipeline.folder import json_bytes
+from pipeline.manifest import INLINE_BYTES, PART_BYTES, compressed_lines, make_manifest, record_lines
+from pipeline.plan import SUFFIXES, Shard
+from pipeline.shard import ShardRecord
+
+LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer instant
+SAMPLE_RECORDS = 2048  # of each split
+_SAMPLE_NUMBERS = 1 << 18  # in the lists of their records together
+_RUNS = 8  # of records one after the other
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestSize:
+    """What a manifest takes."""
+
+    bytes: int  # of all its files
+    files: int  # 1: all stands in manifest.json
+    lines: int  # bytes of the shards' records as text
+    memory: int  # bytes of whoever makes it
+
+
+def manifest_size(
+    spec: Mapping[str, Any],
+    splits: Sequence[SplitPlan],
+    side_files: Sequence[tuple[str, int]],
+    duplicates: Mapping[tuple[str, str], float],
+) -> ManifestSize:
+    """Of a complete spec. duplicates: how many are listed in the records of each split."""
+    samples = [_sample(spec, each, duplicates.get((each.dataset, each.split), 0.0)) for each in splits]
+    files = [{"path": path, "bytes": size, "sha256": "0" * 64} for path, size in side_files]
+    counts = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
+    dedup = (
+        {f"{each.dataset}/{each.split}": counts for each in splits}
+        if spec["dedup"]["mode"] != "off"
+        else None
+    )
+    tracing = tracemalloc.is_tracing()
+    if not tracing:
+        tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    again = [ShardRecord(**vars(record)) for sample in samples for record in sample]
+    manifest = make_manifest(spec, again, files, dedup=dedup)
+    lines = {name: record_lines(entry["shards"]) for name, entry in manifest["splits"].items()}
+    held = tracemalloc.get_traced_memory()[0] - before
+    if not tracing:
+        tracemalloc.stop()
+    # Of each split of the manifest: bytes of its lines, as they are and compressed.
+    text: dict[str, float] = dict.fromkeys(lines, 0.0)
+    packed: dict[str, float] = dict.fromkeys(lines, 0.0)
+    shards: dict[str, int] = dict.fromkeys(lines, 0)
+    rest = {name: iter(each) for name, each in lines.items()}
+    for plan, sample in zip(splits, samples, strict=True):
+        own = [next(rest[plan.split]) for _ in sample]
+        share = plan.shards / len(own)
+        text[plan.split] += share * sum(map(len, own))
+        packed[plan.split] += share * len(compressed_lines(own))
+        shards[plan.split] += plan.shards
+    inline = sum(text.values()) <= INLINE_BYTES
+    size, parts = 0.0, 0
+    for name, entry in manifest["splits"].items():
+        entry["shards"] = []
+        if inline:
+            size += text[name] + len("\n    ") + len(",\n    ") * (shards[name] - 1) + len("\n   ")
+            continue
+        number = max(1, -(-int(text[name]) // PART_BYTES))
+        file = {"path": f"manifest/{name}-00000.jsonl.zst", "bytes": PART_BYTES, "sha256": "0" * 64}
+        entry["shards"] = {"count": shards[name], "files": [file] * number}
+        size += packed[name]
+        parts += number
+    size += len(json_bytes(_with_sums(manifest, splits)))
+    records = sum(map(len, samples))
+    return ManifestSize(
+        bytes=round(size),
+        files=1 + parts,
+        lines=round(sum(text.values())),
+        memory=round(held * sum(shards.values()) / max(1, records)),
+    )
+
+
+def _with_sums(manifest: dict[str, Any], splits: Sequence[SplitPlan]) -> dict[str, Any]:
+    """A manifest with the sums of all shards in place of those of the records that it was made of."""
+    for name, entry in [*manifest["splits"].items(), (None, manifest["totals"])]:
+        chosen = [each for each in splits if name in (None, each.split)]
+        entry["rows"] = sum(each.examples for each in chosen)
+        entry["tokens"] = sum(each.tokens for each in chosen)
+        entry["bytes"] = sum(each.bytes for each in chosen)
+    manifest["totals"]["shards"] = sum(each.shards for each in splits)
+    return manifest
+
+
+def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> list[ShardRecord]:
+    """Records of shards in runs that are spread evenly over a split; what is not known of them is drawn."""
+    packed, webdataset = spec["pack"] is not None, spec["format"] == "webdataset"
+    lists = packed * split.shard_groups + webdataset * split.shard_groups + round(duplicates / split.shards)
+    count = max(2 * _RUNS, min(SAMPLE_RECORDS, _SAMPLE_NUMBERS // max(1, lists)))
+    rng = np.random.default_rng(split.shards)
+    made = []
+    for number in _numbers(split.shards, count):
+        first = number * split.shard_examples
+        rows = min(split.shard_examples, split.examples - first)
+        groups = -(-rows // split.group_examples)
+        share = rows / split.shard_examples
+        group_rows = _drawn(rng, split.rows.mean, split.rows.deviation, groups, 1)
+        ends = np.cumsum(_drawn(rng, split.group_size, split.size_deviation, groups, split.block))
+        shard = Shard(
+            dataset=split.dataset,
+            split=split.split,
+            number=number,
+            total=split.shards,
+            first_index=first,
+            count=rows,
+            suffix=SUFFIXES[spec["format"], spec["compression"]],
+        )
+        size, tokens = share * split.shard_bytes, share * split.shard_tokens
+        made.append(
+            ShardRecord(
+                dataset=split.dataset,
+                split=split.split,
+                path=shard.path,
+                rows=int(group_rows.sum()) if packed else rows,
+                tokens=max(1, round(rng.normal(tokens, split.token_deviation * groups**0.5))),
+                bytes=max(1, round(rng.normal(size, split.size_deviation * groups**0.5))),
+                sha256=rng.bytes(32).hex(),
+                content_digest=rng.bytes(16).hex(),
+                first_index=first,
+                count=rows,
+                changes=_changes(rng, spec, rows, duplicates / split.shards),
+                group_rows=encode_numbers(group_rows) if packed else "",
+                group_ends=encode_numbers(ends) if webdataset else "",
+            )
+        )
+    return made
+
+
+def _numbers(shards: int, wanted: int) -> list[int]:
+    """Shards' numbers: all, or some in runs."""
+    if shards <= wanted:
+        return list(range(shards))
+    run = wanted // _RUNS
+    starts = [(shards - run) * each // (_RUNS - 1) for each in range(_RUNS)]
+    return [start + step for start in starts for step in range(run)]
+
+
+def _drawn(
+    rng: np.random.Generator, mean: float, deviation: float, count: int, unit: int
+) -> NDArray[np.int64]:
+    """Numbers [count] of about this mean and deviation, multiples of `unit`, at least 1 of it."""
+    drawn: NDArray[np.int64] = np.maximum(1, np.rint(rng.normal(mean, deviation, count) / unit)).astype(
+        np.int64
+    )
+    return drawn * unit
+
+
+def _changes(rng: np.random.Generator, spec: Mapping[str, Any], rows: int, mean: float) -> str:
+    """As the record of a shard with so many duplicates on average lists them."""
+    count = min(int(rng.poisson(mean)), rows) if mean > 0 else 0
+    places = np.sort(rng.choice(rows, count, replace=False)).astype(np.int64)
+    attempts = np.full(count, int(spec["dedup"]["mode"] == "redraw"), np.int64)
+    return str(Changes(places=places, attempts=attempts))
