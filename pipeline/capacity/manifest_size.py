@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pipeline.plan import SUFFIXES, Shard
 from pipeline.shard import ShardRecord
 
 LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer instant
-SAMPLE_RECORDS = 2048  # of each split
+SAMPLE_RECORDS = 4096  # of each split
 _SAMPLE_NUMBERS = 1 << 18  # in the lists of their records together
 _RUNS = 8  # of records one after the other
 
@@ -66,30 +67,43 @@ def manifest_size(
     rest = {name: iter(each) for name, each in lines.items()}
     for plan, sample in zip(splits, samples, strict=True):
         own = [next(rest[plan.split]) for _ in sample]
-        share = plan.shards / len(own)
-        text[plan.split] += share * sum(map(len, own))
-        packed[plan.split] += share * len(compressed_lines(own))
+        size = sum(map(len, own)) / len(own)
+        text[plan.split] += plan.shards * size
+        packed[plan.split] += plan.shards * _compressed_line(own, min(plan.shards, PART_BYTES / size))
         shards[plan.split] += plan.shards
     inline = sum(text.values()) <= INLINE_BYTES
-    size, parts = 0.0, 0
+    total, parts = 0.0, 0
     for name, entry in manifest["splits"].items():
         entry["shards"] = []
         if inline:
-            size += text[name] + len("\n    ") + len(",\n    ") * (shards[name] - 1) + len("\n   ")
+            total += text[name] + len("\n    ") + len(",\n    ") * (shards[name] - 1) + len("\n   ")
             continue
         number = max(1, -(-int(text[name]) // PART_BYTES))
         file = {"path": f"manifest/{name}-00000.jsonl.zst", "bytes": PART_BYTES, "sha256": "0" * 64}
         entry["shards"] = {"count": shards[name], "files": [file] * number}
-        size += packed[name]
+        total += packed[name]
         parts += number
-    size += len(json_bytes(_with_sums(manifest, splits)))
+    total += len(json_bytes(_with_sums(manifest, splits)))
     records = sum(map(len, samples))
     return ManifestSize(
-        bytes=round(size),
+        bytes=round(total),
         files=1 + parts,
         lines=round(sum(text.values())),
         memory=round(held * sum(shards.values()) / max(1, records)),
     )
+
+
+def _compressed_line(lines: Sequence[str], count: float) -> float:
+    """Compressed bytes of each of `count` lines like these.
+
+    What is alike in them is told by how far back it stands, which takes more of the same bits for each
+    doubling of the lines: so much as for the last one here.
+    """
+    half = lines[: len(lines) // 2]
+    whole = len(compressed_lines(lines)) / len(lines)
+    if len(lines) < _RUNS or count <= len(lines):
+        return whole
+    return whole + max(0.0, whole - len(compressed_lines(half)) / len(half)) * math.log2(count / len(lines))
 
 
 def _with_sums(manifest: dict[str, Any], splits: Sequence[SplitPlan]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from pipeline.capacity.estimate import Estimate, Step, better_shard_tokens
 from pipeline.capacity.manifest_size import LARGE_MANIFEST
 
+_IDLE = 10.0  # seconds that cores may be idle without a warning
 _CLOCK = 1.2  # times the seconds of a core: from here on others used the machine
 
 
@@ -62,7 +63,7 @@ def warnings(found: Estimate, space: Space, given: Mapping[str, Any]) -> Iterato
             f"free {size(found.peak_bytes - space.free)}, choose another out= or fewer tokens="
         )
     first = found.steps()[0]
-    if first.bound == "shards":
+    if first.bound == "shards" and first.jobs - first.cores > _IDLE:
         better = better_shard_tokens(found, given, smaller=True)
         advice = f"shard_tokens={better} makes more" if better else "smaller shards would make more"
         yield (
