@@ -22,6 +22,7 @@ from pipeline.shard import ShardRecord
 LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer instant
 SAMPLE_RECORDS = 4096  # of each split
 _SAMPLE_NUMBERS = 1 << 18  # in the lists of their records together
+_TRACED = 64  # records whose memory is looked at
 _RUNS = 8  # of records one after the other
 
 
@@ -42,35 +43,27 @@ def manifest_size(
     duplicates: Mapping[tuple[str, str], float],
 ) -> ManifestSize:
     """Of a complete spec. duplicates: how many are listed in the records of each split."""
-    samples = [_sample(spec, each, duplicates.get((each.dataset, each.split), 0.0)) for each in splits]
     files = [{"path": path, "bytes": size, "sha256": "0" * 64} for path, size in side_files]
     counts = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
-    dedup = (
-        {f"{each.dataset}/{each.split}": counts for each in splits}
-        if spec["dedup"]["mode"] != "off"
-        else None
-    )
-    tracing = tracemalloc.is_tracing()
-    if not tracing:
-        tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    again = [ShardRecord(**vars(record)) for sample in samples for record in sample]
-    manifest = make_manifest(spec, again, files, dedup=dedup)
-    lines = {name: record_lines(entry["shards"]) for name, entry in manifest["splits"].items()}
-    held = tracemalloc.get_traced_memory()[0] - before
-    if not tracing:
-        tracemalloc.stop()
-    # Of each split of the manifest: bytes of its lines, as they are and compressed.
-    text: dict[str, float] = dict.fromkeys(lines, 0.0)
-    packed: dict[str, float] = dict.fromkeys(lines, 0.0)
-    shards: dict[str, int] = dict.fromkeys(lines, 0)
-    rest = {name: iter(each) for name, each in lines.items()}
-    for plan, sample in zip(splits, samples, strict=True):
-        own = [next(rest[plan.split]) for _ in sample]
-        size = sum(map(len, own)) / len(own)
-        text[plan.split] += plan.shards * size
-        packed[plan.split] += plan.shards * _compressed_line(own, min(plan.shards, PART_BYTES / size))
-        shards[plan.split] += plan.shards
+    look = spec["dedup"]["mode"] != "off"
+    dedup = {f"{each.dataset}/{each.split}": counts for each in splits} if look else None
+    # Of each split of the manifest: its shards, bytes of their lines as they are and compressed.
+    shards: dict[str, int] = {}
+    text: dict[str, float] = {}
+    packed: dict[str, float] = {}
+    some: list[ShardRecord] = []
+    memory = 0.0
+    for each in splits:
+        records = _sample(spec, each, duplicates.get((each.dataset, each.split), 0.0))
+        lines = record_lines({k: v for k, v in own.as_dict().items() if k != "split"} for own in records)
+        size = sum(map(len, lines)) / len(lines)
+        compressed = _compressed_line(lines, min(each.shards, PART_BYTES / size))
+        shards[each.split] = shards.get(each.split, 0) + each.shards
+        text[each.split] = text.get(each.split, 0.0) + each.shards * size
+        packed[each.split] = packed.get(each.split, 0.0) + each.shards * compressed
+        memory += each.shards * _memory(spec, records[:_TRACED])
+        some.append(records[0])
+    manifest = make_manifest(spec, some, files, dedup=dedup)
     inline = sum(text.values()) <= INLINE_BYTES
     total, parts = 0.0, 0
     for name, entry in manifest["splits"].items():
@@ -84,13 +77,26 @@ def manifest_size(
         total += packed[name]
         parts += number
     total += len(json_bytes(_with_sums(manifest, splits)))
-    records = sum(map(len, samples))
     return ManifestSize(
         bytes=round(total),
         files=1 + parts,
         lines=round(sum(text.values())),
-        memory=round(held * sum(shards.values()) / max(1, records)),
+        memory=round(memory),
     )
+
+
+def _memory(spec: Mapping[str, Any], records: Sequence[ShardRecord]) -> float:
+    """Bytes that whoever writes the manifest holds for each of these records."""
+    tracing = tracemalloc.is_tracing()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    held = [ShardRecord(**vars(record)) for record in records]
+    manifest = make_manifest(spec, held)
+    lines = [record_lines(entry["shards"]) for entry in manifest["splits"].values()]
+    size = tracemalloc.get_traced_memory()[0] - before
+    if not tracing:
+        tracemalloc.stop()
+    return size / sum(map(len, lines))
 
 
 def _compressed_line(lines: Sequence[str], count: float) -> float:
@@ -122,15 +128,20 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
     packed, webdataset = spec["pack"] is not None, spec["format"] == "webdataset"
     lists = packed * split.shard_groups + webdataset * split.shard_groups + round(duplicates / split.shards)
     count = max(2 * _RUNS, min(SAMPLE_RECORDS, _SAMPLE_NUMBERS // max(1, lists)))
+    numbers = _numbers(split.shards, count)
     rng = np.random.default_rng(split.shards)
+    noise = rng.normal(0.0, 1.0, (len(numbers), 2))
     made = []
-    for number in _numbers(split.shards, count):
+    for number, (more_tokens, more_bytes) in zip(numbers, noise.tolist(), strict=True):
         first = number * split.shard_examples
         rows = min(split.shard_examples, split.examples - first)
         groups = -(-rows // split.group_examples)
         share = rows / split.shard_examples
-        group_rows = _drawn(rng, split.rows.mean, split.rows.deviation, groups, 1)
-        ends = np.cumsum(_drawn(rng, split.group_size, split.size_deviation, groups, split.block))
+        group_rows = ends = np.zeros(0, np.int64)
+        if packed:
+            group_rows = _drawn(rng, split.rows.mean, split.rows.deviation, groups, 1)
+        if webdataset:
+            ends = np.cumsum(_drawn(rng, split.group_size, split.size_deviation, groups, split.block))
         shard = Shard(
             dataset=split.dataset,
             split=split.split,
@@ -140,22 +151,23 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
             count=rows,
             suffix=SUFFIXES[spec["format"], spec["compression"]],
         )
-        size, tokens = share * split.shard_bytes, share * split.shard_tokens
+        tokens = share * split.shard_tokens + more_tokens * split.token_deviation * groups**0.5
+        size = share * split.shard_bytes + more_bytes * split.size_deviation * groups**0.5
         made.append(
             ShardRecord(
                 dataset=split.dataset,
                 split=split.split,
                 path=shard.path,
                 rows=int(group_rows.sum()) if packed else rows,
-                tokens=max(1, round(rng.normal(tokens, split.token_deviation * groups**0.5))),
-                bytes=max(1, round(rng.normal(size, split.size_deviation * groups**0.5))),
+                tokens=max(1, round(tokens)),
+                bytes=max(1, round(size)),
                 sha256=rng.bytes(32).hex(),
                 content_digest=rng.bytes(16).hex(),
                 first_index=first,
                 count=rows,
-                changes=_changes(rng, spec, rows, duplicates / split.shards),
-                group_rows=encode_numbers(group_rows) if packed else "",
-                group_ends=encode_numbers(ends) if webdataset else "",
+                changes=_changes(rng, spec, rows, duplicates / split.shards) if duplicates else "",
+                group_rows=encode_numbers(group_rows),
+                group_ends=encode_numbers(ends),
             )
         )
     return made
@@ -182,7 +194,7 @@ def _drawn(
 
 def _changes(rng: np.random.Generator, spec: Mapping[str, Any], rows: int, mean: float) -> str:
     """As the record of a shard with so many duplicates on average lists them."""
-    count = min(int(rng.poisson(mean)), rows) if mean > 0 else 0
+    count = min(int(rng.poisson(mean)), rows)
     places = np.sort(rng.choice(rows, count, replace=False)).astype(np.int64)
     attempts = np.full(count, int(spec["dedup"]["mode"] == "redraw"), np.int64)
     return str(Changes(places=places, attempts=attempts))
