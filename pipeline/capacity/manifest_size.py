@@ -20,7 +20,7 @@ from pipeline.plan import SUFFIXES, Shard
 from pipeline.shard import ShardRecord
 
 LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer instant
-SAMPLE_RECORDS = 4096  # of each split
+SAMPLE_RECORDS = 2048  # of each split
 _SAMPLE_NUMBERS = 1 << 18  # in the lists of their records together
 _TRACED = 64  # records whose memory is looked at
 _RUNS = 8  # of records one after the other
@@ -52,7 +52,7 @@ def manifest_size(
     text: dict[str, float] = {}
     packed: dict[str, float] = {}
     some: list[ShardRecord] = []
-    memory = 0.0
+    largest: list[ShardRecord] = []
     for each in splits:
         records = _sample(spec, each, duplicates.get((each.dataset, each.split), 0.0))
         lines = record_lines({k: v for k, v in own.as_dict().items() if k != "split"} for own in records)
@@ -61,7 +61,7 @@ def manifest_size(
         shards[each.split] = shards.get(each.split, 0) + each.shards
         text[each.split] = text.get(each.split, 0.0) + each.shards * size
         packed[each.split] = packed.get(each.split, 0.0) + each.shards * compressed
-        memory += each.shards * _memory(spec, records[:_TRACED])
+        largest = max(largest, records, key=len)
         some.append(records[0])
     manifest = make_manifest(spec, some, files, dedup=dedup)
     inline = sum(text.values()) <= INLINE_BYTES
@@ -81,7 +81,7 @@ def manifest_size(
         bytes=round(total),
         files=1 + parts,
         lines=round(sum(text.values())),
-        memory=round(memory),
+        memory=round(sum(shards.values()) * _memory(spec, largest[:_TRACED])),
     )
 
 

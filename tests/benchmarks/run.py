@@ -2,7 +2,7 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build ray memory start loaders (all of them where none is named).
+Parts: kernels fingerprints answers pack build plan ray memory start loaders (all of them where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -129,6 +129,25 @@ def build() -> list[Row]:
         ("verify (every byte)", m["verify"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"),
         ("reproduce (from the manifest)", m["reproduce"], "Mtok/s", "", "build"),
     ]
+
+
+@part
+def plan() -> list[Row]:
+    """What is predicted beside what is then built; cores that others use too are slower than predicted."""
+    rows: list[Row] = []
+    for workers, core in (("1", 0), ("2", None)):
+        with tempfile.TemporaryDirectory() as folder:
+            m = measured("plan_and_build", folder, "352000", workers, core=core)
+        name = (
+            f"plan: {m['tokens'] / 1e6:.0f} M tokens of depo1-225, {workers} worker{'s'[: int(workers) - 1]}"
+        )
+        beside = (
+            f"built in {m['seconds']:.1f}; as busy as the cores were, {m['busy']:.1f} were to be expected"
+        )
+        rows.append((name, m["predicted"], "s", "", beside))
+        rows.append(("  seconds of a core", m["core_predicted"], "s", "", f"{m['core']:.1f} in the build"))
+    rows.append(("  bytes", m["bytes_predicted"] / 1e6, "MB", "", f"{m['bytes'] / 1e6:.1f} in the build"))
+    return rows
 
 
 @part
