@@ -17,6 +17,7 @@ CONF = Path(__file__).resolve().parent / "conf"
 # Command -> the function that runs it, imported at first use, and its line in the list.
 COMMANDS = {
     "build": ("pipeline.commands:build", "make a corpus of checked, hashed shards and its manifest"),
+    "plan": ("pipeline.capacity.command:run", "what a build would take and what bounds it; builds nothing"),
     "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
     "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
     "merge": ("pipeline.commands:merge", "join the parts of a corpus that were built apart"),

@@ -32,8 +32,8 @@ FORMAT_VERSION = 3
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
 _SIZES = ("examples", "shard_examples", "row_group_examples")
 _SUMS = ("rows", "tokens", "bytes")
-_INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
-_PART_BYTES = 8 << 20  # of records in such a file, before compression
+INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
+PART_BYTES = 8 << 20  # of records in such a file, before compression
 _DIGESTS = ("spec_digest", "content_digest")
 _FIELDS = ("name", "spec", *_DIGESTS, "tasks", "splits", "totals", "files", "part", "dedup")
 
@@ -97,8 +97,8 @@ def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any]) -> No
     One line a shard; where these lines are many they go, compressed, to files that the manifest lists.
     """
     folder = open_folder(root)
-    lines = {split: _lines(entry["shards"]) for split, entry in manifest["splits"].items()}
-    inline = sum(len(line) for each in lines.values() for line in each) <= _INLINE_BYTES
+    lines = {split: record_lines(entry["shards"]) for split, entry in manifest["splits"].items()}
+    inline = sum(len(line) for each in lines.values() for line in each) <= INLINE_BYTES
     head = {**manifest, "splits": {}}
     for split, entry in manifest["splits"].items():
         shards = _mark(split) if inline else _write_parts(folder, split, lines[split])
@@ -114,7 +114,8 @@ def _mark(split: str) -> str:
     return f"\x00{split}"
 
 
-def _lines(shards: Iterable[Mapping[str, Any]]) -> list[str]:
+def record_lines(shards: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The records of shards as they stand in the manifest, a line each."""
     return [json.dumps(shard, ensure_ascii=False) for shard in shards]
 
 
@@ -126,13 +127,17 @@ def _write_parts(folder: Folder, split: str, lines: list[str]) -> dict[str, Any]
     for number, line in enumerate(lines, 1):
         waiting.append(line)
         size += len(line)
-        if size >= _PART_BYTES or number == len(lines):
+        if size >= PART_BYTES or number == len(lines):
             path = f"manifest/{split}-{len(files):05d}.jsonl.zst"
-            data = zstandard.compress("".join(f"{each}\n" for each in waiting).encode(), 9)
-            written = write_bytes(folder, path, data)
+            written = write_bytes(folder, path, compressed_lines(waiting))
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
             waiting, size = [], 0
     return {"count": len(lines), "files": files}
+
+
+def compressed_lines(lines: Iterable[str]) -> bytes:
+    """What a file of records holds."""
+    return zstandard.compress("".join(f"{line}\n" for line in lines).encode(), 9)
 
 
 def _read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[Any]:

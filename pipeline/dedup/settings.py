@@ -13,7 +13,7 @@ KEYS = ("tokens", "content")
 _AGAINST = ("name", "spec_digest", "content_digest")
 DEFAULT_MEMORY = 1 << 30  # bytes
 _LEAST_MEMORY = 1 << 20
-_UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KiB": 2**10,
     "MiB": 2**20,
     "GiB": 2**30,
@@ -68,9 +68,9 @@ def check_memory(value: Any) -> int:
     if value is None:
         return DEFAULT_MEMORY
     found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) *([A-Za-z]*)", str(value)[:80])
-    if isinstance(value, bool) or found is None or found[2] not in _UNITS:
+    if isinstance(value, bool) or found is None or found[2] not in UNITS:
         raise ConfigError(f"dedup.memory={shown(value)} must be bytes, e.g. 2GiB or 500MB")
-    size = int(float(found[1]) * _UNITS[found[2]])
+    size = int(float(found[1]) * UNITS[found[2]])
     if size < _LEAST_MEMORY:
         raise ConfigError(f"dedup.memory={shown(value)} must be at least 1 MiB")
     return size

@@ -246,6 +246,39 @@ def build(folder: str, preset: str, examples: str) -> None:
     )
 
 
+def plan_and_build(folder: str, examples: str, workers: str) -> None:
+    """What `plan` says of a corpus before and after it is built, and the build."""
+    from pipeline.build import build as build_corpus
+    from pipeline.capacity.estimate import Cluster, Estimate, estimate
+    from pipeline.capacity.measure import measure_disk
+
+    spec, root = depo_spec({}, int(examples)), Path(folder) / "corpus"
+
+    def planned() -> Estimate:
+        disk = measure_disk(Path(folder))
+        assert disk is not None
+        at = Cluster(cores=int(workers), bandwidth=disk.bandwidth, latency=disk.latency)
+        return estimate(spec, at)
+
+    found = [planned()]
+    begun, work = time.perf_counter(), time.process_time()
+    manifest = build_corpus(spec, root, engine="local", workers=int(workers))
+    seconds, work = time.perf_counter() - begun, time.process_time() - work
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    found.append(planned())
+    clock = [max(each.clock for each in one.measured.values()) for one in found]
+    say(
+        tokens=manifest["totals"]["tokens"],
+        predicted=sum(one.wall() for one in found) / 2,
+        busy=sum(one.wall() * times for one, times in zip(found, clock, strict=True)) / 2,
+        seconds=seconds,
+        core_predicted=sum(split.seconds for one in found for split in one.splits) / 2,
+        core=work,
+        bytes_predicted=found[0].bytes,
+        bytes=size,
+    )
+
+
 def ray_scaling(folder: str, examples: str) -> None:
     """Builds of the same corpus by one and two workers of a Ray that runs already, its workers warm."""
     import ray

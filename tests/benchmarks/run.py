@@ -2,8 +2,8 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build webdataset ray scale memory start loaders (all of them where
-none is named).
+Parts: kernels fingerprints answers pack build plan webdataset ray scale memory start loaders (all of them
+where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -146,6 +146,25 @@ def webdataset() -> list[Row]:
             aim = "2.5" if what == "packed_zst" else ""
             rows.append(("  bytes a token", m[f"{what}_bytes"], "bytes", aim, ""))
             rows.append(("  read back, every byte checked", m[f"{what}_read"], "Mtok/s", "50", ""))
+    return rows
+
+
+@part
+def plan() -> list[Row]:
+    """What is predicted beside what is then built; cores that others use too are slower than predicted."""
+    rows: list[Row] = []
+    for workers, core in (("1", 0), ("2", None)):
+        with tempfile.TemporaryDirectory() as folder:
+            m = measured("plan_and_build", folder, "352000", workers, core=core)
+        name = (
+            f"plan: {m['tokens'] / 1e6:.0f} M tokens of depo1-225, {workers} worker{'s'[: int(workers) - 1]}"
+        )
+        beside = (
+            f"built in {m['seconds']:.1f}; as busy as the cores were, {m['busy']:.1f} were to be expected"
+        )
+        rows.append((name, m["predicted"], "s", "", beside))
+        rows.append(("  seconds of a core", m["core_predicted"], "s", "", f"{m['core']:.1f} in the build"))
+    rows.append(("  bytes", m["bytes_predicted"] / 1e6, "MB", "", f"{m['bytes'] / 1e6:.1f} in the build"))
     return rows
 
 

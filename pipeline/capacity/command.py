@@ -1,0 +1,79 @@
+"""`ostraca plan`: a config in, an estimate on the screen."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.capacity.estimate import Cluster, estimate
+from pipeline.capacity.measure import measure_disk, nearest_folder
+from pipeline.capacity.report import Space, show
+from pipeline.commands import corpus_spec
+from pipeline.dedup.against import with_against
+from pipeline.dedup.settings import UNITS, check_memory
+from pipeline.spec import check_spec
+from tasks.errors import ConfigError, check_integer, check_path, shown
+
+_COUNTS = ("examples", "tokens", "shard_tokens", "row_group_tokens")
+
+
+def run(config: Mapping[str, Any]) -> int:
+    """`ostraca plan`: see conf/plan.yaml."""
+    nodes, cores = (check_integer(f"plan: {key}", whole(config[key]), 1, 10**6) for key in ("nodes", "cores"))
+    free = amount("disk", config["disk"])
+    bandwidth = amount("bandwidth", config["bandwidth"])
+    network = amount("network", config["network"])
+    out = check_path("out", config["out"])
+    given = with_against(corpus_spec(_whole_counts(config), "plan"))
+    check_spec(given)
+    memory = check_memory(config["dedup"]["memory"])
+    told = Space(out=out, free=free, told=free is not None, bandwidth_told=bandwidth is not None)
+    disk = None
+    if "://" not in out:
+        disk = measure_disk(Path(out))
+        found = float(shutil.disk_usage(nearest_folder(Path(out))).free)
+        told = Space(**{**vars(told), "free": free or found})
+    if bandwidth is None and disk is not None:
+        bandwidth = disk.bandwidth * nodes
+    cluster = Cluster(
+        nodes=nodes,
+        cores=cores,
+        bandwidth=bandwidth,
+        latency=0.0 if disk is None else disk.latency,
+        network=network,
+        memory=memory,
+    )
+    show(estimate(given, cluster), told, given)
+    return 0
+
+
+def whole(value: Any) -> Any:
+    """A number as it may be written for a plan: 1e12 too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _whole_counts(value: Any) -> Any:
+    """A config with whole numbers for all counts in it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: whole(each) if key in _COUNTS else _whole_counts(each) if isinstance(each, Mapping) else each
+        for key, each in value.items()
+    }
+
+
+def amount(name: str, value: Any) -> float | None:
+    """Bytes, or bytes a second, given as a number or as text with a unit; None for null."""
+    if value is None:
+        return None
+    text = str(value)[:80].removesuffix("/s")
+    found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]*)?(?:e\+?[0-9]+)?) *([A-Za-z]*)", text)
+    number = float(found[1]) * UNITS.get(found[2], math.nan) if found else math.nan
+    if isinstance(value, bool) or not 0 < number < math.inf:
+        rate = "" if name == "disk" else " a second"
+        raise ConfigError(f"plan: {name}={shown(value)} must be bytes{rate}, e.g. 500GB or 2TiB, or null")
+    return number

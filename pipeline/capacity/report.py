@@ -1,0 +1,245 @@
+"""An estimate on the screen: whether it fits and what bounds it, then the sizes, then what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.capacity.estimate import Estimate, Step, better_shard_tokens
+from pipeline.capacity.manifest_size import LARGE_MANIFEST
+
+_IDLE = 10.0  # seconds that cores may be idle without a warning
+_CLOCK = 1.2  # times the seconds of a core: from here on others used the machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The folder of the corpus, which all nodes share."""
+
+    out: str
+    free: float | None  # bytes; None where it cannot be known
+    told: bool  # by the user
+    bandwidth_told: bool
+
+
+def show(found: Estimate, space: Space, given: Mapping[str, Any]) -> None:
+    """Print an estimate. given: the spec as it was given, for advice."""
+    console = Console(highlight=False)
+    at = found.cluster
+    console.print(
+        Text(
+            f"{found.spec['name']} on {at.nodes:,} node{_s(at.nodes)} of {at.cores:,} core{_s(at.cores)}: "
+            f"{size(found.bytes)} in {duration(found.wall())}, bound by {_longest(found).bound}",
+            "bold",
+        )
+    )
+    for line in warnings(found, space, given):
+        console.print(Text(line, "bold red" if line.startswith("WARNING") else ""), soft_wrap=True)
+    console.print()
+    console.print(_sizes(found))
+    console.print()
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, line in _facts(found, space):
+        facts.add_row(name, Text(line))
+    console.print(facts)
+    console.print()
+    console.print(_rates(found))
+
+
+def warnings(found: Estimate, space: Space, given: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each thing that does not fit, with what to do."""
+    at, search = found.cluster, found.search
+    if space.free is not None and found.peak_bytes > space.free:
+        end = f" ({size(found.bytes)} at the end)" if found.peak_bytes > 1.01 * found.bytes else ""
+        yield (
+            f"WARNING: the disk: {size(found.peak_bytes)} are needed{end}, {size(space.free)} are there: "
+            f"free {size(found.peak_bytes - space.free)}, choose another out= or fewer tokens="
+        )
+    first = found.steps()[0]
+    if first.bound == "shards" and first.jobs - first.cores > _IDLE:
+        better = better_shard_tokens(found, given, smaller=True)
+        advice = f"shard_tokens={better} makes more" if better else "smaller shards would make more"
+        yield (
+            f"WARNING: too few shards: {found.shards:,} for {at.workers:,} cores take "
+            f"{duration(first.jobs)}, spread evenly {duration(first.cores)}: {advice}"
+        )
+    if search is not None and search.least_memory is not None:
+        yield (
+            f"WARNING: dedup.memory: {size(at.memory)} are too little for {search.examples:,} examples and "
+            f"{at.workers:,} cores: set dedup.memory={size(search.least_memory, up=True).replace(' ', '')} "
+            f"({size(search.least_memory / at.nodes)} a node)"
+        )
+    for part, asked, different in search.duplicates.used_up if search is not None else ():
+        yield (
+            f"WARNING: duplicates: {'/'.join(part)} and the splits it shares its space with ask for "
+            f"{asked:,} examples, but only {different:,} are different: ask for fewer"
+        )
+    manifest = found.manifest
+    if manifest.bytes > LARGE_MANIFEST:
+        larger = better_shard_tokens(found, given, smaller=False)
+        advice = f"shard_tokens={larger} brings it below" if larger else "larger shards would make it smaller"
+        yield (
+            f"WARNING: the manifest: {size(manifest.bytes)} in {manifest.files:,} files are above "
+            f"{size(LARGE_MANIFEST)}, so loaders start slowly: {advice}"
+        )
+    elif manifest.files > 1:
+        yield (
+            f"note: the manifest stands in {manifest.files:,} files (manifest.json and manifest/*.jsonl.zst, "
+            f"{size(manifest.bytes)}): copy them all"
+        )
+
+
+def _sizes(found: Estimate) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", overflow="fold")
+    for heading in ("examples", "tokens", "shards", "files", "on disk"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in found.splits:
+        counts = (each.examples, each.tokens, each.shards, each.shards)
+        table.add_row(f"{each.dataset}/{each.split}", *map(_number, counts), size(each.bytes))
+    side = sum(length for _, length in found.side_files)
+    table.add_row("vocabulary, statistics", "", "", "", _number(len(found.side_files)), size(side))
+    table.add_row("manifest", "", "", "", _number(found.manifest.files), size(found.manifest.bytes))
+    sums = (found.examples, found.tokens, found.shards, found.files)
+    table.add_row("all", *map(_number, sums), size(found.bytes), style="bold")
+    return table
+
+
+def _facts(found: Estimate, space: Space) -> Iterator[tuple[str, str]]:
+    at, search = found.cluster, found.search
+    steps = found.steps()
+    line = duration(found.wall())
+    if search is not None:
+        line += ": " + ", ".join(f"{step.name} {duration(step.wall)}" for step in steps)
+    line += f"; the work of one core for {duration(found.core_seconds)}"
+    yield "wall time", line
+    if search is not None and found.wall(all_again=True) > 1.01 * found.wall():
+        yield "", f"{duration(found.wall(all_again=True))} if every shard turns out to hold a duplicate"
+    yield "bound by", _bound(_longest(found))
+    where = "there" if space.told else f"free at {space.out}"
+    there = "" if space.free is None else f", {size(space.free)} {where} (one folder for all nodes)"
+    yield "disk", f"{size(found.peak_bytes)} while it is built, {size(found.bytes)} after{there}"
+    yield "", _bandwidth(found, space)
+    yield "network", _network(found)
+    if search is not None:
+        passes = f"{search.ranges:,} hash range{_s(search.ranges)}"
+        yield (
+            "duplicates",
+            (
+                f"{search.examples:,} fingerprints in {size(found.print_bytes)} of files, searched in "
+                f"{passes} (passes), each with a table of {size(search.table_bytes)}; "
+                f"{size(search.read_bytes)} read in {search.calls:,} slices"
+            ),
+        )
+        yield "", _expected(found)
+    share = f", {size(at.cores * found.worker_bytes)} a node"
+    yield (
+        "memory",
+        f"{size(found.worker_bytes)} a worker{share}; {size(found.driver_bytes)} the driver (beside Ray's)",
+    )
+
+
+def _expected(found: Estimate) -> str:
+    assert found.search is not None
+    known = found.search.duplicates
+    if known.total < 0.5:
+        tried = sum(each.repeated[1] for each in found.measured.values())
+        return f"how many duplicates there will be is unknown: none among the {tried:,} examples tried"
+    rest = f" (unknown of {', '.join(map('/'.join, known.unknown))})" if known.unknown else ""
+    return f"at least {known.total:,.0f} duplicates expected{rest}"
+
+
+def _bandwidth(found: Estimate, space: Space) -> str:
+    at = found.cluster
+    if at.bandwidth is None:
+        return "how fast it is could not be measured and does not count: set bandwidth="
+    line = f"{size(at.bandwidth)}/s from all nodes together"
+    if space.bandwidth_told:
+        return line
+    if at.nodes == 1:
+        return f"{line}, measured"
+    return f"{line}: as measured here, for every node; set bandwidth= if they share it"
+
+
+def _network(found: Estimate) -> str:
+    at = found.cluster
+    total = f"{size(found.network_bytes)} between the nodes and the corpus's folder"
+    if at.network is None:
+        return f"{total}, none if it is on this machine; set network= where it is not"
+    return f"{total}, at {size(at.network)}/s a node"
+
+
+def _longest(found: Estimate) -> Step:
+    return max(found.steps(), key=lambda step: step.wall)
+
+
+def _bound(step: Step) -> str:
+    times = {"cores": max(step.cores, step.jobs), "disk": step.disk, "network": step.network}
+    rest = [f"{name} {seconds / step.wall:.0%}" for name, seconds in times.items() if seconds and step.wall]
+    name = {
+        "shards": "too few shards for the cores",
+        "ranges": "too few hash ranges for the cores",
+        "disk": "what the disk takes",
+        "network": "what the network takes",
+        "cores": "the cores",
+    }[step.bound]
+    return f"{name}, in {step.name} ({', '.join(rest)} of its time)"
+
+
+def _rates(found: Estimate) -> Group:
+    clock = max(each.clock for each in found.measured.values())
+    busy = f" They had {1 / clock:.0%} of a core each: others use this machine now." if clock > _CLOCK else ""
+    title = (
+        "Measured here, now, on row groups from all over each split, written to nowhere; what a core makes "
+        f"that does nothing else.{busy}"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", overflow="fold")
+    table.add_column("M tokens/s", justify="right")
+    table.add_column("bytes/token", justify="right")
+    table.add_column("of it", overflow="fold")
+    for split in found.splits:
+        costs = found.measured[split.dataset, split.split]
+        stages = sorted(costs.stages.items(), key=lambda stage: -stage[1])
+        whole = sum(seconds for _, seconds in stages)
+        shares = ", ".join(f"{name} {seconds / max(whole, 1e-12):.0%}" for name, seconds in stages)
+        rate = costs.tokens.mean / max(costs.seconds, 1e-12) / 1e6
+        table.add_row(
+            f"{split.dataset}/{split.split}",
+            f"{rate:,.1f}",
+            f"{split.bytes / max(1, split.tokens):.2f}",
+            shares,
+        )
+    return Group(Text(title), table)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 10**14 else f"{count:.3e}"
+
+
+def size(count: float, up: bool = False) -> str:
+    """Bytes in the unit that fits; up: rounded up."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 999.95:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count + 0.05 * up:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} PB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that fits."""
+    for most, divisor, unit in ((90, 1, "s"), (90 * 60, 60, "minutes"), (48 * 3600, 3600, "hours")):
+        if seconds < most:
+            return f"{seconds / divisor:,.1f} {unit}"
+    return f"{seconds / 86400:,.1f} days"
