@@ -42,7 +42,7 @@ demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train tw
 	@echo "              ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/depo train.max_steps=6000"
 
 test: lint  ## lint, format check, type check, and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
