@@ -1,6 +1,6 @@
 """Promises 2 and 5 under SIGKILL: of the driver at every stage and at random moments, and of Ray's workers.
 
-The tests below make at least 100 kills: see `test_sigkill_at_every_stage` and the two after it.
+The tests below make at least 100 kills: at every stage, at random moments, of drivers on Ray and of its workers.
 """
 
 from __future__ import annotations
