@@ -323,9 +323,7 @@ def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | N
     if folder.size(manifests.NAME) is not None:
         manifest = manifests.read_manifest(folder, parts=True)
         _refuse_digest(folder, manifest["spec_digest"], digest, "holds")
-        problems = manifests.check_shards(manifest)
-        if problems:
-            raise OstracaError(f"{folder}/{problems[0]}; restore the manifest")
+        manifests.require_shards(folder, manifest)
         if manifests.part_of(manifest) != part:
             held = manifests.part_of(manifest)
             raise OstracaError(

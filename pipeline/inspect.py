@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest import read_manifest, require_shards, spec_in
 from pipeline.readers import split_reader
 from tasks import get_task
 from tasks.base import Task
@@ -83,6 +83,7 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         )
     root = check_path("path", config["path"])
     manifest = read_manifest(root)
+    require_shards(root, manifest)
     spec, split = spec_in(root, manifest), check_split(config["split"])
     datasets, name = spec["datasets"], config["name"]
     if name is not None and str(name) not in datasets:

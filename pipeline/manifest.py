@@ -20,9 +20,10 @@ import zstandard
 from pipeline.changes import Changes
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import Folder, LocalFolder, json_bytes, open_folder, write_bytes
-from pipeline.plan import SUFFIXES, WHOLE, Part, plan
+from pipeline.plan import WHOLE, Part, plan
 from pipeline.shard import ShardRecord
-from pipeline.spec import VOCABULARIES, configs_of, spec_digest
+from pipeline.spec import configs_of, spec_digest
+from pipeline.spec_form import is_spec
 from pipeline.state import STATE
 from tasks.errors import OstracaError, shown
 from tasks.vocabulary import TOKENIZER_FILES
@@ -30,7 +31,6 @@ from tasks.vocabulary import TOKENIZER_FILES
 NAME = "manifest.json"
 FORMAT_VERSION = 3
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
-_SIZES = ("examples", "shard_examples", "row_group_examples")
 _SUMS = ("rows", "tokens", "bytes")
 INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
 PART_BYTES = 8 << 20  # of records in such a file, before compression
@@ -204,7 +204,7 @@ def _check(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
     if missing:
         raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or cut")
     spec = manifest["spec"]
-    if not _is_spec(spec):
+    if not is_spec(spec):
         raise OstracaError(f"{path}: its spec is not one that ostraca writes; restore the manifest")
     if spec_digest(spec) != manifest["spec_digest"]:
         raise OstracaError(
@@ -217,7 +217,10 @@ def _check(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
             [*map(type, part)] != [int, int] or not 1 <= part[0] <= part[1] or part[1] == 1
         ):
             raise TypeError("part")
+        known = {split for entry in spec["datasets"].values() for split in entry["splits"]}
         for split, entry in manifest["splits"].items():
+            if split not in known:
+                raise OstracaError(f"{path}: the split {shown(split)} is none of its spec's; it was edited")
             if isinstance(entry["shards"], dict):
                 entry["shards"] = _read_parts(folder, split, entry["shards"])
         for split, record in records_of(manifest):
@@ -239,27 +242,6 @@ def _check(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
         raise OstracaError(
             f"{path}: splits, files or totals are not as ostraca writes them ({reason}); restore the manifest"
         ) from None
-
-
-def _is_spec(spec: Any) -> bool:
-    """Whether a spec has the form of a complete one; what its configs hold is the tasks' business."""
-    try:
-        entries = list(spec["datasets"].items())
-        splits = [(name, each) for name, entry in entries for each in entry["splits"].values()]
-        names = [name for name, entry in entries if type(entry["task"]) is str]
-        sizes = [each[key] for _, each in splits for key in _SIZES]
-        return (
-            spec["vocabulary"] in tuple(VOCABULARIES)
-            and (spec["format"], spec["compression"]) in SUFFIXES
-            and isinstance(spec["pack"], dict | None)
-            and isinstance(spec["dedup"]["against"], list)
-            and len(names) == len(entries) > 0
-            and all(type(size) is int and size > 0 for size in sizes)
-            and all(isinstance(each["config"], dict) for _, each in splits)
-            and not any("/" in name or name in ("", ".", "..") for name in names)
-        )
-    except (KeyError, TypeError, AttributeError):
-        return False
 
 
 def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -329,6 +311,13 @@ def check_shards(manifest: Mapping[str, Any]) -> list[str]:
     ):
         return [f"{NAME}: a shard is listed twice, or the shards are not in the spec's order"]
     return []
+
+
+def require_shards(root: Path | str | Folder, manifest: Mapping[str, Any]) -> None:
+    """OstracaError where `check_shards` finds something wrong."""
+    problems = check_shards(manifest)
+    if problems:
+        raise OstracaError(f"{root}/{problems[0]}; run `ostraca verify path={root}`")
 
 
 def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any]) -> str | None:

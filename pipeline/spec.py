@@ -59,7 +59,7 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
     """The complete spec; ConfigError says in one line what is wrong with it."""
     _only(given, _KEYS, "spec")
     name = given.get("name", "corpus")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
     form, compression = _check_format(given)
     vocabulary = given.get("vocabulary", "published")
@@ -106,6 +106,16 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
         "dedup": dedup,
         "datasets": checked,
     }
+
+
+def is_name(value: Any) -> bool:
+    """Whether this can be the name of a corpus."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def is_dataset_name(value: Any) -> bool:
+    """Whether this can be the name of a dataset, and so of a folder in a corpus's."""
+    return is_name(value) and value not in RESERVED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +190,7 @@ def configs_of(spec: Any) -> Iterator[dict[str, Any]]:
 
 def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes) -> dict[str, Any]:
     where = f"spec: dataset {name}"
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
+    if not is_dataset_name(name):
         raise ConfigError(
             f"{where}: a dataset's name is letters, digits, '_', '-' and '.', "
             f"and none of {', '.join(RESERVED)}"
