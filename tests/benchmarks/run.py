@@ -2,7 +2,7 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build plan ray memory start loaders (all of them where none is named).
+Parts: kernels fingerprints answers pack build plan ray memory start loaders (all where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
