@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -309,12 +310,13 @@ def better_shard_tokens(found: Estimate, given: Mapping[str, Any], *, smaller: b
     """A shard_tokens, a power of 2, with enough shards for the cores, or with a small manifest.
 
     given: the spec as it was given. smaller: for more shards. None where there is none: sizes that are given
-    in examples stay as they are.
+    in examples stay as they are, and lists of row groups are as long in larger shards.
     """
     tokens = max(1.0, max(each.shard_tokens for each in found.splits))
     exponent = max(0, round(tokens - 1).bit_length() - (1 if smaller else 0))
     while smaller and exponent > 12 and found.tokens >> exponent < _SHARDS_A_CORE * found.cluster.workers:
         exponent -= 1
+    before = math.inf
     for chosen in [exponent] if smaller else range(exponent, _MOST_SHARD_TOKENS.bit_length()):
         try:
             spec = check_spec({**given, "shard_tokens": 1 << chosen})
@@ -323,6 +325,10 @@ def better_shard_tokens(found: Estimate, given: Mapping[str, Any], *, smaller: b
         splits = split_plans(spec, found.measured)
         if smaller:
             return 1 << chosen if sum(each.shards for each in splits) > found.shards else None
-        if manifest_size(spec, splits, found.side_files[:-1], {}).bytes <= LARGE_MANIFEST:
+        size = manifest_size(spec, splits, found.side_files[:-1], {}).bytes
+        if size <= LARGE_MANIFEST:
             return 1 << chosen
+        if size > 0.9 * before:  # row groups are what it lists
+            return None
+        before = size
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import tracemalloc
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.capacity.measure import Spread
 from pipeline.capacity.splits import SplitPlan
 from pipeline.changes import Changes
 from pipeline.compact import encode_numbers
@@ -23,6 +25,7 @@ LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer inst
 SAMPLE_RECORDS = 2048  # of each split
 _SAMPLE_NUMBERS = 1 << 18  # in the lists of their records together
 _TRACED = 64  # records whose memory is looked at
+_LONGEST_LIST = 1 << 14  # numbers that are drawn; what is beyond is drawn as text
 _RUNS = 8  # of records one after the other
 
 
@@ -137,11 +140,12 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
         rows = min(split.shard_examples, split.examples - first)
         groups = -(-rows // split.group_examples)
         share = rows / split.shard_examples
-        group_rows = ends = np.zeros(0, np.int64)
+        group_rows = group_ends = ""
         if packed:
-            group_rows = _drawn(rng, split.rows.mean, split.rows.deviation, groups, 1)
+            group_rows = _list(rng, _drawn(rng, split.rows, min(groups, _LONGEST_LIST)), groups)
         if webdataset:
-            ends = np.cumsum(_drawn(rng, split.group_size, split.size_deviation, groups, split.block))
+            drawn = _drawn(rng, split.group_size, min(groups, _LONGEST_LIST), split.block)
+            group_ends = _list(rng, np.cumsum(drawn), groups)
         shard = Shard(
             dataset=split.dataset,
             split=split.split,
@@ -152,13 +156,13 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
             suffix=SUFFIXES[spec["format"], spec["compression"]],
         )
         tokens = share * split.shard_tokens + more_tokens * split.token_deviation * groups**0.5
-        size = share * split.shard_bytes + more_bytes * split.size_deviation * groups**0.5
+        size = share * split.shard_bytes + more_bytes * split.group_size.deviation * groups**0.5
         made.append(
             ShardRecord(
                 dataset=split.dataset,
                 split=split.split,
                 path=shard.path,
-                rows=int(group_rows.sum()) if packed else rows,
+                rows=max(1, round(groups * split.rows.mean)) if packed else rows,
                 tokens=max(1, round(tokens)),
                 bytes=max(1, round(size)),
                 sha256=rng.bytes(32).hex(),
@@ -166,8 +170,8 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
                 first_index=first,
                 count=rows,
                 changes=_changes(rng, spec, rows, duplicates / split.shards) if duplicates else "",
-                group_rows=encode_numbers(group_rows),
-                group_ends=encode_numbers(ends),
+                group_rows=group_rows,
+                group_ends=group_ends,
             )
         )
     return made
@@ -182,14 +186,17 @@ def _numbers(shards: int, wanted: int) -> list[int]:
     return [start + step for start in starts for step in range(run)]
 
 
-def _drawn(
-    rng: np.random.Generator, mean: float, deviation: float, count: int, unit: int
-) -> NDArray[np.int64]:
-    """Numbers [count] of about this mean and deviation, multiples of `unit`, at least 1 of it."""
-    drawn: NDArray[np.int64] = np.maximum(1, np.rint(rng.normal(mean, deviation, count) / unit)).astype(
-        np.int64
-    )
-    return drawn * unit
+def _drawn(rng: np.random.Generator, like: Spread, count: int, unit: int = 1) -> NDArray[np.int64]:
+    """Numbers [count] of this spread, multiples of `unit`, at least 1 of it."""
+    drawn = np.rint(rng.normal(like.mean, like.deviation, count) / unit)
+    return np.maximum(1, drawn).astype(np.int64) * unit
+
+
+def _list(rng: np.random.Generator, numbers: NDArray[np.int64], count: int) -> str:
+    """As a record lists `count` numbers of which these are the first."""
+    text = encode_numbers(numbers)
+    beyond = len(text) * (count - len(numbers)) // len(numbers)
+    return text + base64.b85encode(rng.bytes(4 * beyond // 5)).decode()
 
 
 def _changes(rng: np.random.Generator, spec: Mapping[str, Any], rows: int, mean: float) -> str:

@@ -84,7 +84,7 @@ def warnings(found: Estimate, space: Space, given: Mapping[str, Any]) -> Iterato
     manifest = found.manifest
     if manifest.bytes > LARGE_MANIFEST:
         larger = better_shard_tokens(found, given, smaller=False)
-        advice = f"shard_tokens={larger} brings it below" if larger else "larger shards would make it smaller"
+        advice = f"shard_tokens={larger} brings it below" if larger else "a larger row_group_tokens= helps"
         yield (
             f"WARNING: the manifest: {size(manifest.bytes)} in {manifest.files:,} files are above "
             f"{size(LARGE_MANIFEST)}, so loaders start slowly: {advice}"

@@ -30,8 +30,7 @@ class SplitPlan:
     shard_tokens: int
     bytes: int  # of all shards
     group_examples: int
-    group_size: float  # bytes of a row group
-    size_deviation: float  # of them
+    group_size: Spread  # bytes of a row group
     token_deviation: float  # of a row group's tokens
     rows: Spread  # of a row group's rows
     block: int  # bytes of which its size is a multiple
@@ -84,8 +83,10 @@ def _split_plan(spec: Mapping[str, Any], part: Part, costs: Measured) -> SplitPl
         shard_tokens=round(full * mean * costs.kept),
         bytes=(shards - 1) * file_size(full) + file_size(last),
         group_examples=group,
-        group_size=costs.group_bytes + min(group, full) * costs.example_bytes * scale,
-        size_deviation=costs.deviation,
+        group_size=Spread(
+            mean=costs.group_bytes + min(group, full) * costs.example_bytes * scale,
+            deviation=costs.deviation,
+        ),
         token_deviation=costs.tokens.deviation,
         rows=costs.rows,
         block=BLOCK if plain else 1,

@@ -77,7 +77,7 @@ def test_the_size_is_that_of_as_many_records(
     for shard in plan(spec):
         own = of[shard.dataset, shard.split]
         groups = -(-shard.count // own.group_examples)
-        steps = rng.normal(own.group_size, own.size_deviation, groups).astype(np.int64)
+        steps = rng.normal(own.group_size.mean, own.group_size.deviation, groups).astype(np.int64)
         rows = rng.normal(own.rows.mean, own.rows.deviation, groups).astype(np.int64)
         places = rng.choice(shard.count, lost[shard.number] if shard.split == "train" else 0, replace=False)
         changes = Changes(places=np.sort(places), attempts=np.zeros(len(places), np.int64))

@@ -164,7 +164,11 @@ def test_any_damage_is_noticed_and_mended(corpora: Corpora, tmp_path: Path, suff
         whole = victim.read_bytes()
         place = rng.randrange(len(whole))
         flipped = whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :]
-        for damaged, word in ((flipped, "corrupt"), (whole[: len(whole) // 2], "truncated"), (b"", "truncated")):
+        for damaged, word in (
+            (flipped, "corrupt"),
+            (whole[: len(whole) // 2], "truncated"),
+            (b"", "truncated"),
+        ):
             victim.write_bytes(damaged)
             (problem,) = verify(root)
             assert str(victim) in problem
