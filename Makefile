@@ -6,7 +6,7 @@ READY := .venv/ready
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak clean
+.PHONY: help setup demo test lint bench soak peers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train two models on Depo, draw their curves
 	@rm -rf $(DEMO)
-	$(BIN)/ostraca build corpus=five-tasks out=$(DEMO)/corpus
+	$(BIN)/ostraca build corpus=five-tasks out=$(DEMO)/corpus dedup.mode=drop
 	$(BIN)/ostraca verify path=$(DEMO)/corpus
 	$(BIN)/ostraca reproduce path=$(DEMO)/corpus shards=2
 	$(BIN)/ostraca inspect path=$(DEMO)/corpus show=1 max_tokens=120
@@ -33,6 +33,7 @@ demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train tw
 	$(BIN)/ostraca plot 'runs=[$(DEMO)/llama,$(DEMO)/llama_canon]' 'labels=[Llama,Llama with Canon layers]' out=$(DEMO)/hop_curves.png
 	@echo
 	@echo "the corpus    $(DEMO)/corpus          (manifest.json says all about it)"
+	@echo "its report    $(DEMO)/corpus/report.html   and a dataset card, README.md"
 	@echo "the curves    $(DEMO)/hop_curves.png   $(DEMO)/llama_canon/depo_hop_metrics.csv"
 	@echo "try next      . .venv/bin/activate"
 	@echo "              ostraca inspect dataset=brevo2 show=1"
@@ -54,5 +55,9 @@ bench: $(READY)  ## measure speed, next to yardsticks of the same run
 soak: $(READY)  ## long runs of the fault tests
 	$(BIN)/python -m pytest -m soak --timeout 3600 tests
 
-clean:  ## remove the virtual environment and the demo
-	rm -rf .venv $(DEMO)
+peers: $(READY)  ## the exports, read by other projects' own libraries (some hundred MB to download)
+	$(BIN)/python tests/peers/environments.py
+	$(BIN)/python -m pytest -m peers --timeout 900 tests/peers
+
+clean:  ## remove the virtual environments and the demo
+	rm -rf .venv .venv-peers $(DEMO)

@@ -59,16 +59,19 @@ def build(
     _check_part(complete, part)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
-    if whole is not None and not _missing(folder, whole):
+    if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, digest, part)
-        with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
-            work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
-            manifest = work.run(whole, report)
+        if whole is None or _missing(folder, whole):
+            with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
+                work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
+                whole = work.run(whole, report)
+        else:
+            folder.remove_unfinished()
         folder.remove_all(STATE)
-    return manifest
+    return whole
 
 
 class _Build:
@@ -101,7 +104,7 @@ class _Build:
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
         if whole is not None:
             self._mend(whole)
-            manifests.write_manifest(self._folder, whole)
+            self._finish(whole)
             return dict(whole)
         if self._spec["dedup"]["mode"] == "off":
             self._make_all()
@@ -118,8 +121,12 @@ class _Build:
         write_json(self._folder, STATISTICS, self._totals.as_dict())
         if report:
             write_reports(self._folder, manifest, self._totals)
-        manifests.write_manifest(self._folder, manifest)
+        self._finish(manifest)
         return manifest
+
+    def _finish(self, manifest: Mapping[str, Any]) -> None:
+        self._folder.remove_unfinished()  # of workers that were lost on the way
+        manifests.write_manifest(self._folder, manifest)
 
     def _shards(self) -> Iterator[Shard]:
         return plan(self._spec, self._part)
@@ -211,7 +218,9 @@ class _Build:
         }
         missing = []
         with ThreadPoolExecutor(available_cores()) as pool:
-            intact = pool.map(functools.partial(_is_intact, self._folder), listed.values())
+            # In the plan's order, which is not the manifest's.
+            planned = (listed[shard.path] for shard in self._shards())
+            intact = pool.map(functools.partial(_is_intact, self._folder), planned)
             for shard, good in zip(self._shards(), intact, strict=True):
                 if good:
                     self._on_shard(listed[shard.path], True)
@@ -279,6 +288,11 @@ def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _left_behind(folder: Folder) -> bool:
+    """Whether a build that wrote its manifest was killed before it had cleared away."""
+    return any(name != LOCK for name in folder.names(STATE))
+
+
 def _record(folder: Folder, shard: Shard, digest: str) -> Made | None:
     """The record of a shard that an earlier call finished, if it did."""
     try:
@@ -309,6 +323,9 @@ def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | N
     if folder.size(manifests.NAME) is not None:
         manifest = manifests.read_manifest(folder, parts=True)
         _refuse_digest(folder, manifest["spec_digest"], digest, "holds")
+        problems = manifests.check_shards(manifest)
+        if problems:
+            raise OstracaError(f"{folder}/{problems[0]}; restore the manifest")
         if manifests.part_of(manifest) != part:
             held = manifests.part_of(manifest)
             raise OstracaError(

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
+from pipeline.duplicates import find_in_corpus
+from pipeline.folder import open_folder
 from pipeline.inspect import show
 from pipeline.manifest import read_manifest, with_own_tokenizers
 from pipeline.merge import merge as merge_parts
 from pipeline.plan import WHOLE, count_examples, count_shards
 from pipeline.progress import ShardProgress
+from pipeline.report import screen_table
+from pipeline.reports import statistics_of
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
@@ -121,7 +128,7 @@ def build(config: Mapping[str, Any]) -> int:
             on_step=progress.step,
         )
     seconds = time.perf_counter() - begun
-    print(_summary(out, manifest))
+    _show_corpus(out, manifest)
     if made == 0:
         print("it was whole already: nothing was made")
     else:
@@ -130,27 +137,38 @@ def build(config: Mapping[str, Any]) -> int:
     return 0
 
 
-def _summary(root: str, manifest: Mapping[str, Any]) -> str:
-    lines = [f"{manifest['name']} in {root}"]
-    for name, entry in manifest["spec"]["datasets"].items():
-        for split in entry["splits"]:
-            shards = [s for s in manifest["splits"][split]["shards"] if s["dataset"] == name]
-            rows, tokens, size = (sum(s[key] for s in shards) for key in ("rows", "tokens", "bytes"))
-            lines.append(
-                f"  {name + '/' + split:<24} {rows:>13,} examples {tokens:>17,} tokens "
-                f"{len(shards):>6,} shards {size / 1e6:>10,.1f} MB"
-            )
-    lines.append(
-        f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…"
-    )
-    return "\n".join(lines)
+def _show_corpus(root: str, manifest: Mapping[str, Any]) -> None:
+    """The table of a corpus, what became of its duplicates, and its digests."""
+    print(f"{manifest['name']} in {root}")
+    width = None if sys.stdout.isatty() else 120
+    Console(highlight=False, width=width).print(screen_table(manifest, statistics_of(root, manifest)))
+    for line in _duplicates(manifest):
+        print(line)
+    print(f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…")
+    if open_folder(root).size("report.html") is not None:
+        print(f"  look at it: {root}/report.html   dataset card: {root}/README.md")
+
+
+def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every split that deduplication changed."""
+    for name, counts in (manifest["dedup"] or {}).items():
+        asked, kept = counts["asked"], counts["asked"] - counts["dropped"]
+        if counts["exhausted"]:
+            yield f"  {name}: {kept:,} of {asked:,} asked for: there are no more different examples"
+        elif counts["dropped"] and manifest["spec"]["dedup"]["mode"] == "redraw":
+            yield f"  {name}: {kept:,} of {asked:,} asked for: drawing again gave no new one for a long time"
+        elif counts["dropped"]:
+            yield f"  {name}: {counts['dropped']:,} of {asked:,} were duplicates and were dropped"
+        elif counts["redrawn"]:
+            yield f"  {name}: {counts['redrawn']:,} of {asked:,} were duplicates and were drawn again"
 
 
 def verify(config: Mapping[str, Any]) -> int:
     """`ostraca verify`: see conf/verify.yaml."""
     root = check_path("path", config["path"])
     content = check_bool("content", config["content"])
-    manifest = read_manifest(root, parts=True)
+    duplicates = check_bool("duplicates", config["duplicates"])
+    manifest = read_manifest(root, parts=not duplicates)
     totals = manifest["totals"]
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     with ShardProgress("verify", totals["shards"], totals["rows"]) as progress:
@@ -168,11 +186,28 @@ def verify(config: Mapping[str, Any]) -> int:
         )
         return 1
     how = "bytes and content" if content else "every byte"
+    rows_are = "examples" if manifest["spec"]["pack"] is None else "packed rows"
     print(
-        f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} examples, "
+        f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} {rows_are}, "
         f"{totals['tokens']:,} tokens, {how} as the manifest says"
     )
-    return 0
+    return _look_for_duplicates(root, manifest) if duplicates else 0
+
+
+def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
+    """Say how many duplicates a corpus holds; status 1 where it promises to have none."""
+    dedup, totals = manifest["spec"]["dedup"], manifest["totals"]
+    with ShardProgress("duplicates", totals["shards"], totals["rows"]) as progress:
+        found = find_in_corpus(root, on_shard=lambda: progress.advance(0))
+    for split, counts in found.items():
+        print(
+            f"  {split}: {counts.rows:,} rows, {counts.twice:,} of them twice by {dedup['key']}, "
+            f"{counts.shared:,} in a split before it too"
+        )
+    broken = dedup["mode"] != "off" and any(each.twice or each.shared for each in found.values())
+    if broken:
+        print(f"{root}: its spec promises no duplicates, and there are some; build it again")
+    return int(broken)
 
 
 def reproduce(config: Mapping[str, Any]) -> int:
@@ -210,7 +245,7 @@ def merge(config: Mapping[str, Any]) -> int:
         )
     out = check_path("out", config["out"])
     manifest = merge_parts(parts, out, report=check_bool("report", config["report"]))
-    print(_summary(out, manifest))
+    _show_corpus(out, manifest)
     return 0
 
 

@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ ENGINES = ("ray", "local")
 RAY_KEYS = ("address", "num_cpus", "memory", "in_flight")
 _JOBS_A_SLOT = 2  # in flight at a time: one runs, one waits
 _RETRIES = 20  # of a job whose worker or node was lost
+_LOOK_SECONDS = 5.0  # without a result, after which it is asked whether a job can run anywhere
+_PATIENCE_SECONDS = 60.0  # for which a cluster may be without a node on which one can
 
 
 class Engine(Protocol):
@@ -146,13 +149,18 @@ class _Ray:
         if none:  # no Ray is started for nothing
             return
         ray = self._start()
-        remote = ray.remote(
-            num_cpus=self._settings["num_cpus"] or 1,
-            memory=self._settings["memory"],
-            max_retries=_RETRIES,
-        )(_run_warm)
+        if not self._may_grow and not self._has_room(ray):
+            raise OstracaError(self._no_room(ray))
+        remote = ray.remote(max_retries=_RETRIES, **self._needs)(_run_warm)
         # Kept once in the object store, not sent with every item.
-        arguments = ray.put((job, self._spec))
+        try:
+            arguments = ray.put((job, self._spec))
+        except ray.exceptions.RayError as error:
+            raise OstracaError(
+                f"Ray's object store takes nothing ({type(error).__name__}); free some of it or of the disk "
+                "that it spills to, then run the same command again: finished shards are kept"
+            ) from error
+        roomy = time.monotonic()  # when a node was last seen on which a job can run
         running: list[Any] = []
         while True:
             # Asked again each time: a cluster that scales itself gets more.
@@ -161,9 +169,42 @@ class _Ray:
                 running.append(remote.remote(arguments, item))
             if not running:
                 return
-            done, running = ray.wait(running, num_returns=1)
+            done, running = ray.wait(running, num_returns=1, timeout=_LOOK_SECONDS)
             for reference in done:
                 yield _result(ray, reference)
+            if done or self._has_room(ray):
+                roomy = time.monotonic()
+            elif time.monotonic() - roomy >= _PATIENCE_SECONDS:
+                raise OstracaError(self._no_room(ray))
+
+    @property
+    def _needs(self) -> dict[str, Any]:
+        """What Ray is told that a job takes."""
+        return {"num_cpus": self._settings["num_cpus"] or 1, "memory": self._settings["memory"]}
+
+    @property
+    def _may_grow(self) -> bool:
+        """Whether nodes may join: those of a cluster come and go, a Ray of our own has one."""
+        return self._settings["address"] is not None
+
+    def _has_room(self, ray: Any) -> bool:
+        """Whether a living node has, all in all, what a job takes."""
+        return any(
+            each.get("CPU", 0) >= self._needs["num_cpus"]
+            and each.get("memory", 0) >= (self._needs["memory"] or 0)
+            for each in _nodes(ray)
+        )
+
+    def _no_room(self, ray: Any) -> str:
+        asked = f"ray.num_cpus={self._needs['num_cpus']}"
+        if self._needs["memory"]:
+            asked += f" and ray.memory={self._needs['memory']:,}"
+        found = {f"{each.get('CPU', 0):g} CPUs, {each.get('memory', 0):,.0f} bytes" for each in _nodes(ray)}
+        have = "; ".join(sorted(found)) or "there is none"
+        return (
+            f"{asked}: no node of Ray has so much (they have: {have}); "
+            "ask for less, or add nodes and run the same command again: finished shards are kept"
+        )
 
     def _start(self) -> Any:
         if self._ray is not None:
@@ -187,6 +228,11 @@ class _Ray:
         """Stop the Ray that was started here; jobs under way are lost, which harms nothing."""
         if self._started and self._ray is not None:
             self._ray.shutdown()
+
+
+def _nodes(ray: Any) -> list[dict[str, float]]:
+    """What each living node has, whether or not it is taken."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _begun(items: Iterable[T]) -> tuple[Iterator[T], bool]:

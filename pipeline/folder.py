@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from pipeline.remote import RemoteFolder
 from pipeline.storage import (
     HashingFile,
     atomic_file,
@@ -18,7 +20,7 @@ from pipeline.storage import (
     remove_temporary_files,
     sha256_of,
 )
-from tasks.errors import ConfigError, OstracaError
+from tasks.errors import OstracaError
 
 
 class Folder(Protocol):
@@ -137,8 +139,15 @@ class LocalFolder:
 
     def remove_all(self, below: str) -> None:
         with plain_errors(self.root / below):
-            if (self.root / below).exists():
-                shutil.rmtree(self.root / below)
+            while (self.root / below).exists():
+                try:
+                    shutil.rmtree(self.root / below)
+                except FileNotFoundError:  # another process removes it too
+                    continue
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    return  # another process has begun to use it again
 
     def remove_unfinished(self) -> None:
         with plain_errors(self.root):
@@ -156,7 +165,7 @@ def open_folder(where: Path | str | Folder) -> Folder:
         return LocalFolder(where)
     if where.startswith(("file://", "local://")):
         return LocalFolder(where.split("://", 1)[1])
-    raise ConfigError(f"{where}: only local folders can be used so far")
+    return RemoteFolder(where)
 
 
 def write_bytes(folder: Folder, path: str, content: bytes) -> HashingFile:

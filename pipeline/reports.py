@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.folder import Folder
+from pipeline.folder import Folder, open_folder, read_json
 from pipeline.manifest import spec_in
 from pipeline.readers import split_reader
 from pipeline.report import write_report
-from pipeline.totals import Totals
+from pipeline.statistics import Counts, Statistics
+from pipeline.totals import STATISTICS, Totals
+from tasks.errors import OstracaError
 
 _SAMPLES = 3  # rows of each split
 
@@ -20,8 +24,32 @@ def write_reports(folder: Folder, manifest: Mapping[str, Any], totals: Totals) -
     """Write the dataset card, croissant.json, report.html and the pictures; returns their paths."""
     spec = spec_in(folder, manifest)
     samples: dict[tuple[str, str], pa.RecordBatch] = {}
-    for dataset, split in totals:
+    for dataset, split in _parts(manifest):
         batches = list(split_reader(folder, spec, manifest, dataset, split).rows_from(0, _SAMPLES))
         if batches:
             samples[dataset, split] = pa.concat_batches(batches)
-    return write_report(folder, manifest, totals, samples)
+    return write_report(folder, manifest, told_of(manifest, totals), samples)
+
+
+def statistics_of(root: Path | str, manifest: Mapping[str, Any]) -> dict[tuple[str, str], Counts]:
+    """The statistics that a corpus has of itself; empty ones where its file is gone."""
+    folder = open_folder(root)
+    try:
+        totals = Totals.from_dict(read_json(folder, STATISTICS))
+    except (OstracaError, KeyError, TypeError, ValueError):
+        totals = Totals()
+    return told_of(manifest, totals)
+
+
+def told_of(manifest: Mapping[str, Any], totals: Totals) -> dict[tuple[str, str], Counts]:
+    """The statistics of all splits, and how many of their examples were drawn again."""
+    found = {part: Counts(before=Statistics(), after=Statistics()) for part in _parts(manifest)}
+    for part, counts in totals.items():
+        dedup = (manifest["dedup"] or {}).get("/".join(part), {"redrawn": 0})
+        found[part] = replace(counts, redrawn=dedup["redrawn"])
+    return found
+
+
+def _parts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    datasets = manifest["spec"]["datasets"].items()
+    return [(name, split) for name, entry in datasets for split in entry["splits"]]

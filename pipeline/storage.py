@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -18,6 +19,7 @@ from typing import IO, Any
 from tasks.errors import OstracaError
 
 TEMPORARY = ".tmp-"  # part of the name of every file that is still being written
+_LOCK_TRIES = 100
 _TEMPORARY_NAME = re.compile(rf"\..+{re.escape(TEMPORARY)}[0-9a-f]{{12}}")
 
 
@@ -121,17 +123,41 @@ def is_temporary(path: Path) -> bool:
 def lock(path: Path) -> Iterator[None]:
     """Hold the build of a folder for this process alone; the system frees it when the process ends."""
     with plain_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w")  # noqa: SIM115 (held until the end of the build)
+        file = next((found for found in map(_locked, [path] * _LOCK_TRIES) if found is not None), None)
+    if file is None:
+        raise OstracaError(f"{path}: is removed again and again by others; choose another out=")
     with file:
+        yield
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file, open and locked; None where it was removed meanwhile; OstracaError where another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "w"))
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise OstracaError(
                 f"{path.parent.parent}: another build is running in this folder; "
                 "wait for it, stop it, or choose another out="
             ) from None
-        yield
+        # A build that has just ended removes the file: another may hold a new one of that name.
+        if not _stands(path, file):
+            return None
+        stack.pop_all()
+        return file
+
+
+def _stands(path: Path, file: IO[str]) -> bool:
+    """Whether a file that is open is still the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 @contextmanager

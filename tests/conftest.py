@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from s3 import S3Server
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests may import `oracles`
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+_BUCKETS = itertools.count(1)
 
 SMALL = {"N": 20, "K": 4, "M": 5}
 
@@ -63,9 +69,30 @@ def ray_session() -> Iterator[Any]:
     """One local Ray with 3 cores for all tests that need it."""
     import ray
 
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 server for the session, on loopback. Most tests want `s3`."""
+    from s3 import running_s3
+
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket of its own, e.g. s3://bucket-1; this process and its children find it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{next(_BUCKETS)}"
+    s3_server.make_bucket(bucket)
+    return f"s3://{bucket}"
 
 
 @pytest.fixture

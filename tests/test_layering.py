@@ -30,9 +30,11 @@ HOMES = {
     "hydra": (("ostraca.py",), False),
     "omegaconf": (("ostraca.py",), False),
     "datasets": (("tasks/examples.py",), False),
+    "fsspec": (("pipeline/remote.py",), False),
     "wandb": (("training/",), False),
-    "matplotlib": (("training/",), False),
+    "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
     "numba": (("tasks/kernels.py",), True),
+    "zstandard": (("pipeline/manifest.py", "pipeline/writers/"), True),
 }
 
 
@@ -170,6 +172,8 @@ HEAVY = {
     "matplotlib",
     "numba",
     "pyarrow",
+    "fsspec",
+    "s3fs",
 }
 
 

@@ -1,14 +1,15 @@
 """Finding duplicates: rounds of hash ranges over the fingerprints that the shard jobs left behind.
 
-All examples are ranked: eval splits before train ones, then by split, dataset and index. In round 0 the
-first of equal examples by rank stays, the others lose. With mode "redraw", round r draws attempt r of all
-that have lost so far; who stays, stays. A round is a job for every range of fingerprints, which reads its
-slice of every shard's fingerprints in rank order and tries them against a table of those that have stayed.
-Once few are left, one process draws the rest (`pipeline.dedup.tail`), to the same end. Nothing depends on how
-many ranges there are, or on who works on them when.
+All examples are ranked: eval splits before train ones, then by split, dataset and index. Of equal ones the
+first by rank stays, the others lose. With mode "redraw" this goes split by split, so that a split does not
+depend on those behind it: attempt 0 of all its examples, attempt 1 of those that lost, and so on; who stays,
+stays. A round is a job for every range of fingerprints, which reads its slice of every shard's fingerprints
+in rank order and tries them against a table of those that have stayed. Once few are left, one process draws
+the rest (`pipeline.dedup.tail`), to the same end. Nothing depends on how many ranges there are, or on who
+works on them when.
 
-Files below `.ostraca-build/dedup/`: prints/<round>/<shard> (who tries), lost/<round>/<range> (who lost),
-table/<round>/<range> (who has stayed), tail, and at the end outcome.json.
+Files below `.ostraca-build/dedup/`: prints/<attempt>/<shard> (who tries), lost/<round>/<range> (who lost),
+table/<round>/<range> (who has stayed), tail/<stage> and tail-prints/<stage>, and at the end outcome.json.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.changes import Changes
-from pipeline.dedup.counts import Counts, exhausted
+from pipeline.dedup.counts import Counts, exhausted, mark_complete, spaces_of
 from pipeline.dedup.prints import RANGE_BITS, draw_prints, read_prints, write_prints
 from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
-from pipeline.dedup.tail import draw_tail, tail_changes
+from pipeline.dedup.tail import draw_tail, read_tail, write_tail
 from pipeline.engine import Engine
 from pipeline.folder import Folder, LocalFolder, open_folder, write_bytes, write_json
 from pipeline.plan import Shard, plan
@@ -35,7 +36,6 @@ from tasks.errors import ConfigError
 
 FOLDER = f"{STATE}/dedup"
 OUTCOME = f"{FOLDER}/outcome.json"
-TAIL = f"{FOLDER}/tail"
 TAIL_EXAMPLES = 1 << 18  # no more are left to one process
 _PARALLEL = 1 << 18  # from so many examples on, ranges are shared out
 _MOST_RANGES = 1 << RANGE_BITS
@@ -68,8 +68,13 @@ def count_ranges(examples: int, memory: int, slots: int) -> int:
 
 def table_bytes(examples: int, ranges: int) -> int:
     """Bytes of a range's table."""
+    return SLOT_BYTES * slots_for(range_room(examples, ranges))
+
+
+def range_room(examples: int, ranges: int) -> int:
+    """How many examples fall into a range at most, but for a chance below 1e-14."""
     share = examples // ranges
-    return SLOT_BYTES * slots_for(share + 8 * int(share**0.5) + 8)
+    return min(examples, share + 8 * int(share**0.5) + 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +85,18 @@ class _Search:
     url: str
     shards: tuple[Shard, ...]  # by rank
     others: tuple[str, ...]  # files of the fingerprints of the corpora that the spec is against
-    examples: int  # of all of them
     ranges: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """One round: attempt `attempt` of examples of the shards `trying` (ranks, ascending)."""
+
+    number: int  # of all rounds
+    attempt: int
+    trying: NDArray[np.int64]
+    stayed: tuple[str, ...]  # files of fingerprints that have stayed since the table was written
+    room: int  # that a table will need, about
 
 
 def find_duplicates(
@@ -99,128 +114,189 @@ def find_duplicates(
     on_step(what, done, of) is told of every job.
     """
     shards = ranked(spec)
-    parts = [(shard.dataset, shard.split) for shard in shards]
     examples = sum(shard.count for shard in shards) + sum(others.values())
-    search = _Search(
-        spec=spec,
-        url=folder.url,
-        shards=shards,
-        others=tuple(others),
-        examples=examples,
-        ranges=count_ranges(examples, memory, engine.slots),
-    )
-    counts = {part: Counts() for part in parts}
-    for shard, part in zip(shards, parts, strict=True):
-        counts[part].asked += shard.count
+    ranges = count_ranges(examples, memory, engine.slots)
+    search = _Search(spec=spec, url=folder.url, shards=shards, others=tuple(others), ranges=ranges)
+    run = _Run(search, folder, engine, memory, sum(others.values()), on_step)
     redraws = spec["dedup"]["mode"] == "redraw"
-    stopped: dict[tuple[str, str], int] = {}  # after which round a split was given up
-    trying = np.array([shard.count for shard in shards], np.int64)
-    rounds = 0
-    while True:
-        lost = np.zeros(len(shards), np.int64)
-        job = functools.partial(_settle, search, rounds, np.flatnonzero(trying))
-        for done, found in enumerate(engine.map(job, range(search.ranges)), 1):
-            lost += found
-            on_step(f"duplicates, round {rounds + 1}", done, search.ranges)
-        if rounds:
-            folder.remove_all(f"{FOLDER}/table/{rounds - 1:04d}")
-        for part in counts:
-            own = [number for number, each in enumerate(parts) if each == part]
-            counts[part].end_round(int(trying[own].sum()), int(lost[own].sum()))
-        rounds += 1
-        if not redraws:
-            break
-        for part in exhausted(spec, counts):
-            stopped.setdefault(part, rounds - 1)
-        trying = lost * np.array([part not in stopped for part in parts])
-        if trying.sum() <= TAIL_EXAMPLES:
-            break
-        redraw = functools.partial(_redraw, search, rounds)
-        numbers = np.flatnonzero(trying).tolist()
-        for done, _ in enumerate(engine.map(redraw, numbers), 1):
-            on_step(f"drawing again, attempt {rounds}", done, len(numbers))
-    tail = redraws and bool(trying.any())
-    if tail:
-        waiting = {
-            int(number): _lost(folder, rounds - 1, search.ranges, len(shards), int(number))
-            for number in np.flatnonzero(trying)
-        }
-        tables = _Tables(folder, rounds - 1, search.ranges, memory)
-        found_tail = draw_tail(spec, shards, waiting, rounds, tables.contain, counts)
-        write_bytes(folder, TAIL, found_tail)
+    splits = list(dict.fromkeys(shard.split for shard in shards))
+    stages = [
+        run.stage(number, each, redraws)
+        for number, each in enumerate([[s] for s in splits] if redraws else [splits])
+    ]
+    if redraws:
+        mark_complete(run.spaces, run.counts)
     outcome = {
-        "rounds": rounds,
-        "ranges": search.ranges,
-        "stopped": {"/".join(part): after for part, after in stopped.items()},
-        "tail": tail,
-        "splits": {"/".join(part): each.as_dict() for part, each in counts.items()},
+        "ranges": ranges,
+        "stages": stages,
+        "splits": {"/".join(part): each.as_dict() for part, each in run.counts.items()},
     }
     write_json(folder, OUTCOME, outcome)
     folder.remove_all(f"{FOLDER}/table")
     return outcome
 
 
-def changes_of(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[Shard], number: int) -> Changes:
-    """What became of the examples of shard `number` by rank, once the outcome stands."""
-    shard = shards[number]
-    rounds, ranges = outcome["rounds"], outcome["ranges"]
-    places = _lost(folder, 0, ranges, len(shards), number)
-    last = outcome["stopped"].get(f"{shard.dataset}/{shard.split}", rounds - 1)
+class _Run:
+    """One search, as it goes on from round to round."""
+
+    def __init__(
+        self,
+        search: _Search,
+        folder: Folder,
+        engine: Engine,
+        memory: int,
+        room: int,
+        on_step: Callable[[str, int, int], None],
+    ) -> None:
+        self._search, self._folder, self._engine = search, folder, engine
+        self._memory, self._on_step = memory, on_step
+        self._parts = [(shard.dataset, shard.split) for shard in search.shards]
+        self._number = 0  # of the next round
+        self._room = room  # examples in the tables, at most
+        self._stayed: list[str] = []  # see `_Round`
+        self.counts = {part: Counts() for part in self._parts}
+        self.spaces = spaces_of(search.spec, self.counts)
+        numbers = {part: number for number, part in enumerate(self.counts)}
+        self._part_of = np.array([numbers[part] for part in self._parts])
+        for shard, part in zip(search.shards, self._parts, strict=True):
+            self.counts[part].asked += shard.count
+
+    def stage(self, number: int, splits: Sequence[str], redraws: bool) -> dict[str, Any]:
+        """Settle some splits; what the outcome says of it."""
+        shards = self._search.shards
+        first, attempt = self._number, 0
+        stopped: dict[str, int] = {}  # after which attempt a dataset's split was given up
+        trying = np.array([shard.count if shard.split in splits else 0 for shard in shards], np.int64)
+        self._room += int(trying.sum())
+        while True:
+            lost = self._round(attempt, trying)
+            parts = [part for part in self.counts if part[1] in splits]
+            for part in exhausted(self.spaces, self.counts, parts) if redraws else ():
+                stopped.setdefault("/".join(part), attempt)
+            trying = lost * np.array(["/".join(part) not in stopped for part in self._parts])
+            attempt += 1
+            if not redraws or trying.sum() <= TAIL_EXAMPLES:
+                break
+            ranks = np.flatnonzero(trying).tolist()
+            job = functools.partial(_redraw, self._search, self._number - 1, attempt)
+            for done, _ in enumerate(self._engine.map(job, ranks), 1):
+                self._on_step(f"drawing again, attempt {attempt}", done, len(ranks))
+        tail = redraws and bool(trying.any())
+        if tail:
+            self._draw_tail(number, attempt, trying)
+        return {
+            "splits": list(splits),
+            "first_round": first,
+            "attempts": attempt,
+            "stopped": stopped,
+            "tail": tail,
+        }
+
+    def _round(self, attempt: int, trying: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Try attempt `attempt` of so many examples of each shard; how many lost: int64 [shards]."""
+        search, number = self._search, self._number
+        one = _Round(
+            number=number,
+            attempt=attempt,
+            trying=np.flatnonzero(trying),
+            stayed=tuple(self._stayed),
+            room=self._room,
+        )
+        lost = np.zeros(len(trying), np.int64)
+        jobs = self._engine.map(functools.partial(_settle, search, one), range(search.ranges))
+        for done, found in enumerate(jobs, 1):
+            lost += found
+            self._on_step(f"duplicates, round {number + 1}", done, search.ranges)
+        if number:
+            self._folder.remove_all(f"{FOLDER}/table/{number - 1:04d}")
+        self._stayed = []
+        self._number += 1
+        for part, counts in enumerate(self.counts.values()):
+            own = self._part_of == part
+            if trying[own].any():
+                counts.end_round(int(trying[own].sum()), int(lost[own].sum()))
+        return lost
+
+    def _draw_tail(self, stage: int, attempt: int, trying: NDArray[np.int64]) -> None:
+        search, folder, last = self._search, self._folder, self._number - 1
+        left = _all_lost(folder, last, search.ranges, trying)
+        tables = _Tables(folder, last, search.ranges, self._memory)
+        attempts, stayed = draw_tail(
+            search.spec, search.shards, *left, attempt, tables.contain, self.spaces, self.counts
+        )
+        write_tail(folder, _tail_path(stage), len(search.shards), *left, attempts)
+        path = f"{FOLDER}/tail-prints/{stage:04d}"
+        write_prints(folder, path, stayed, np.arange(len(stayed)))
+        self._stayed = [path]
+
+
+def changes_of(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[Shard], rank: int) -> Changes:
+    """What became of the examples of the shard of this rank, once the outcome stands."""
+    shard, ranges = shards[rank], outcome["ranges"]
+    number, stage = next(each for each in enumerate(outcome["stages"]) if shard.split in each[1]["splits"])
+    places = _lost(folder, stage["first_round"], ranges, len(shards), rank)
+    last = stage["stopped"].get(f"{shard.dataset}/{shard.split}", stage["attempts"] - 1)
     attempts = np.ones(len(places), np.int64)
     for again in range(1, last + 1):
-        attempts[np.searchsorted(places, _lost(folder, again, ranges, len(shards), number))] += 1
+        lost = _lost(folder, stage["first_round"] + again, ranges, len(shards), rank)
+        attempts[np.searchsorted(places, lost)] += 1
     attempts[attempts > last] = 0
-    if outcome["tail"]:
-        drawn, at = tail_changes(folder.read(TAIL), number)
+    if stage["tail"]:
+        drawn, at = read_tail(folder, _tail_path(number), len(shards), rank)
         attempts[np.searchsorted(places, drawn)] = at
     return Changes(places=places, attempts=attempts)
 
 
 def changed_shards(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[Shard]) -> list[int]:
-    """The shards, by rank, of which an example lost in round 0."""
+    """The shards, by rank, of which an example lost its first draw."""
     changed = np.zeros(len(shards), bool)
-    for each in range(outcome["ranges"]):
-        offsets = np.frombuffer(folder.read_range(_lost_path(0, each), 0, 8 * (len(shards) + 1)), "<i8")
-        changed |= np.diff(offsets) > 0
+    for stage in outcome["stages"]:
+        for part in range(outcome["ranges"]):
+            path = _lost_path(stage["first_round"], part)
+            changed |= np.diff(np.frombuffer(folder.read_range(path, 0, 8 * (len(shards) + 1)), "<i8")) > 0
     return np.flatnonzero(changed).tolist()
 
 
-def _settle(search: _Search, number: int, trying: NDArray[np.int64], part: int) -> NDArray[np.int64]:
-    """Range `part` of round `number`; int64 [shards]: how many of the shards that try lost there."""
+def _settle(search: _Search, one: _Round, part: int) -> NDArray[np.int64]:
+    """Range `part` of a round; int64 [shards]: how many of those that try lost there."""
     folder = open_folder(search.url)
     width = _MOST_RANGES // search.ranges
     first, last = part * width, (part + 1) * width
-    if number:
-        table = Table.from_bytes(folder.read(_table_path(number - 1, part)))
+    if one.number:
+        table = Table.read(folder, _table_path(one.number - 1, part))
     else:
-        table = Table.of_size(search.examples // search.ranges)
-        for path in search.others:
-            table.insert(read_prints(folder, path, first, last)[0])
+        table = Table.of_size(range_room(one.room, search.ranges))
+    for path in (*one.stayed, *(search.others if one.number == 0 else ())):
+        table.insert(read_prints(folder, path, first, last)[0])
     lost = np.zeros(len(search.shards), np.int64)
     losers: list[Places] = []
-    for rank in trying.tolist():
-        prints, places = read_prints(folder, prints_path(search.shards[rank].path, number), first, last)
+    for rank in one.trying.tolist():
+        path = prints_path(search.shards[rank].path, one.attempt)
+        prints, places = read_prints(folder, path, first, last)
         gone = np.sort(places[~table.insert(prints)])
         lost[rank] = len(gone)
         losers.append(gone)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lost)])
     data = b"".join(each.astype("<i8").tobytes() for each in losers)
-    write_bytes(folder, _lost_path(number, part), offsets.astype("<i8").tobytes() + data)
+    write_bytes(folder, _lost_path(one.number, part), offsets.astype("<i8").tobytes() + data)
     if search.spec["dedup"]["mode"] == "redraw":
         # A file of each round: a job that is run again finds what it found before.
-        write_bytes(folder, _table_path(number, part), table.to_bytes())
+        table.write(folder, _table_path(one.number, part))
     return lost
 
 
-def _redraw(search: _Search, number: int, rank: int) -> int:
-    """Draw attempt `number` of the examples of a shard that lost in the round before."""
+def _redraw(search: _Search, number: int, attempt: int, rank: int) -> int:
+    """Draw attempt `attempt` of the examples of a shard that lost in round `number`."""
     folder = open_folder(search.url)
-    places = _lost(folder, number - 1, search.ranges, len(search.shards), rank)
+    places = _lost(folder, number, search.ranges, len(search.shards), rank)
     shard = search.shards[rank]
-    indices = shard.first_index + places
-    prints = draw_prints(search.spec, shard.dataset, shard.split, indices, number)
-    write_prints(folder, prints_path(shard.path, number), prints, places)
+    prints = draw_prints(search.spec, shard.dataset, shard.split, shard.first_index + places, attempt)
+    write_prints(folder, prints_path(shard.path, attempt), prints, places)
     return len(places)
+
+
+def _tail_path(stage: int) -> str:
+    return f"{FOLDER}/tail/{stage:04d}"
 
 
 def _lost_path(number: int, part: int) -> str:
@@ -241,6 +317,25 @@ def _lost(folder: Folder, number: int, ranges: int, shards: int, rank: int) -> P
         if stop > start:
             found.append(np.frombuffer(folder.read_range(path, start, stop), "<i8"))
     return np.sort(np.concatenate(found)).astype(np.int64)
+
+
+def _all_lost(
+    folder: Folder, number: int, ranges: int, trying: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Places]:
+    """Ranks and places, sorted, of the examples that lost in a round, of the shards that still try."""
+    shards = len(trying)
+    ranks: list[NDArray[np.int64]] = []
+    places: list[Places] = []
+    for part in range(ranges):
+        path = _lost_path(number, part)
+        offsets = np.frombuffer(folder.read_range(path, 0, 8 * (shards + 1)), "<i8")
+        for rank in np.flatnonzero((np.diff(offsets) > 0) & (trying > 0)).tolist():
+            start, stop = (8 * (shards + 1 + offsets[rank : rank + 2])).tolist()
+            places.append(np.frombuffer(folder.read_range(path, start, stop), "<i8").astype(np.int64))
+            ranks.append(np.full(len(places[-1]), rank))
+    found = np.concatenate(ranks), np.concatenate(places)
+    order = np.lexsort(found[::-1])
+    return found[0][order], found[1][order]
 
 
 class _Tables:
@@ -267,7 +362,7 @@ class _Tables:
         if table is None:
             path = _table_path(self._number, part)
             local = self._folder.root / path if isinstance(self._folder, LocalFolder) else None
-            table = Table.mapped(local) if local else Table.from_bytes(self._folder.read(path))
+            table = Table.mapped(local) if local else Table.read(self._folder, path)
             if local or self._keep:
                 self._kept[part] = table
         return table

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.folder import Folder
 from tasks.kernels import kernel
 
 _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)
 LOAD = 2 / 3  # of the slots at most; a table beyond is doubled
 SLOT_BYTES = 16
+_BLOCK = 1 << 24  # bytes read or written at a time
 
 
 class Table:
@@ -28,9 +31,15 @@ class Table:
         return Table(np.zeros((slots_for(count), 2), np.uint64), 0)
 
     @staticmethod
-    def from_bytes(data: bytes) -> Table:
-        """The table that `to_bytes` wrote."""
-        return Table._of(np.frombuffer(bytearray(data), "<u8"))
+    def read(folder: Folder, path: str) -> Table:
+        """The table that `write` wrote: it is never in memory twice."""
+        words = np.empty((folder.size(path) or 0) // 8, "<u8")
+        view, place = words.view(np.uint8).data, 0
+        with closing(folder.open(path)) as file:
+            while block := file.read(_BLOCK):
+                view[place : place + len(block)] = block
+                place += len(block)
+        return Table._of(words)
 
     @staticmethod
     def mapped(path: Path) -> Table:
@@ -42,9 +51,13 @@ class Table:
     def _of(words: NDArray[np.uint64]) -> Table:
         return Table(words[1:].reshape(-1, 2), int(words[0]))
 
-    def to_bytes(self) -> bytes:
-        """How many there are, then the slots."""
-        return bytes(np.array([self.used], "<u8")) + bytes(self.slots.astype("<u8", copy=False).data)
+    def write(self, folder: Folder, path: str) -> None:
+        """Write how many there are, then the slots."""
+        view = np.ascontiguousarray(self.slots, "<u8").reshape(-1).view(np.uint8).data
+        with folder.create(path) as file:
+            file.write(np.array([self.used], "<u8").tobytes())
+            for place in range(0, len(view), _BLOCK):
+                file.write(view[place : place + _BLOCK].tobytes())
 
     def insert(self, prints: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Add each in turn; bool [n]: whether it was new."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dedup.counts import Counts, exhausted
+from pipeline.dedup.counts import Counts, Space, exhausted
 from pipeline.dedup.prints import draw_prints
 from pipeline.dedup.table import Table
+from pipeline.folder import Folder, write_bytes
 from pipeline.plan import Shard
 
 _WINDOW_DRAWS = 1 << 18  # made before they are looked up together
@@ -20,60 +21,77 @@ _LONGEST_WINDOW = 512  # attempts
 def draw_tail(
     spec: Mapping[str, Any],
     shards: Sequence[Shard],
-    waiting: Mapping[int, NDArray[np.int64]],
+    ranks: NDArray[np.int64],
+    places: NDArray[np.int64],
     attempt: int,
     taken: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
+    spaces: Sequence[Space],
     counts: Mapping[tuple[str, str], Counts],
-) -> bytes:
+) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Draw the examples that are left, round by round from `attempt` on, until all stay or nothing is new.
 
-    waiting: rank of a shard -> places of its examples. taken: which of some fingerprints have stayed
-    before. Returns what `tail_changes` reads, and adds to `counts`.
+    ranks, places: int64 [left], the examples, sorted. taken: which of some fingerprints have stayed before.
+    Adds to `counts`, and returns the attempt that stayed of each example, int64 [left] (0: none), and the
+    fingerprints of those that stay, uint64 [stay, 2].
     """
-    ranks = np.concatenate([np.full(len(places), rank) for rank, places in waiting.items()])
-    places = np.concatenate(list(waiting.values()))
-    order = np.lexsort((places, ranks))
-    ranks, places = ranks[order], places[order]
-    parts = sorted({(shards[rank].dataset, shards[rank].split) for rank in waiting})
-    number = {rank: parts.index((shards[rank].dataset, shards[rank].split)) for rank in waiting}
-    part_of = np.array([number[rank] for rank in ranks.tolist()])
-    indices = places + np.array([shards[rank].first_index for rank in ranks.tolist()])
+    parts = sorted({(shards[rank].dataset, shards[rank].split) for rank in np.unique(ranks).tolist()})
+    number = {part: at for at, part in enumerate(parts)}
+    # Of ranks whose split is not in the tail, any.
+    part_of = np.array([number.get((shard.dataset, shard.split), 0) for shard in shards])[ranks]
+    indices = places + np.array([shard.first_index for shard in shards])[ranks]
     attempts = np.zeros(len(ranks), np.int64)
     left = np.arange(len(ranks))
     own = Table.of_size(len(ranks))
+    kept = [np.zeros((0, 2), np.uint64)]
     while len(left):
         window = min(max(1, _WINDOW_DRAWS // len(left)), _LONGEST_WINDOW)
         prints = np.empty((window, len(left), 2), np.uint64)
-        for each in range(window):
-            for at, part in enumerate(parts):
-                chosen = part_of[left] == at
-                if chosen.any():
-                    prints[each, chosen] = draw_prints(spec, *part, indices[left[chosen]], attempt + each)
+        for at, part in enumerate(parts):
+            chosen = part_of[left] == at
+            for each in range(window if chosen.any() else 0):
+                prints[each, chosen] = draw_prints(spec, *part, indices[left[chosen]], attempt + each)
         free = ~taken(prints.reshape(-1, 2)).reshape(window, len(left))
         open_ = np.ones(len(left), bool)
         for each in range(window):
             tried = np.flatnonzero(open_)
-            trying = np.flatnonzero(open_ & free[each])
+            if not len(tried):
+                break
+            trying = tried[free[each, tried]]
             stays = trying[own.insert(prints[each, trying])]
+            kept.append(prints[each, stays])
             open_[stays] = False
             attempts[left[stays]] = attempt + each
+            tries = np.bincount(part_of[left[tried]], minlength=len(parts)).tolist()
+            stayed = np.bincount(part_of[left[stays]], minlength=len(parts)).tolist()
             for at, part in enumerate(parts):
-                own_tries = int((part_of[left[tried]] == at).sum())
-                if own_tries:
-                    counts[part].end_round(own_tries, own_tries - int((part_of[left[stays]] == at).sum()))
+                counts[part].end_round(tries[at], tries[at] - stayed[at])
+            for part in exhausted(spaces, counts, parts):
+                open_[part_of[left] == number[part]] = False
         attempt += window
         left = left[open_]
-        given_up = [parts.index(part) for part in exhausted(spec, counts) if part in parts]
-        left = left[~np.isin(part_of[left], given_up)]
-    offsets = np.searchsorted(ranks, np.arange(len(shards) + 1)).astype("<i8")
+    return attempts, np.concatenate(kept)
+
+
+def write_tail(
+    folder: Folder,
+    path: str,
+    shards: int,
+    ranks: NDArray[np.int64],
+    places: NDArray[np.int64],
+    attempts: NDArray[np.int64],
+) -> None:
+    """Write what became of the examples that were left: int64 [left] each, sorted by rank and place."""
+    offsets = np.searchsorted(ranks, np.arange(shards + 1)).astype("<i8")
     pairs = np.stack([places, attempts], axis=1).astype("<i8")
-    return bytes(np.array([len(shards)], "<i8")) + bytes(offsets.data) + bytes(pairs.data)
+    write_bytes(folder, path, offsets.tobytes() + pairs.tobytes())
 
 
-def tail_changes(data: bytes, rank: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of a shard's examples that were left, and the attempts that stayed (0: none)."""
-    words = np.frombuffer(data, "<i8")
-    shards = int(words[0])
-    start, stop = words[1 + rank], words[2 + rank]
-    pairs = words[2 + shards :].reshape(-1, 2)[start:stop]
-    return pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
+def read_tail(
+    folder: Folder, path: str, shards: int, rank: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of those examples of a shard, of so many, that were left, and the attempts that stayed."""
+    bounds = np.frombuffer(folder.read_range(path, 8 * rank, 8 * rank + 16), "<i8")
+    start, stop = (8 * (shards + 1 + 2 * bounds)).tolist()
+    pairs = np.frombuffer(folder.read_range(path, start, stop) if stop > start else b"", "<i8")
+    pairs = pairs.reshape(-1, 2).astype(np.int64)
+    return pairs[:, 0], pairs[:, 1]

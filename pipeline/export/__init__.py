@@ -17,5 +17,10 @@ FORMATS = {
     "nanogpt": "pipeline.export.nanogpt",
     "olmo": "pipeline.export.olmo",
     "datatrove": "pipeline.export.datatrove",
+    "mds": "pipeline.export.mds",
+    "litdata": "pipeline.export.litdata",
+    "litgpt": "pipeline.export.litgpt",
     "jsonl": "pipeline.export.jsonl",
 }
+# Other names of formats.
+ALIASES = {"jsonl.zst": "jsonl"}

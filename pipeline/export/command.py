@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.export import FORMATS
+from pipeline.export import ALIASES, FORMATS
 from pipeline.export.base import Dataset, Files, Part
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import Folder, open_folder
@@ -64,6 +64,7 @@ def export(
     dataset, split: None is each. OstracaError where there is no such thing, where the format cannot hold it
     or where a file cannot be read or written; `out` is then as it was.
     """
+    to = ALIASES.get(to, to) if isinstance(to, str) else to
     if not isinstance(to, str) or to not in FORMATS:
         raise ConfigError(f"to={shown(to)}{nearest(to, FORMATS)} must be one of {', '.join(FORMATS)}")
     module = importlib.import_module(FORMATS[to])
@@ -139,6 +140,11 @@ def _dataset(
     """A dataset for the format `to`; ConfigError where the format cannot hold it."""
     entry = spec["datasets"][name]
     task = get_task(entry["task"])
+    if spec["pack"] is not None and not module.TEXTS:
+        raise ConfigError(
+            f"to={to}: the rows of {name} are packed, and {to} would lose where examples begin in them; "
+            "export a corpus that was built without pack, or set to=jsonl"
+        )
     texts = {each for each in splits if "input_ids" not in task.schema(entry["splits"][each]["config"]).names}
     if texts and not module.TEXTS:
         able = [each for each in FORMATS if importlib.import_module(FORMATS[each]).TEXTS]

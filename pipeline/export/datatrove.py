@@ -44,6 +44,7 @@ def _write(part: Part, files: Files) -> None:
 
 
 def _for_people(tokens: int) -> str:
-    """1234567 -> '1.23 MT'."""
-    power = min(max(0, (len(str(tokens)) - 1) // 3), 5)
-    return f"{tokens / 1000**power:.3g} {' kMGTP'[power].strip()}T"
+    """Three digits: 1234567 -> '1.23 MT', 9099 -> '9.10 kT'."""
+    value, exponent = f"{tokens:.2e}".split("e")
+    power, shift = divmod(int(exponent), 3)
+    return f"{float(value) * 10**shift:.{2 - shift}f} {' kMGTPE'[power].strip()}T"

@@ -1,2 +1,41 @@
-def write_report(folder, manifest, statistics, samples):
-    return []
+"""What a corpus tells of itself: a table on the screen, a dataset card, Croissant, a page with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.folder import Folder, write_bytes, write_json
+from pipeline.report.card import make_card
+from pipeline.report.croissant import make_croissant
+from pipeline.report.figures import Key
+from pipeline.report.page import make_page
+from pipeline.report.pictures import draw_pictures
+from pipeline.report.table import screen_table
+from pipeline.statistics import Counts
+
+__all__ = ["FILES", "screen_table", "write_report"]
+
+FILES = ("README.md", "croissant.json", "report.html")  # and report/*.png, where matplotlib is there
+
+
+def write_report(
+    folder: Folder,
+    manifest: Mapping[str, Any],
+    statistics: Mapping[Key, Counts],
+    samples: Mapping[Key, pa.RecordBatch],
+) -> list[str]:
+    """Write all files of the report into a corpus's folder; returns their paths, sorted.
+
+    statistics, samples: by (dataset, split); a sample is a few of the split's rows, just as its shards have
+    them. The same manifest, statistics and samples give the same bytes: nothing is of the day or the machine.
+    """
+    drawn = dict(draw_pictures(manifest, statistics))
+    for path, content in drawn.items():
+        write_bytes(folder, path, content)
+    write_bytes(folder, "README.md", make_card(manifest, statistics, samples, list(drawn)).encode())
+    write_json(folder, "croissant.json", make_croissant(manifest, samples))
+    write_bytes(folder, "report.html", make_page(manifest, statistics, samples).encode())
+    return sorted([*FILES, *drawn])

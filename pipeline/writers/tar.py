@@ -21,7 +21,8 @@ KEY_WIDTHS = (12, 10)  # digits of an index, and of an offset after it
 _SIZE, _CHECKSUM, _OWNERS_GROUP, _CRC = 124, 148, 297, 500  # where these fields of a header begin
 _NPY_HEAD = 128
 _NPY_COUNT = 61  # where the number of items stands in an npy head
-_LOW, _S8, _S16, _S24, _ALL = (np.uint64(number) for number in (255, 8, 16, 24, 0xFFFFFFFF))
+_1, _2, _3, _4, _5, _6, _7, _8, _16, _24 = (np.uint64(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 16, 24))
+_LOW, _ALL = np.uint64(255), np.uint64(0xFFFFFFFF)
 
 
 def member_header(suffix: str, keys: int, group: bytes) -> NDArray[np.uint8]:
@@ -88,8 +89,9 @@ def lay_members(out, places, keys, key_widths, header, head, item, payload, offs
     """
     for row in range(len(places)):
         at = places[row]
+        block = out[at : at + BLOCK]
         for byte in range(BLOCK):
-            out[at + byte] = header[byte]
+            block[byte] = header[byte]
         end = at
         for part in range(keys.shape[1]):
             end += key_widths[part] + (1 if part else 0)
@@ -113,40 +115,46 @@ def lay_members(out, places, keys, key_widths, header, head, item, payload, offs
             _zero_padded(out, end, digits, count)
             out[end], out[end + 1], out[end + 2], out[end + 4] = 44, 41, 44, 125  # ",), }"
         at += len(head)
+        content, given = out[at : at + length], payload[first : first + length]
         for byte in range(length):
-            out[at + byte] = payload[first + byte]
-        for byte in range(-(length + len(head)) % BLOCK):
-            out[at + length + byte] = 0
+            content[byte] = given[byte]
+        fill = -(length + len(head)) % BLOCK
+        rest_of_block = out[at + length : at + length + fill]
+        for byte in range(fill):
+            rest_of_block[byte] = 0
 
 
 @kernel
 def seal_members(out, places, sizes, tables):
-    """Add the sums to the headers of a row group's members (places, sizes: int64 [members]), in their order."""
+    """Add the sums to the headers of a row group's members, in order; places, sizes: int64 [members]."""
     crc = np.uint64(0)
     for member in range(len(places)):
         header = places[member]
-        place, end = header + BLOCK, header + BLOCK + sizes[member]
+        # Unsigned places: for signed ones Numba asks at every access whether they count from the end.
+        place = np.uint64(header + BLOCK)
+        end = place + np.uint64(sizes[member])
         crc ^= _ALL
-        while place + 8 <= end:
-            crc ^= np.uint64(out[place]) | (np.uint64(out[place + 1]) << _S8)
-            crc ^= (np.uint64(out[place + 2]) << _S16) | (np.uint64(out[place + 3]) << _S24)
-            word = tables[7, crc & _LOW] ^ tables[6, (crc >> _S8) & _LOW]
-            word ^= tables[5, (crc >> _S16) & _LOW] ^ tables[4, crc >> _S24]
-            word ^= tables[3, out[place + 4]] ^ tables[2, out[place + 5]]
-            crc = np.uint64(word ^ tables[1, out[place + 6]] ^ tables[0, out[place + 7]])
-            place += 8
+        while place + _8 <= end:
+            crc ^= np.uint64(out[place]) | (np.uint64(out[place + _1]) << _8)
+            crc ^= (np.uint64(out[place + _2]) << _16) | (np.uint64(out[place + _3]) << _24)
+            word = tables[7, crc & _LOW] ^ tables[6, (crc >> _8) & _LOW]
+            word ^= tables[5, (crc >> _16) & _LOW] ^ tables[4, crc >> _24]
+            word ^= tables[3, out[place + _4]] ^ tables[2, out[place + _5]]
+            crc = np.uint64(word ^ tables[1, out[place + _6]] ^ tables[0, out[place + _7]])
+            place += _8
         while place < end:
-            crc = np.uint64(tables[0, (crc ^ np.uint64(out[place])) & _LOW]) ^ (crc >> _S8)
-            place += 1
+            crc = np.uint64(tables[0, (crc ^ np.uint64(out[place])) & _LOW]) ^ (crc >> _8)
+            place += _1
         crc ^= _ALL
         rest = np.int64(crc)
         for digit in range(8):
             nibble = rest & 15
             out[header + _CRC + 7 - digit] = nibble + (48 if nibble < 10 else 87)
             rest >>= 4
+        block = out[header : header + BLOCK]
         total = np.int64(0)
         for byte in range(BLOCK):
-            total += np.int64(out[header + byte])
+            total += np.int64(block[byte])
         for digit in range(6):
             out[header + _CHECKSUM + 5 - digit] = 48 + (total & 7)
             total >>= 3
@@ -159,16 +167,16 @@ def find_members(archive, places, sizes):
 
     Returns (how many whole members there are, where they end): that is the archive's end where it is sound.
     """
-    found, place = 0, 0
+    found, place = 0, np.int64(0)
     sound = True
     while sound and place + BLOCK <= len(archive):
-        size = 0
+        size = np.int64(0)
         for digit in range(11):
             value = np.int64(archive[place + _SIZE + digit]) - 48
-            sound = sound and 0 <= value < 8
+            sound = bool(sound and 0 <= value < 8)
             size = size * 8 + value
         end = place + BLOCK + size + -size % BLOCK
-        sound = sound and end <= len(archive)
+        sound = bool(sound and end <= len(archive))
         if sound:
             places[found], sizes[found] = place, size
             found += 1
@@ -181,7 +189,8 @@ def gather(archive, starts, sizes, out):
     """Copy the pieces archive[starts[i]:starts[i] + sizes[i]] one after the other into `out`."""
     place = 0
     for piece in range(len(starts)):
-        first = starts[piece]
-        for byte in range(sizes[piece]):
-            out[place + byte] = archive[first + byte]
-        place += sizes[piece]
+        first, size = starts[piece], sizes[piece]
+        given, copied = archive[first : first + size], out[place : place + size]
+        for byte in range(size):
+            copied[byte] = given[byte]
+        place += size

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import zstandard
 from numpy.typing import NDArray
 
 from pipeline.writers import tar
 from pipeline.writers.json_columns import Form
-from pipeline.writers.webdataset import COMPRESSIONS, Layout, encode_group, zstandard
+from pipeline.writers.webdataset import COMPRESSIONS, Layout, Scratch, encode_group
 from tasks.base import INT32_MAX
 from tasks.errors import ConfigError, OstracaError, shown
 
-_EMPTY = np.empty(0, dtype=np.int64)
+
+class _Scratches(threading.local):
+    """A scratch for every thread."""
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+
+
+_SCRATCHES = _Scratches()
 
 
 def read_group(data: bytes, schema: pa.Schema, compression: str | None) -> pa.RecordBatch:
     """The batch that a row group was made of: `data` is file[group_ends[g - 1]:group_ends[g]].
 
     What is found is written again and must give the same bytes, all sums included. OstracaError names the
-    first member that does not.
+    first member that does not. How many rows there must be only the caller knows: where the last samples
+    are cut off cleanly, the rest is a row group of its own.
     """
     layout = Layout.of(schema)
     archive = np.frombuffer(_decompressed(data, compression), dtype=np.uint8)
@@ -29,7 +40,8 @@ def read_group(data: bytes, schema: pa.Schema, compression: str | None) -> pa.Re
         return pa.RecordBatch.from_pylist([], schema=schema)
     places, sizes = _members(archive)
     batch, id_type = _decode(archive, places, sizes, layout)
-    again, places_again = encode_group(batch, layout, id_type, tar.owners_group(archive))
+    group, scratch = tar.owners_group(archive), _SCRATCHES.scratch
+    again, places_again = encode_group(batch, layout, id_type, group, scratch)
     if not np.array_equal(again, archive):
         length = min(len(again), len(archive))
         unequal = np.flatnonzero(again[:length] != archive[:length])
@@ -44,10 +56,9 @@ def _decompressed(data: bytes, compression: str | None) -> bytes:
         raise ConfigError(f"format=webdataset: compression={shown(compression)} must be null or 'zstd'")
     if compression is None or not data:
         return data
-    module = zstandard()
     try:
-        archive: bytes = module.ZstdDecompressor().decompress(data, allow_extra_data=False)
-    except (module.ZstdError, MemoryError, OverflowError) as error:
+        archive: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError, OverflowError) as error:
         raise OstracaError(f"a row group is damaged: it is no whole zstd frame ({error})") from None
     return archive
 
@@ -118,7 +129,7 @@ def _array(data_type: pa.DataType, values: NDArray[Any], counts: NDArray[np.int6
         raise OstracaError(
             f"a row group has {len(values)} values in a column, at most {INT32_MAX} are allowed"
         )
-    offsets = pa.py_buffer(np.concatenate([_EMPTY[:0], [0], np.cumsum(counts)]).astype(np.int32))
+    offsets = pa.py_buffer(np.cumsum(np.concatenate([[0], counts]), dtype=np.int32))
     if pa.types.is_string(data_type):
         return pa.StringArray.from_buffers(rows, offsets, pa.py_buffer(values))
     flat = values.astype(data_type.value_type.to_pandas_dtype(), copy=False)

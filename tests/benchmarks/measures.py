@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -325,15 +324,6 @@ def plain_build(root: str, examples: str) -> None:
     shutil.rmtree(root, ignore_errors=True)
     build_corpus(depo_spec({}, int(examples)), root, engine="local")
     shutil.rmtree(root)
-
-
-def peak_memory(folder: str, examples: str) -> None:
-    from pipeline.build import build as build_corpus
-
-    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    manifest = build_corpus(depo_spec({}, int(examples)), Path(folder) / "corpus", engine="local")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    say(peak=peak, imports=imports, tokens=manifest["totals"]["tokens"])
 
 
 def first_use() -> None:

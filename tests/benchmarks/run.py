@@ -2,7 +2,8 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build plan ray memory start loaders (all where none is named).
+Parts: kernels fingerprints answers pack build plan webdataset ray scale memory start loaders (all of them
+where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -29,9 +30,11 @@ def part(function: Callable[[], list[Row]]) -> Callable[[], list[Row]]:
     return function
 
 
-def measured(script: str, *arguments: str, core: int | None = 0, **environment: str) -> dict[str, Any]:
-    """Run a function of measures.py in a fresh process, on one core; it prints JSON."""
-    code = f"import measures, sys; measures.{script}(*sys.argv[1:])"
+def measured(
+    script: str, *arguments: str, core: int | None = 0, module: str = "measures", **environment: str
+) -> dict[str, Any]:
+    """Run a function of measures.py (or a file beside it) in a fresh process, on one core; it prints JSON."""
+    code = f"import {module}, sys; {module}.{script}(*sys.argv[1:])"
     pin = ["taskset", "-c", str(core)] if core is not None else []
     done = subprocess.run(
         [*pin, sys.executable, "-c", code, *arguments],
@@ -132,6 +135,21 @@ def build() -> list[Row]:
 
 
 @part
+def webdataset() -> list[Row]:
+    m = measured("webdataset", "depo1-225", module="webdataset_shards")
+    rows: list[Row] = []
+    for kind, name in (("packed", "packed rows of 2,048"), ("examples", "examples")):
+        library = f"webdataset.ShardWriter {m[f'{kind}_library']:.1f}"
+        for ending, also in (("tar", ".tar"), ("zst", ".tar.zst")):
+            what = f"{kind}_{ending}"
+            rows.append((f"write depo1-225, {name}, {also}", m[what], "Mtok/s", "20", library))
+            aim = "2.5" if what == "packed_zst" else ""
+            rows.append(("  bytes a token", m[f"{what}_bytes"], "bytes", aim, ""))
+            rows.append(("  read back, every byte checked", m[f"{what}_read"], "Mtok/s", "50", ""))
+    return rows
+
+
+@part
 def plan() -> list[Row]:
     """What is predicted beside what is then built; cores that others use too are slower than predicted."""
     rows: list[Row] = []
@@ -160,18 +178,40 @@ def ray() -> list[Row]:
         ("Ray starts in", m["start"], "s", "", ""),
         ("build depo1-225, Ray, 1 worker", m["one"], "Mtok/s", "", "local, above"),
         ("build depo1-225, Ray, 2 workers", m["two"], "Mtok/s", "", ""),
-        ("  two workers against one", m["two"] / m["one"], "times", "1.7", yard),
+        ("  two workers against one", m["two"] / m["one"], "times", "1.8", yard),
     ]
 
 
 @part
-def memory() -> list[Row]:
+def scale() -> list[Row]:
+    """A billion tokens on two cores, with and without the search for duplicates."""
+    modes = ("off", "drop", "drop-content")
+    with tempfile.TemporaryDirectory() as folder:
+        m = measured("billion", folder, "1e9", *modes, core=None, module="corpus_scale")
+        library = measured("hugging_face", folder, module="corpus_scale")
+    said = {"off": "as drawn", "drop": "unique by tokens", "drop-content": "unique by content"}
+    single = f"from_generator + to_parquet, of single examples {library['single']:.2f} Mtok/s a core"
     rows: list[Row] = []
-    for examples in ("100000", "1000000"):
+    for mode in modes:
+        what = f"{m['tokens'] / 1e9:.2f} G tokens of depo1-225, checked, {said[mode]}"
+        rows.append((what, m[mode], "s", "30", single))
+        rows.append(("  all in all", m["tokens"] / 1e6 / m[mode], "Mtok/s", "33", "two workers of Ray"))
+        if mode != "off":
+            more = 100 * (m[mode] / m["off"] - 1)
+            rows.append(("  more than without dedup", more, "%", "15", "the same corpus, the same run"))
+    writing = "from_generator + to_parquet of examples that were ready"
+    return [*rows, (f"{writing}", library["writing"], "Mtok/s", "", "a core")]
+
+
+@part
+def memory() -> list[Row]:
+    """Flat, however large the corpus: one process that makes the shards and looks for duplicates."""
+    rows: list[Row] = []
+    for tokens in ("1e7", "3e7", "1e8", "3e8", "1e9"):
         with tempfile.TemporaryDirectory() as folder:
-            m = measured("peak_memory", folder, examples)
-        name = f"peak memory of a worker, {m['tokens'] / 1e6:.0f} M tokens"
-        rows.append((name, m["peak"], "MB", "1000", f"{m['imports']:.0f} MB after the imports"))
+            m = measured("peak", folder, tokens, module="corpus_scale")
+        name = f"peak memory, {m['tokens'] / 1e6:,.0f} M tokens without duplicates"
+        rows.append((name, m["peak"], "MB", "1000", "█" * round(m["peak"] / 20)))
     return rows
 
 

@@ -404,9 +404,11 @@ def test_a_job_that_fails_stops_the_build(spec: Maker, ray_session: Any) -> None
         return shard.path
 
     for engine in ("local", "ray"):
-        with pytest.raises(OstracaError) as caught:
-            with open_engine(complete, engine=engine, workers=2) as runner:
-                list(runner.map(failing_job, plan(complete)))
+        with (
+            pytest.raises(OstracaError) as caught,
+            open_engine(complete, engine=engine, workers=2) as runner,
+        ):
+            list(runner.map(failing_job, plan(complete)))
         assert str(caught.value) == "shard 1 cannot be"
 
 

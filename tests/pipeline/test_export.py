@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
 import pickle
-import struct
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,25 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from oracles.exports import MASKED, READERS, read_datatrove
 
 import ostraca
 from pipeline.build import build
-from pipeline.export import FORMATS
+from pipeline.export import FORMATS, datatrove, litdata, mds
 from pipeline.export import base as export_base
 from pipeline.export.command import NAME, export
 from tasks.errors import ConfigError, OstracaError
 
 DEPO = {"N": 20, "K": 4, "M": 5}
 TOKEN_FORMATS = [name for name in FORMATS if name != "jsonl"]
-
-
-@dataclass(frozen=True)
-class Read:
-    """What a reader finds: documents, their dtype, and their masks where the format has them."""
-
-    documents: list[list[int]]
-    dtype: str
-    masks: list[list[int]] | None = None
 
 
 @pytest.fixture(scope="module")
@@ -92,72 +81,11 @@ def rows_of(root: Path, dataset: str, split: str) -> dict[str, list[Any]]:
     return columns
 
 
-def cut(flat: Any, ends: Any) -> list[list[int]]:
-    """Documents of a flat array from where each ends."""
-    starts = [0, *ends[:-1]]
-    return [list(map(int, flat[start:end])) for start, end in zip(starts, ends, strict=True)]
-
-
-def read_megatron(folder: Path, split: str) -> Read:
-    with open(folder / f"{split}.idx", "rb") as file:
-        assert file.read(9) == b"MMIDIDX\x00\x00"
-        assert struct.unpack("<Q", file.read(8)) == (1,)
-        dtype = {8: np.dtype("<u2"), 4: np.dtype("<i4")}[file.read(1)[0]]
-        sequences, documents = struct.unpack("<QQ", file.read(16))
-        lengths = np.frombuffer(file.read(4 * sequences), dtype="<i4")
-        pointers = np.frombuffer(file.read(8 * sequences), dtype="<i8")
-        indices = np.frombuffer(file.read(8 * documents), dtype="<i8")
-        assert file.read() == b""
-    assert indices.tolist() == list(range(sequences + 1))
-    content = (folder / f"{split}.bin").read_bytes()
-    assert len(content) == lengths.sum() * dtype.itemsize
-    found = [
-        np.frombuffer(content, dtype=dtype, count=length, offset=pointer).tolist()
-        for length, pointer in zip(lengths, pointers, strict=True)
-    ]
-    return Read(found, dtype.name)
-
-
-def read_olmo(folder: Path, split: str) -> Read:
-    dtype = dtype_of(folder)
-    ids = np.fromfile(folder / split / "token_ids.npy", dtype=dtype)
-    mask = np.fromfile(folder / split / "labels_mask.npy", dtype=np.bool_)
-    with gzip.open(folder / split / "token_ids.csv.gz", "rt") as file:
-        lines = [line.rstrip("\n").split(",") for line in file]
-    starts, ends = [int(line[0]) for line in lines], [int(line[1]) for line in lines]
-    assert starts == [0, *ends[:-1]]
-    assert [line[2:] for line in lines] == [
-        [str(i), f"{folder.name}-{split}", str(i)] for i in range(len(lines))
-    ]
-    assert len(ids) == len(mask) == ends[-1]
-    return Read(cut(ids, ends), dtype, cut(mask, ends))
-
-
-def read_datatrove(folder: Path, split: str) -> Read:
-    name, count, _ = (folder / f"{split}.ds.metadata").read_text().split("\n")
-    size = int(name.removeprefix(f"{folder.name}|"))
-    dtype = {2: "<u2", 4: "<u4"}[size]
-    ids = np.fromfile(folder / f"{split}.ds", dtype=dtype)
-    mask = np.fromfile(folder / f"{split}.ds.loss", dtype=np.bool_)
-    ends = np.fromfile(folder / f"{split}.ds.index", dtype="<u8").astype(int).tolist()
-    assert len(ids) == len(mask) == ends[-1] == int(count)
-    return Read(cut(ids, ends), np.dtype(dtype).name, cut(mask, ends))
-
-
 def read_lines(folder: Path, split: str) -> list[dict[str, Any]]:
     zstandard = pytest.importorskip("zstandard")
     with open(folder / f"{split}.jsonl.zst", "rb") as file:
         text = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8", newline="\n")
         return [json.loads(line) for line in text]
-
-
-def dtype_of(folder: Path) -> str:
-    """The dtype that export.json gives a dataset, for formats whose files do not say."""
-    found: str = json.loads((folder.parent / NAME).read_text())["datasets"][folder.name]["dtype"]
-    return found
-
-
-READERS = {"megatron": read_megatron, "olmo": read_olmo, "datatrove": read_datatrove}
 
 
 def everything(root: Path) -> dict[str, bytes]:
@@ -173,8 +101,8 @@ def test_documents_masks_and_order(to: str, mixed: Path, tmp_path: Path) -> None
         read = READERS[to](tmp_path / "out" / dataset, split)
         rows = rows_of(mixed, dataset, split)
         assert read.documents == rows["input_ids"]
-        assert read.dtype == "uint16"
-        assert read.masks is None or read.masks == rows["loss_mask"]
+        assert read.dtype == ("int32" if to == "mds" else "uint16")
+        assert read.masks == (rows["loss_mask"] if to in MASKED else None)
 
 
 def test_nanogpt(mixed: Path, tmp_path: Path) -> None:
@@ -215,6 +143,27 @@ def test_jsonl_holds_all_columns(mixed: Path, biographies: Path, tmp_path: Path)
     assert made["datasets"]["texts"]["dtype"] is None
 
 
+def test_jsonl_zst_is_another_name_of_jsonl(mixed: Path, tmp_path: Path) -> None:
+    """Lines are compressed under either name."""
+    assert export(mixed, "jsonl.zst", tmp_path / "a") == export(mixed, "jsonl", tmp_path / "b")
+    assert everything(tmp_path / "a") == everything(tmp_path / "b")
+    assert sorted(everything(tmp_path / "a")) == [
+        "depo/test.jsonl.zst",
+        "depo/train.jsonl.zst",
+        NAME,
+        "mano/train.jsonl.zst",
+    ]
+
+
+def test_datasets_reads_jsonl(mixed: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    export(mixed, "jsonl", tmp_path / "out", dataset="depo")
+    files = {split: str(tmp_path / f"out/depo/{split}.jsonl.zst") for split in ("train", "test")}
+    found = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path / "cache"))
+    for split in files:
+        assert found[split].to_dict() == rows_of(mixed, "depo", split)
+
+
 def test_jsonl_escapes_any_value() -> None:
     from pipeline.export.jsonl import _lines
 
@@ -230,7 +179,15 @@ def test_jsonl_escapes_any_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "dtype"), [("megatron", "int32"), ("olmo", "uint32"), ("datatrove", "uint32")]
+    ("to", "dtype"),
+    [
+        ("megatron", "int32"),
+        ("olmo", "uint32"),
+        ("datatrove", "uint32"),
+        ("mds", "int32"),
+        ("litdata", "uint32"),
+        ("litgpt", "int32"),
+    ],
 )
 def test_large_ids_get_more_bytes(to: str, dtype: str, large: Path, tmp_path: Path) -> None:
     made = export(large, to, tmp_path / "out")
@@ -301,6 +258,43 @@ def test_spool_in_blocks(mixed: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(megatron, "_BLOCK", 11)
     export(mixed, "megatron", tmp_path / "small")
     assert everything(tmp_path / "small") == everything(tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", ["mds", "litdata", "litgpt"])
+def test_chunks_of_any_size_hold_the_same(
+    to: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down to a document a chunk; chunks go over the row groups and shards of the corpus."""
+    counts = []
+    for limit in (1 << 26, 9_000, 1):
+        monkeypatch.setattr(mds, "_SHARD_BYTES", limit)
+        monkeypatch.setattr(litdata, "_CHUNK_BYTES", limit)
+        export(mixed, to, tmp_path / str(limit))
+        read = READERS[to](tmp_path / str(limit) / "depo", "train")
+        rows = rows_of(mixed, "depo", "train")
+        assert read.documents == rows["input_ids"]
+        assert read.masks == (rows["loss_mask"] if to in MASKED else None)
+        chunks = [path for path in (tmp_path / str(limit) / "depo/train").iterdir() if path.suffix != ".json"]
+        counts.append(len(chunks))
+        assert limit < 9_000 or max(path.stat().st_size for path in chunks) < 1.2 * limit
+    assert counts[0] == 1
+    assert counts[1] > 3
+    assert counts[2] == 600
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (7, "7.00 T"),
+        (999, "999 T"),
+        (5_496, "5.50 kT"),
+        (91_000, "91.0 kT"),
+        (999_999, "1.00 MT"),
+        (1_234_567, "1.23 MT"),
+    ],
+)
+def test_datatroves_number_for_people(tokens: int, said: str) -> None:
+    assert datatrove._for_people(tokens) == said
 
 
 @pytest.mark.parametrize("to", TOKEN_FORMATS)
@@ -420,43 +414,3 @@ def test_a_damaged_shard_is_named(corpus_copy: Path, tmp_path: Path) -> None:
     with pytest.raises(OstracaError, match=rf"{shard.name}: has .* run `ostraca verify"):
         export(corpus_copy, "olmo", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture
-def exported(mixed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, list[list[int]]]:
-    """Depo's train split in the format that the test asks for, and its rows."""
-    export(mixed, request.param, tmp_path / "out", dataset="depo")
-    return tmp_path / "out" / "depo", rows_of(mixed, "depo", "train")["input_ids"]
-
-
-@pytest.mark.parametrize("exported", ["megatron"], indirect=True)
-def test_megatrons_own_reader(exported: tuple[Path, list[list[int]]]) -> None:
-    module = pytest.importorskip("megatron.core.datasets.indexed_dataset")
-    folder, rows = exported
-    found = module.IndexedDataset(str(folder / "train"), mmap=True)
-    assert len(found) == len(rows)
-    assert [document.tolist() for document in found[0 : len(rows)]] == rows
-
-
-@pytest.mark.parametrize("exported", ["datatrove"], indirect=True)
-def test_datatroves_own_reader(exported: tuple[Path, list[list[int]]]) -> None:
-    module = pytest.importorskip("datatrove.utils.dataset")
-    folder, rows = exported
-    found = module.DatatroveFileDataset(str(folder / "train.ds"), 63, token_size=2, return_positions=True)
-    flat, places = list(chain(*rows)), list(chain(*(range(len(row)) for row in rows)))
-    assert len(found) == len(flat) // 64
-    for item in range(len(found)):
-        window = found[item]
-        assert window["input_ids"].tolist() == flat[64 * item : 64 * item + 64]
-        if item == 0:
-            assert window["positions"].tolist() == places[:64]
-
-
-@pytest.mark.parametrize("exported", ["olmo"], indirect=True)
-def test_olmo_cores_own_reader(exported: tuple[Path, list[list[int]]]) -> None:
-    module = pytest.importorskip("olmo_core.data.utils")
-    folder, rows = exported
-    path = folder / "train" / "token_ids.npy"
-    indices = module.get_document_indices(str(path))
-    read = [module.load_array_slice(path, start, end, np.uint16).tolist() for start, end in indices]
-    assert read == rows

@@ -1,0 +1,95 @@
+"""Looking for duplicates in a corpus as it stands: what deduplication promises, counted from the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.dedup.prints import fingerprints
+from pipeline.dedup.search import count_ranges
+from pipeline.dedup.settings import DEFAULT_MEMORY
+from pipeline.dedup.table import Table
+from pipeline.folder import Folder, open_folder
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.readers import SplitReader, split_reader
+from tasks import get_task
+from tasks.errors import OstracaError
+from tasks.vocabulary import split_renaming
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a split holds."""
+
+    rows: int
+    twice: int  # rows that an earlier row of the same split equals
+    shared: int  # rows that a row of a split before it equals; eval splits come before train
+
+
+def find_in_corpus(
+    root: Path | str | Folder,
+    *,
+    key: str | None = None,
+    memory: int = DEFAULT_MEMORY,
+    on_shard: Callable[[], None] = lambda: None,
+) -> dict[str, Found]:
+    """Split -> its duplicates over all datasets, counted from the rows in the shards.
+
+    key: tokens or content (None: the corpus's own). memory: bytes of the tables; with less, the shards are
+    read several times. OstracaError where rows are packed, so that examples may be cut.
+    """
+    folder = open_folder(root)
+    manifest = read_manifest(folder)
+    spec = spec_in(folder, manifest)
+    if spec["pack"] is not None:
+        raise OstracaError(f"{root}: its rows are packed, and the examples in them may be cut")
+    key = spec["dedup"]["key"] if key is None else key
+    splits = sorted(manifest["splits"], key=lambda split: (split.startswith("train"), split))
+    ranges = count_ranges(manifest["totals"]["rows"], memory, 1)
+    counts = {split: [0, 0, 0] for split in splits}
+    for part in range(ranges):
+        tables: dict[str, Table] = {}
+        for split in splits:
+            table = tables[split] = Table.of_size(manifest["splits"][split]["rows"] // ranges)
+            for reader in _readers(folder, spec, manifest, split):
+                for prints in _prints(reader, key, on_shard):
+                    own = prints[prints[:, 0] % np.uint64(ranges) == np.uint64(part)]
+                    earlier = np.zeros(len(own), bool)
+                    for before in tables:
+                        if before != split:
+                            earlier |= tables[before].contains(own)
+                    counts[split][0] += len(own)
+                    counts[split][1] += int((~table.insert(own)).sum())
+                    counts[split][2] += int(earlier.sum())
+    return {
+        split: Found(rows=rows, twice=twice, shared=shared) for split, (rows, twice, shared) in counts.items()
+    }
+
+
+def _readers(
+    folder: Folder, spec: Mapping[str, Any], manifest: Mapping[str, Any], split: str
+) -> Iterator[SplitReader]:
+    for dataset, entry in spec["datasets"].items():
+        if split in entry["splits"]:
+            yield split_reader(folder, spec, manifest, dataset, split)
+
+
+def _prints(reader: SplitReader, key: str, on_shard: Callable[[], None]) -> Iterator[NDArray[np.uint64]]:
+    """Fingerprints of all rows of a split of a dataset, a row group at a time."""
+    task = get_task(reader.spec["datasets"][reader.dataset]["task"])
+    renaming = split_renaming(reader.spec, reader.dataset, reader.split)
+    published = None if renaming is None else renaming.inverse()
+    before = 0
+    for shard, batch in reader.batches([task.schema(reader.entry["config"]).names[0]]):
+        if shard != before:
+            on_shard()
+            before = shard
+        given: pa.RecordBatch = batch if published is None else published.batch(batch)
+        yield fingerprints(task, reader.entry["config"], given, key)
+    on_shard()

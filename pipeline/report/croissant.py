@@ -1,0 +1,153 @@
+"""`croissant.json`: the corpus in the words of MLCommons Croissant 1.1, with which mlcroissant reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.report.columns import PAPER, about_column, schema_of
+from pipeline.report.figures import Key, keys_of, shards_of
+
+SPECIFICATION = "http://mlcommons.org/croissant/1.1"
+_SPLITS = "splits"  # the record set of their names
+_FORMATS = {"parquet": "application/x-parquet", "tar": "application/x-tar"}  # others: tars with zstd
+_TYPES = {pa.uint8(): "cr:UInt8", pa.int32(): "cr:Int32", pa.int64(): "cr:Int64", pa.string(): "sc:Text"}
+# The context that the specification gives, term for term.
+_TERMS: tuple[str, ...] = (
+    "arrayShape",
+    "citeAs",
+    "column",
+    "containedIn",
+    "equivalentProperty",
+    "extract",
+    "field",
+)
+_TERMS += ("fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset")
+_TERMS += ("jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated")
+_TERMS += ("replace", "samplingRate", "separator", "source", "subField", "transform")
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    **{term: f"cr:{term}" for term in _TERMS},
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "name": {"@container": "@language"},
+    "sc": "https://schema.org/",
+}
+
+
+def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordBatch]) -> dict[str, Any]:
+    """The JSON-LD: every shard with its sha256 and, of Parquet, a record set for each dataset.
+
+    Licence and date of publication are left out: they are for whoever publishes the corpus to say.
+    """
+    spec, keys = manifest["spec"], keys_of(manifest)
+    shards = [_shard(record) for key in keys for record in shards_of(manifest, key)]
+    made: dict[str, Any] = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": SPECIFICATION,
+        "name": manifest["name"],
+        "description": (
+            f"Synthetic pretraining tasks ({', '.join(manifest['tasks'])}) of {PAPER} (arXiv 2512.17351), "
+            f"made by Ostraca. Content digest {manifest['content_digest']}. manifest.json says how to make "
+            "it again."
+        ),
+        # The version of the build's metadata is the content itself.
+        "version": f"1.0.0+{manifest['content_digest']}",
+        "citeAs": f"{manifest['name']}, an Ostraca corpus with content digest {manifest['content_digest']}",
+        "keywords": ["synthetic", "pretraining", "ostraca", *manifest["tasks"]],
+        "isLiveDataset": False,
+        "distribution": shards,
+    }
+    if spec.get("format", "parquet") == "parquet":
+        datasets = list(spec["datasets"])
+        made["distribution"] = [*shards, *map(_files, datasets)]
+        made["recordSet"] = [_splits([split for _, split in keys])]
+        for dataset in datasets:
+            sample = next((samples[key] for key in keys if key[0] == dataset and key in samples), None)
+            schema = schema_of(manifest, dataset, sample)
+            made["recordSet"].append(_records(dataset, spec["datasets"][dataset]["task"], schema))
+    return made
+
+
+def _shard(record: Mapping[str, Any]) -> dict[str, Any]:
+    path = record["path"]
+    return {
+        "@type": "cr:FileObject",
+        "@id": path,
+        "name": path,
+        "contentUrl": path,
+        "contentSize": f"{record['bytes']} B",
+        "encodingFormat": _FORMATS.get(path.rpartition(".")[2], "application/zstd"),
+        "sha256": record["sha256"],
+    }
+
+
+def _files(dataset: str) -> dict[str, Any]:
+    """All shards of a dataset."""
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{dataset}-shards",
+        "name": f"{dataset}-shards",
+        "description": f"All shards of {dataset}.",
+        "encodingFormat": _FORMATS["parquet"],
+        "includes": f"{dataset}/*.parquet",
+    }
+
+
+def _splits(names: list[str]) -> dict[str, Any]:
+    """The names of the splits, to which every row refers."""
+    return {
+        "@type": "cr:RecordSet",
+        "@id": _SPLITS,
+        "name": _SPLITS,
+        "dataType": "cr:Split",
+        "key": {"@id": f"{_SPLITS}/name"},
+        "field": [{"@type": "cr:Field", "@id": f"{_SPLITS}/name", "name": "name", "dataType": "sc:Text"}],
+        "data": [{f"{_SPLITS}/name": name} for name in dict.fromkeys(names)],
+    }
+
+
+def _records(dataset: str, task: str, schema: pa.Schema) -> dict[str, Any]:
+    """The rows of a dataset: which split they are of, and a field for each column."""
+    name = f"{dataset}-rows"
+    split = {
+        "@type": "cr:Field",
+        "@id": f"{name}/split",
+        "name": "split",
+        "description": "the split that the row is of",
+        "dataType": "sc:Text",
+        "references": {"field": {"@id": f"{_SPLITS}/name"}},
+        "source": {
+            "fileSet": {"@id": f"{dataset}-shards"},
+            "extract": {"fileProperty": "fullpath"},
+            "transform": {"regex": r"(?:.*/)?([a-z0-9_]+?)(?:-[0-9]+-of-[0-9]+\.parquet)?$"},
+        },
+    }
+    fields = [
+        split,
+        *(_field(dataset, name, field, about_column(task, field.name, schema)) for field in schema),
+    ]
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
+
+
+def _field(dataset: str, records: str, field: pa.Field, about: str) -> dict[str, Any]:
+    listed = pa.types.is_list(field.type)
+    made = {
+        "@type": "cr:Field",
+        "@id": f"{records}/{field.name}",
+        "name": field.name,
+        "description": about or field.name,
+        "dataType": _TYPES[field.type.value_type if listed else field.type],
+        "source": {"fileSet": {"@id": f"{dataset}-shards"}, "extract": {"column": field.name}},
+    }
+    return made | ({"isArray": True, "arrayShape": "-1"} if listed else {})

@@ -1,0 +1,161 @@
+"""The figures of a corpus that all its reports show, and how numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.statistics import Counts
+from tasks import get_task
+
+Key = tuple[str, str]  # dataset, split
+_SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """A split of a dataset, or the sum of several."""
+
+    examples: int = 0
+    rows: int = 0  # of its shards: packed rows, where the corpus is packed, else examples
+    tokens: int = 0  # in its shards; bytes, where the examples are texts
+    learned: int = 0  # of `counted`, those with loss_mask 1
+    counted: int = 0  # tokens of the examples before they were packed
+    dropped: int = 0  # duplicates that are no longer there
+    redrawn: int = 0  # duplicates in whose place another example stands
+    shards: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    @property
+    def mean(self) -> float:
+        """Tokens of an example."""
+        return self.counted / max(self.examples, 1)
+
+    @property
+    def learned_share(self) -> float:
+        """The part of the tokens that a model is trained to say, 0..1."""
+        return self.learned / max(self.counted, 1)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes on disk for each token."""
+        return self.bytes / max(self.tokens, 1)
+
+
+def figures_of(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> dict[Key, Figures]:
+    """The figures of every split of every dataset: datasets in the spec's order, train first."""
+    return {key: _of_split(manifest, key, statistics[key]) for key in keys_of(manifest)}
+
+
+def keys_of(manifest: Mapping[str, Any]) -> list[Key]:
+    """(dataset, split) of all that a corpus holds: datasets in the spec's order, train first."""
+    return [
+        (dataset, split)
+        for dataset, entry in manifest["spec"]["datasets"].items()
+        for split in sorted(entry["splits"], key=lambda split: (split != "train", split))
+    ]
+
+
+def first_split(manifest: Mapping[str, Any], dataset: str) -> str:
+    """The split to show first: train, where there is one."""
+    return next(split for name, split in keys_of(manifest) if name == dataset)
+
+
+def shards_of(manifest: Mapping[str, Any], key: Key) -> list[Mapping[str, Any]]:
+    """The records of a split's shards."""
+    dataset, split = key
+    return [record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset]
+
+
+def usage(manifest: Mapping[str, Any], path: str) -> str:
+    """Python that reads the corpus at `path`: with `datasets`, and with Ostraca's own loaders."""
+    dataset = next(iter(manifest["spec"]["datasets"]))
+    split = first_split(manifest, dataset)
+    parts = []
+    if read_by_datasets(manifest):
+        parts.append(
+            f'import datasets\n\ndataset = datasets.load_dataset("{path}", "{dataset}", split="{split}")'
+        )
+    if not any(of_texts(manifest, each) for each in manifest["spec"]["datasets"]):
+        parts.append(
+            "import loaders  # of Ostraca: packed, in the same order for any world size, exact resume\n\n"
+            f'source = loaders.CorpusSource("{path}", split="{split}", seed=0)\n'
+            "stream = loaders.TokenStream(source, batch_size=8, length=2048)"
+        )
+    return "\n\n".join(parts)
+
+
+def read_by_datasets(manifest: Mapping[str, Any]) -> bool:
+    """Whether Hugging Face's `datasets` reads the shards: it does not unpack a tar with zstd."""
+    return all(
+        shard["path"].endswith((".parquet", ".tar"))
+        for key in keys_of(manifest)
+        for shard in shards_of(manifest, key)
+    )
+
+
+def total(figures: Iterable[Figures]) -> Figures:
+    """The sum."""
+    return sum(figures, Figures())
+
+
+def _of_split(manifest: Mapping[str, Any], key: Key, counts: Counts) -> Figures:
+    shards = shards_of(manifest, key)
+    return Figures(
+        examples=counts.after.rows,
+        rows=sum(record["rows"] for record in shards),
+        tokens=sum(record["tokens"] for record in shards),
+        learned=counts.after.learned,
+        counted=counts.after.tokens,
+        dropped=counts.dropped,
+        redrawn=counts.redrawn,
+        shards=len(shards),
+        bytes=sum(record["bytes"] for record in shards),
+    )
+
+
+def dedup_mode(manifest: Mapping[str, Any]) -> str:
+    """off, drop or redraw."""
+    return str((manifest["spec"].get("dedup") or {}).get("mode", "off"))
+
+
+def short(count: float) -> str:
+    """A count in three digits and a letter: 950, 14.1 k, 4.20 M, 1.20 B."""
+    for size, letter in _SIZES:
+        if count >= 0.9995 * size:
+            value = count / size
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {letter}"
+    return f"{count:.0f}"
+
+
+def brief(count: float) -> str:
+    """A round number in as few digits as it takes: 950, 1.5 k, 20 M."""
+    for size, letter in _SIZES:
+        if count >= size:
+            return f"{count / size:.3g} {letter}"
+    return f"{count:.3g}"
+
+
+def percent(share: float) -> str:
+    """A share, 0..1, as a percentage; small ones are not rounded away."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 < share < 1:
+        return ">99.9%"
+    return f"{100 * share:.0f}%" if share in (0, 1) else f"{100 * share:.1f}%"
+
+
+def megabytes(count: int) -> str:
+    """Bytes in MB."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def of_texts(manifest: Mapping[str, Any], dataset: str) -> bool:
+    """Whether a dataset's examples are texts, whose tokens are bytes."""
+    entry = manifest["spec"]["datasets"][dataset]
+    task = get_task(entry["task"])
+    return any("text" in task.schema(split["config"]).names for split in entry["splits"].values())

@@ -1,0 +1,70 @@
+"""`verify duplicates=true`: what a corpus holds twice, against a count by plain Python."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ostraca
+from pipeline.build import build
+from pipeline.duplicates import Found, find_in_corpus
+from pipeline.folder import open_folder
+from pipeline.manifest import read_manifest
+from pipeline.readers import split_reader
+from tasks.errors import OstracaError
+
+
+def spec(**more: Any) -> dict[str, Any]:
+    splits = {"test": {"examples": 400, "form": "test"}, "train": {"examples": 3000}}
+    datasets = {"mano": {"task": "mano", "config": {"L": 1}, "splits": splits}}
+    return {"datasets": datasets, "shard_tokens": 4000, "row_group_tokens": 1000, **more}
+
+
+def rows_of(root: Path, split: str) -> list[tuple[int, ...]]:
+    manifest = read_manifest(root)
+    reader = split_reader(open_folder(root), manifest["spec"], manifest, "mano", split)
+    return [tuple(row) for _, batch in reader.batches() for row in batch.column("input_ids").to_pylist()]
+
+
+@pytest.mark.parametrize("vocabulary", ["published", "shared"])
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 15])
+def test_counts_are_those_of_plain_python(tmp_path: Path, vocabulary: str, memory: int) -> None:
+    build(spec(vocabulary=vocabulary), tmp_path / "c", engine="local")
+    test, train = rows_of(tmp_path / "c", "test"), rows_of(tmp_path / "c", "train")
+    wanted = {
+        "test": Found(rows=400, twice=400 - len(set(test)), shared=0),
+        "train": Found(
+            rows=3000,
+            twice=3000 - len(set(train)),
+            shared=sum(count for row, count in Counter(train).items() if row in set(test)),
+        ),
+    }
+    assert wanted["train"].shared > 0 < wanted["train"].twice
+    assert find_in_corpus(tmp_path / "c", key="tokens", memory=memory) == wanted
+
+
+@pytest.mark.parametrize("mode", ["drop", "redraw"])
+@pytest.mark.parametrize("key", ["tokens", "content"])
+def test_a_deduplicated_corpus_has_none(tmp_path: Path, mode: str, key: str, capsys: Any) -> None:
+    build(spec(dedup={"mode": mode, "key": key}), tmp_path / "c", engine="local")
+    assert all(each.twice == each.shared == 0 for each in find_in_corpus(tmp_path / "c").values())
+    assert ostraca.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 0
+    assert "0 of them twice" in capsys.readouterr().out
+
+
+def test_a_broken_promise_is_told(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pipeline.build as module
+
+    monkeypatch.setattr(module, "changed_shards", lambda *given: [])  # what was found is not done
+    build(spec(dedup={"mode": "drop"}), tmp_path / "c", engine="local")
+    assert ostraca.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 1
+    assert "promises no duplicates, and there are some" in capsys.readouterr().out
+
+
+def test_packed_rows_are_refused(tmp_path: Path) -> None:
+    build(spec(pack={"length": 64}), tmp_path / "c", engine="local")
+    with pytest.raises(OstracaError, match="its rows are packed"):
+        find_in_corpus(tmp_path / "c")
