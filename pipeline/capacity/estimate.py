@@ -266,7 +266,7 @@ def _search(
     measured: Mapping[Part, Measured],
     cluster: Cluster,
 ) -> Search:
-    """What finding the duplicates takes: round 0, in which nearly all of the work is."""
+    """What finding the duplicates takes: the first draws, which are nearly all of the work."""
     others, other_shards = _others(spec)
     examples = sum(each.examples for each in splits) + others
     shards = sum(each.shards for each in splits)
@@ -279,8 +279,10 @@ def _search(
         least = cluster.workers * table_bytes(examples, ranges)
     rates: SearchRates = measure_search(examples)
     calls = ranges * (shards + other_shards)
-    tables = 2 * ranges * table_bytes(examples, ranges) if spec["dedup"]["mode"] == "redraw" else 0
-    lost = 8 * (ranges * (shards + 1) + round(duplicates.total))
+    redraws = spec["dedup"]["mode"] == "redraw"
+    tables = 2 * ranges * table_bytes(examples, ranges) if redraws else 0
+    rounds = len({each.split for each in splits}) if redraws else 1  # at least: split by split
+    lost = 8 * (rounds * ranges * (shards + 1) + round(duplicates.total))
     # Every slice is found by the offsets in its file's header.
     read = 24 * examples + 8 * (2**RANGE_BITS * (shards + other_shards) + calls)
     return Search(

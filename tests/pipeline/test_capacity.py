@@ -96,18 +96,19 @@ def test_the_search_for_duplicates_as_planned(
     given = spec(train=60_000, shard_tokens=300_000, dedup={"mode": mode})
     found = estimate(given, Cluster(cores=workers, memory=memory), seconds=0)
     assert found.search is not None
-    seen: dict[str, int] = {}
+    seen = {"all": 0}
 
     def on_step(what: str, done: int, of: int) -> None:
+        seen["all"] = max(seen["all"], disk_usage(tmp_path / "x"))
         if what == "duplicates, round 1" and done == of:
-            prints = tmp_path / "x" / STATE / "dedup/prints/0000"
-            seen.update(ranges=of, prints=disk_usage(prints), all=disk_usage(tmp_path / "x"))
+            seen.update(ranges=of, prints=disk_usage(tmp_path / "x" / STATE / "dedup/prints/0000"))
 
     manifest = build(given, tmp_path / "x", engine="local", workers=workers, memory=memory, on_step=on_step)
     assert found.print_bytes == seen["prints"]
     assert found.search.ranges == seen["ranges"]
     assert found.search.examples == 60_100
-    assert seen["all"] <= found.peak_bytes < 1.4 * seen["all"]
+    # Shards that are made again, and with redraw a second round's tables, are counted, and not all seen here.
+    assert seen["all"] <= found.peak_bytes < 1.5 * seen["all"]
     assert found.bytes == pytest.approx(disk_usage(tmp_path / "x"), rel=0.03)
     dropped = sum(each["dropped"] + each["redrawn"] for each in manifest["dedup"].values())
     assert found.search.duplicates.total <= dropped + 3 * (dropped + 1) ** 0.5
