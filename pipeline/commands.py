@@ -135,10 +135,27 @@ def _summary(root: str, manifest: Mapping[str, Any]) -> str:
                 f"  {name + '/' + split:<24} {rows:>13,} examples {tokens:>17,} tokens "
                 f"{len(shards):>6,} shards {size / 1e6:>10,.1f} MB"
             )
+            if manifest["dedup"] is not None:
+                lines += _of_dedup(manifest, f"{name}/{split}")
     lines.append(
         f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…"
     )
     return "\n".join(lines)
+
+
+def _of_dedup(manifest: Mapping[str, Any], part: str) -> list[str]:
+    """What deduplication did to a split, where it did anything."""
+    counts, dedup = manifest["dedup"][part], manifest["spec"]["dedup"]
+    asked, redrawn, dropped = (counts[key] for key in ("asked", "redrawn", "dropped"))
+    lines = [f"    {redrawn:,} of these drawn again: their first draws were duplicates"] if redrawn else []
+    if dropped and dedup["mode"] == "drop":
+        lines.append(f"    {dropped:,} of {asked:,} dropped as duplicates")
+    elif dropped:
+        why = f"its config has no more that differ in {dedup['key']}"
+        if not counts["exhausted"]:
+            why = "long drawing found no more that are new"
+        lines.append(f"    {asked - dropped:,} of {asked:,} asked: {why}")
+    return lines
 
 
 def verify(config: Mapping[str, Any]) -> int:

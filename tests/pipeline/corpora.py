@@ -30,7 +30,11 @@ def crowded(
         "shard_tokens": 4_000,
         "row_group_tokens": 1_000,
         "datasets": {
-            name: {"task": task, "config": config, "splits": {each: dict(own) for each, own in splits.items()}}
+            name: {
+                "task": task,
+                "config": config,
+                "splits": {each: dict(own) for each, own in splits.items()},
+            }
             for name, (task, config) in datasets.items()
         },
         **extra,

@@ -57,7 +57,7 @@ def check_finished(spec: dict[str, Any], root: Path, reference: Path) -> None:
 def test_stopped_at_any_write(
     whole: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Builds that die when they are to write their n-th file, half of it written, and so do those after it."""
+    """Builds that die when they are to write their n-th file, half of it written, and those after it too."""
     spec, reference = whole
     real = LocalFolder.create
     left = 0
@@ -116,7 +116,12 @@ def test_stopped_at_every_step(whole: tuple[dict[str, Any], Path], tmp_path: Pat
         except Stopped:
             assert not (root / "manifest.json").exists()
     names = {what for what, _ in seen}
-    assert {"against crowded", "duplicates, round 1", "duplicates, round 2", "drawing again, attempt 1"} <= names
+    assert {
+        "against crowded",
+        "duplicates, round 1",
+        "duplicates, round 2",
+        "drawing again, attempt 1",
+    } <= names
     assert "shards without duplicates" in names
     assert files_below(root) == files_below(reference)
 
@@ -218,9 +223,7 @@ def test_shards_that_were_damaged_meanwhile_are_made_again(
     check_finished(spec, root, reference)
 
 
-def test_fingerprints_that_were_cut_are_noticed(
-    whole: tuple[dict[str, Any], Path], tmp_path: Path
-) -> None:
+def test_fingerprints_that_were_cut_are_noticed(whole: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     """A file of another size is made again; one line tells of a cut that comes later."""
     spec, reference = whole
     root = tmp_path / "c"
@@ -239,7 +242,7 @@ def test_fingerprints_that_were_cut_are_noticed(
 def test_no_file_of_the_search_is_read_before_it_was_written_anew(
     whole: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
-    """Whatever an earlier call left below dedup/ but fingerprints and the outcome: garbage changes nothing."""
+    """Whatever an earlier call left below dedup/, but fingerprints and the outcome, changes nothing."""
     spec, reference = whole
     root = tmp_path / "c"
 
@@ -253,5 +256,3 @@ def test_no_file_of_the_search_is_read_before_it_was_written_anew(
     for path in [*dedup.glob("lost/*/*"), *dedup.glob("table/*/*"), *dedup.glob("prints/0001/*/*")]:
         path.write_bytes(b"\xff" * 4000)
     check_finished(spec, root, reference)
-
-

@@ -176,7 +176,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "is no file of records",
     ),
     "one fewer": (lambda root, plain: plain["splits"]["train"]["shards"]["files"].pop(), "lists no"),
-    "none": (lambda root, plain: plain["splits"]["train"].update(shards={}), "are not as ostraca writes them"),
+    "none": (
+        lambda root, plain: plain["splits"]["train"].update(shards={}),
+        "are not as ostraca writes them",
+    ),
     "number": (lambda root, plain: plain["splits"]["train"].update(shards=5), "are not as ostraca writes"),
     "a split of no spec": (
         lambda root, plain: plain["splits"].update({"../../x": {"shards": {"count": 0, "files": []}}}),
