@@ -22,7 +22,7 @@ from pipeline.shard import Made, ShardRecord, make_shard, prints_path, record_pa
 from pipeline.spec import check_spec, spec_digest
 from pipeline.state import STATE
 from pipeline.totals import STATISTICS, Totals
-from tasks.errors import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError, shown
 from tasks.vocabulary import tokenizer_files
 
 LOCK = f"{STATE}/lock"
@@ -57,6 +57,7 @@ def build(
     complete = check_spec(manifests.with_own_tokenizers(folder, with_against(spec)))
     check_engine(engine, workers, ray)
     _check_part(complete, part)
+    budget = check_memory(memory)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, digest, part)
     if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
@@ -66,7 +67,7 @@ def build(
         whole = _refuse_other(folder, digest, part)
         if whole is None or _missing(folder, whole):
             with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
-                work = _Build(folder, complete, digest, part, runner, check_memory(memory), on_shard, on_step)
+                work = _Build(folder, complete, digest, part, runner, budget, on_shard, on_step)
                 whole = work.run(whole, report)
         else:
             folder.remove_unfinished()
@@ -267,6 +268,10 @@ def _mend_shard(
 
 
 def _check_part(spec: Mapping[str, Any], part: Part) -> None:
+    if not isinstance(part, tuple) or [*map(type, part)] != [int, int] or not 1 <= part[0] <= part[1]:
+        raise ConfigError(
+            f"part={shown(part)} must be (number, of), e.g. (2, 8) for the second of eight parts"
+        )
     if part != WHOLE and spec["dedup"]["mode"] != "off":
         raise ConfigError(
             f"part={part[0]}/{part[1]}: duplicates can only be found where all examples are; "

@@ -150,17 +150,19 @@ def _show_corpus(root: str, manifest: Mapping[str, Any]) -> None:
 
 
 def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """A line for every split that deduplication changed."""
+    """Lines on every split that deduplication changed."""
+    dedup = manifest["spec"]["dedup"]
     for name, counts in (manifest["dedup"] or {}).items():
-        asked, kept = counts["asked"], counts["asked"] - counts["dropped"]
-        if counts["exhausted"]:
-            yield f"  {name}: {kept:,} of {asked:,} asked for: there are no more different examples"
-        elif counts["dropped"] and manifest["spec"]["dedup"]["mode"] == "redraw":
-            yield f"  {name}: {kept:,} of {asked:,} asked for: drawing again gave no new one for a long time"
-        elif counts["dropped"]:
-            yield f"  {name}: {counts['dropped']:,} of {asked:,} were duplicates and were dropped"
-        elif counts["redrawn"]:
-            yield f"  {name}: {counts['redrawn']:,} of {asked:,} were duplicates and were drawn again"
+        asked, redrawn, dropped = (counts[key] for key in ("asked", "redrawn", "dropped"))
+        if redrawn:
+            yield f"  {name}: {redrawn:,} drawn again, since their first draws were duplicates"
+        if dropped and dedup["mode"] == "drop":
+            yield f"  {name}: {dropped:,} of {asked:,} dropped as duplicates"
+        elif dropped:
+            why = f"its config has no more that differ in {dedup['key']}"
+            if not counts["exhausted"]:
+                why = "long drawing found no more that are new"
+            yield f"  {name}: {asked - dropped:,} of {asked:,} asked: {why}"
 
 
 def verify(config: Mapping[str, Any]) -> int:

@@ -49,6 +49,7 @@ def merge(
     spec = _check_parts(opened)
     folder = open_folder(out)
     digest = opened[0].manifest["spec_digest"]
+    _refuse_other(folder, digest)  # before a lock is put into a folder of somebody else
     with folder.lock(f"{STATE}/lock"):
         _refuse_other(folder, digest)
         folder.remove_unfinished()

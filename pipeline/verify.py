@@ -65,11 +65,36 @@ def _check_records(manifest: Mapping[str, Any]) -> list[str]:
         return problems
     records = (ShardRecord(split=split, **record) for split, record in records_of(manifest))
     again = make_manifest(manifest["spec"], sorted_as_planned(manifest, records), part=part_of(manifest))
-    return [
-        f"{NAME}: {field} does not follow from the shards' records: it was edited"
-        for field in ("name", "tasks", "content_digest", "totals", "splits")
-        if again[field] != manifest[field]
+    fields = [
+        each
+        for each in ("name", "tasks", "content_digest", "totals", "splits")
+        if again[each] != manifest[each]
     ]
+    if not _is_dedup(manifest):
+        fields.append("dedup")
+    return [f"{NAME}: {field} does not follow from the shards' records: it was edited" for field in fields]
+
+
+def _is_dedup(manifest: Mapping[str, Any]) -> bool:
+    """Whether what a manifest says of deduplication is what its records add up to."""
+    said = manifest["dedup"]
+    if manifest["spec"]["dedup"]["mode"] == "off":
+        return said is None
+    sums: dict[str, dict[str, int]] = {}
+    for split, record in records_of(manifest):
+        own = sums.setdefault(f"{record['dataset']}/{split}", {"asked": 0, "redrawn": 0, "dropped": 0})
+        changes = Changes.parse(record.get("changes", ""), record["count"])
+        own["asked"] += record["count"]
+        own["redrawn"] += len(changes) - changes.dropped
+        own["dropped"] += changes.dropped
+    try:
+        return said.keys() == sums.keys() and all(
+            type(said[part]["exhausted"]) is bool
+            and said[part] == {**own, "exhausted": said[part]["exhausted"]}
+            for part, own in sums.items()
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def sorted_as_planned(manifest: Mapping[str, Any], records: Iterable[ShardRecord]) -> list[ShardRecord]:

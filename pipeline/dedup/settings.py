@@ -44,7 +44,7 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
                 f"{where}: dedup.{name}={shown(value)}{nearest(value, allowed)} must be one of "
                 f"{', '.join(allowed)}"
             )
-    against = given.get("against") or []
+    against = [] if given.get("against") is None else given["against"]
     if not isinstance(against, list | tuple):
         raise ConfigError(f"{where}: dedup.against={shown(against)} must be a list of corpora's folders")
     if mode == "off" and against:

@@ -34,7 +34,7 @@ class Table:
     def read(folder: Folder, path: str) -> Table:
         """The table that `write` wrote: it is never in memory twice."""
         words = np.empty((folder.size(path) or 0) // 8, "<u8")
-        view, place = words.view(np.uint8).data, 0
+        view, place = words.data.cast("B"), 0
         with closing(folder.open(path)) as file:
             while block := file.read(_BLOCK):
                 view[place : place + len(block)] = block
@@ -53,7 +53,7 @@ class Table:
 
     def write(self, folder: Folder, path: str) -> None:
         """Write how many there are, then the slots."""
-        view = np.ascontiguousarray(self.slots, "<u8").reshape(-1).view(np.uint8).data
+        view = np.ascontiguousarray(self.slots, "<u8").data.cast("B")
         with folder.create(path) as file:
             file.write(np.array([self.used], "<u8").tobytes())
             for place in range(0, len(view), _BLOCK):

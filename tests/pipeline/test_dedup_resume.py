@@ -57,7 +57,7 @@ def check_finished(spec: dict[str, Any], root: Path, reference: Path) -> None:
 def test_stopped_at_any_write(
     whole: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Builds that die when they are to write their n-th file, half of it written, and so do those after it."""
+    """Builds that die when they are to write their n-th file, half of it written, and those after it too."""
     spec, reference = whole
     real = LocalFolder.create
     left = 0
@@ -242,7 +242,7 @@ def test_fingerprints_that_were_cut_are_noticed(whole: tuple[dict[str, Any], Pat
 def test_no_file_of_the_search_is_read_before_it_was_written_anew(
     whole: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
-    """Whatever an earlier call left below dedup/ but fingerprints and the outcome: garbage changes nothing."""
+    """Whatever an earlier call left below dedup/, but fingerprints and the outcome, changes nothing."""
     spec, reference = whole
     root = tmp_path / "c"
 
