@@ -69,6 +69,7 @@ def ray_session() -> Iterator[Any]:
     """One local Ray with 3 cores for all tests that need it."""
     import ray
 
+    # "local": never one that somebody else runs on this machine.
     ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()

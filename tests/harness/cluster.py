@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -260,8 +258,6 @@ SCENARIOS = (
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    if "--alone" in sys.argv:
-        _loopback_up()
     begun = time.monotonic()
     nodes = Nodes()
     print(json.dumps({"started": {"seconds": time.monotonic() - begun}}), flush=True)
@@ -277,15 +273,6 @@ def main() -> None:
             print(json.dumps({scenario.__name__: found}), flush=True)
     finally:
         nodes.end()
-
-
-def _loopback_up() -> None:
-    """Bring up the loopback device of a network of our own, in which there is nothing else."""
-    import fcntl
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        up = 1  # IFF_UP
-        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", up))  # SIOCSIFFLAGS
 
 
 if __name__ == "__main__":

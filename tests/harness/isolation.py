@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ def until(happened: Callable[[], object], seconds: float = 60) -> bool:
 
 
 def alone() -> list[str]:
-    """Words to put before a command that has a network, a process table and mounts of its own.
+    """Words to put before a command that has a network, a process table, mounts and a /tmp/ray of its own.
 
     Whatever it starts ends with it, and nothing outside reaches it. Where this machine makes no such
     namespaces: none.
@@ -58,13 +59,25 @@ def alone() -> list[str]:
         "unshare",
         "--map-root-user",
         "--mount",
+        "--mount-proc",
         "--net",
         "--pid",
         "--fork",
         "--kill-child",
-        "--mount-proc",
     ]
+    words += [sys.executable, "-c", _MOVE_IN]
     return words if _runs([*words, "true"]) else []
+
+
+# Bring up the loopback device (SIOCSIFFLAGS, IFF_UP): there is no other. Ray notes in /tmp/ray which cluster
+# this machine belongs to.
+_MOVE_IN = """
+import fcntl, os, socket, struct, subprocess, sys
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))
+os.makedirs("/tmp/ray", exist_ok=True)
+subprocess.run(["mount", "-t", "tmpfs", "none", "/tmp/ray"], check=True)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 def _runs(command: list[str]) -> bool:

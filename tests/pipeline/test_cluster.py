@@ -29,9 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, Any]:
     """What came of each scenario."""
-    own = alone()
-    command = [*own, sys.executable, str(ROOT / "tests/harness/cluster.py"), str(folder)]
-    command += ["--alone"] if own else []
+    command = [*alone(), sys.executable, str(ROOT / "tests/harness/cluster.py"), str(folder)]
     paths = f"{ROOT}:{ROOT / 'tests'}"
     environment = {**os.environ, "PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0", **mark(str(folder))}
     try:

@@ -39,11 +39,6 @@ def run(script: str, folder: Path, name: str) -> subprocess.CompletedProcess[str
     for command, line in STUBS.items():
         (stubs / command).write_text(f"#!/usr/bin/env bash\n{line}\n")
         (stubs / command).chmod(0o755)
-    own = alone()
-    up = (
-        "import fcntl, socket, struct; "
-        "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 1))"  # SIOCSIFFLAGS, IFF_UP
-    )
     environment = {
         **os.environ,
         **mark(name),
@@ -54,10 +49,9 @@ def run(script: str, folder: Path, name: str) -> subprocess.CompletedProcess[str
         "RAY_AUTH_TOKEN": "5" * 64,
         "PYTHONWARNINGS": "",
     }
-    lines = f'python -c "{up}"\n{script}' if own else script
     try:
         return subprocess.run(
-            [*own, "bash", "-euo", "pipefail", "-c", lines],
+            [*alone(), "bash", "-euo", "pipefail", "-c", script],
             env=environment,
             cwd=folder,
             capture_output=True,
