@@ -3,8 +3,8 @@
 All examples are ranked: splits whose name does not begin with "train" first, then by split, dataset and
 index. Each is tried as it was first drawn, by rank; it stays where no equal one has stayed before. With
 "redraw" this goes split by split: attempt a of all of the split that have lost so far is tried in its round
-a, until all stay. A dataset's split is given up when its space is used up, or after so many draws without a new
-example that no more are to be expected.
+a, until all stay. A dataset's split is given up when its space is used up, or after so many draws without a
+new example that no more are to be expected.
 """
 
 from __future__ import annotations

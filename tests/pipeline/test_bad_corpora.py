@@ -212,7 +212,7 @@ def test_reading_an_edited_manifest_opens_no_file_outside(built: Path, tmp_path:
     [
         (50_000, "redraw", ["25,391 of 50,000 asked: its config has no more that differ in tokens"]),
         (500, "drop", [" of 500 dropped as duplicates"]),
-        (500, "redraw", [" of these drawn again: their first draws were duplicates"]),
+        (500, "redraw", [" drawn again, since their first draws were duplicates"]),
     ],
 )
 def test_build_says_what_became_of_duplicates(
