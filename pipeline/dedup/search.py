@@ -151,7 +151,7 @@ def find_duplicates(
     if tail:
         left = _all_lost(folder, rounds - 1, search.ranges, trying)
         tables = _Tables(folder, rounds - 1, search.ranges, memory)
-        attempts = draw_tail(spec, shards, *left, rounds, tables.contain, spaces, counts)
+        attempts = draw_tail(spec, shards, *left, rounds, tables.contain, spaces, counts, on_step)
         write_tail(folder, TAIL, len(shards), *left, attempts)
     outcome = {
         "rounds": rounds,
