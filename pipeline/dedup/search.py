@@ -222,7 +222,14 @@ class _Run:
         left = _all_lost(folder, last, search.ranges, trying)
         tables = _Tables(folder, last, search.ranges, self._memory)
         attempts, stayed = draw_tail(
-            search.spec, search.shards, *left, attempt, tables.contain, self.spaces, self.counts
+            search.spec,
+            search.shards,
+            *left,
+            attempt,
+            tables.contain,
+            self.spaces,
+            self.counts,
+            self._on_step,
         )
         write_tail(folder, _tail_path(stage), len(search.shards), *left, attempts)
         path = f"{FOLDER}/tail-prints/{stage:04d}"

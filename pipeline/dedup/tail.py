@@ -27,12 +27,13 @@ def draw_tail(
     taken: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
     spaces: Sequence[Space],
     counts: Mapping[tuple[str, str], Counts],
+    on_step: Callable[[str, int, int], None],
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Draw the examples that are left, round by round from `attempt` on, until all stay or nothing is new.
 
     ranks, places: int64 [left], the examples, sorted. taken: which of some fingerprints have stayed before.
     Adds to `counts`, and returns the attempt that stayed of each example, int64 [left] (0: none), and the
-    fingerprints of those that stay, uint64 [stay, 2].
+    fingerprints of those that stay, uint64 [stay, 2]. on_step(what, done, of): see `find_duplicates`.
     """
     parts = sorted({(shards[rank].dataset, shards[rank].split) for rank in np.unique(ranks).tolist()})
     number = {part: at for at, part in enumerate(parts)}
@@ -69,6 +70,7 @@ def draw_tail(
                 open_[part_of[left] == number[part]] = False
         attempt += window
         left = left[open_]
+        on_step("drawing the last again", len(ranks) - len(left), len(ranks))
     return attempts, np.concatenate(kept)
 
 

@@ -17,6 +17,7 @@ from pipeline.build import build
 from pipeline.changes import Changes
 from pipeline.dedup import counts, search, tail
 from pipeline.dedup.against import with_against
+from pipeline.diff import compare
 from pipeline.export.command import export
 from pipeline.manifest import read_manifest, records_of
 from pipeline.plan import SUFFIXES
@@ -234,12 +235,13 @@ def test_tables_never_grow_past_their_room(monkeypatch: pytest.MonkeyPatch, tmp_
         return found
 
     monkeypatch.setattr(Table, "insert", insert)
-    monkeypatch.setattr(search, "TAIL_EXAMPLES", 0)
+    monkeypatch.setattr(search, "TAIL_EXAMPLES", 50)
+    spec = {**CASES["mano 1"], "dedup": {"mode": "redraw", "key": "tokens"}}
+    examples = sum(entry["examples"] for entry in SPLITS.values())
     for ranges in (1, 16):
         monkeypatch.setattr(search, "count_ranges", lambda examples, memory, slots, n=ranges: n)
         most = 0
-        examples = 3 * sum(entry["examples"] for entry in SPLITS.values())
-        build(REDRAWN, tmp_path / str(ranges), engine="local")
+        build(spec, tmp_path / str(ranges), engine="local")
         assert 0 < most <= search.table_bytes(examples, ranges)
 
 
@@ -418,15 +420,20 @@ def test_another_corpus_that_is_gone_or_another_one_gets_one_line(
 # Row groups and shards of which nothing is left
 
 
-@pytest.mark.parametrize("pack", [None, "left_aligned", "whole", "best_fit", "concat"])
-@pytest.mark.parametrize(("form", "compression"), FORMATS)
+@pytest.mark.parametrize(
+    ("form", "compression", "pack"),
+    [
+        *((*form, pack) for form in FORMATS for pack in (None, "whole")),
+        *(("parquet", "zstd", pack) for pack in ("left_aligned", "best_fit", "concat")),
+    ],
+)
 def test_row_groups_and_shards_may_be_empty(
-    tmp_path: Path, pack: str | None, form: str, compression: str
+    tmp_path: Path, form: str, compression: str, pack: str | None
 ) -> None:
-    """75 problems over 35 shards: in most row groups, and in whole shards, nothing is left."""
+    """75 problems over some 20 shards: in most row groups, and in whole shards, nothing is left."""
     spec = {
         **CASES["mano 1"],
-        "shard_tokens": 150,
+        "shard_tokens": 300,
         "row_group_tokens": 30,
         "format": form,
         "compression": compression,
@@ -467,6 +474,31 @@ def test_the_shared_vocabulary_changes_nothing_of_who_stays(tmp_path: Path) -> N
     assert shared["dedup"] == published["dedup"]
     assert stays_in(tmp_path / "shared") == stays_in(tmp_path / "published")
     assert verify(tmp_path / "shared", content=True) == []
+
+
+@pytest.mark.parametrize("mode", ["drop", "redraw"])
+@pytest.mark.parametrize("sizes", [(4_000, 1_000), (900, 300), (10**6, 10**6)])
+def test_diff_shows_the_first_example_that_deduplication_changed(
+    first_draws: Callable[[dict[str, Any]], Rows], tmp_path: Path, mode: str, sizes: tuple[int, int]
+) -> None:
+    spec = CASES["mano 2"]
+    plain = build({**spec, "row_group_tokens": 700}, tmp_path / "off", engine="local")
+    smaller = dict(zip(("shard_tokens", "row_group_tokens"), sizes, strict=True))
+    made = build({**spec, **smaller, "dedup": {"mode": mode}}, tmp_path / "on", engine="local")
+    found = compare(tmp_path / "off", tmp_path / "on")
+    assert not found.same
+    assert "dedup" in {each.what for each in found.differences}
+    rows = {"off": decoded(tmp_path / "off", plain["spec"]), "on": decoded(tmp_path / "on", made["spec"])}
+    split = next(
+        name
+        for name in plain["splits"]
+        if plain["splits"][name]["content_digest"] != made["splits"][name]["content_digest"]
+    )
+    one, other = rows["off"]["m", split], rows["on"]["m", split]
+    index = next(each for each in one if one[each] != other.get(each))
+    assert found.example is not None
+    assert (found.example.split, found.example.index) == (split, index)
+    assert (found.example.path, found.example.other) == (one[index], other.get(index, {}))
 
 
 # Capo

@@ -24,7 +24,7 @@ from pipeline.plan import SUFFIXES
 from pipeline.verify import reproduce, verify
 
 LENGTH = 24
-KINDS = [(pack, mode) for pack in (None, *PACKS) for mode in ("off", "drop")]
+KINDS = [(None, "off"), (None, "drop"), *zip(PACKS, ("drop", "off", "drop", "off"), strict=True)]
 Corpora = dict[str, Path]  # suffix -> folder
 
 
@@ -90,7 +90,7 @@ def test_streams_are_the_same_and_resume_exactly(corpora: Corpora) -> None:
     assert len(wanted) > 4
     for root in corpora.values():
         assert same_batches(list(stream(root, epochs=2)), wanted)
-    for step in range(len(wanted)):
+    for step in range(0, len(wanted), 2):
         begun = stream(corpora["tar"], epochs=2)
         assert same_batches(list(itertools.islice(begun, step)), wanted[:step])
         later = stream(corpora["tar.zst"], epochs=2)
