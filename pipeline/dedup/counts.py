@@ -10,7 +10,8 @@ from tasks import get_task
 from tasks.rng import canonical_json
 
 QUIET = 16  # a split is given up after so many draws without a new example for each that it has,
-LEAST_QUIET = 1 << 16  # and at least so many
+LEAST_QUIET = 1 << 16  # at least so many,
+MOST_QUIET = 1 << 22  # and at most: a single one takes about 60 microseconds
 
 
 @dataclass(kw_only=True)
@@ -93,4 +94,4 @@ def mark_complete(spaces: Iterable[Space], counts: Mapping[tuple[str, str], Coun
 
 
 def _is_quiet(counts: Counts) -> bool:
-    return counts.quiet >= max(QUIET * counts.stayed, LEAST_QUIET)
+    return counts.quiet >= min(max(QUIET * counts.stayed, LEAST_QUIET), MOST_QUIET)
