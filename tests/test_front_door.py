@@ -175,7 +175,7 @@ def test_inspect_with_a_tokenizer(run_ostraca: Any, tmp_path: Path) -> None:
 def test_inspect_shows_rows_of_a_corpus(run_ostraca: Any, corpus: Path) -> None:
     done = run_ostraca("inspect", f"path={corpus}", "index=1999", "show=1", "max_tokens=-1")
     assert done.returncode == 0
-    assert "example 1999" in done.stdout
+    assert "example 1999" in " ".join(done.stdout.split())  # the folder's name may be long
     assert "\nvalid\n" in done.stdout
     beyond = run_ostraca("inspect", f"path={corpus}", "index=2000")
     assert beyond.returncode != 0

@@ -60,6 +60,7 @@ def test_a_broken_promise_is_told(tmp_path: Path, capsys: Any, monkeypatch: pyte
 
     monkeypatch.setattr(module, "changed_shards", lambda *given: [])  # what was found is not done
     build(spec(dedup={"mode": "drop"}), tmp_path / "c", engine="local")
+    monkeypatch.setattr("pipeline.verify.verify", lambda *given, **also: [])  # it would see the counts
     assert ostraca.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 1
     assert "promises no duplicates, and there are some" in capsys.readouterr().out
 

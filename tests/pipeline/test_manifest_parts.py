@@ -43,8 +43,8 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus with records in several files for each split. Tests must not change it."""
     root = tmp_path_factory.mktemp("sharded") / "c"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifests, "_INLINE_BYTES", 100)
-        patch.setattr(manifests, "_PART_BYTES", 2_000)
+        patch.setattr(manifests, "INLINE_BYTES", 100)
+        patch.setattr(manifests, "PART_BYTES", 2_000)
         build(SPEC, root, engine="local")
     return root
 
@@ -104,8 +104,8 @@ def test_every_reader_takes_it(sharded: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_lost_shard_is_mended(copied: Path, sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifests, "_INLINE_BYTES", 100)
-    monkeypatch.setattr(manifests, "_PART_BYTES", 2_000)
+    monkeypatch.setattr(manifests, "INLINE_BYTES", 100)
+    monkeypatch.setattr(manifests, "PART_BYTES", 2_000)
     for path in sorted(copied.rglob("*.parquet"))[::5]:
         path.unlink()
     build(SPEC, copied, engine="local")
