@@ -65,18 +65,25 @@ class Table:
         if slots > len(self.slots):
             larger = np.zeros((slots, 2), np.uint64)
             old = self.slots[self.slots.any(axis=1)]
-            _insert(larger, old, np.zeros(len(old), np.uint8))
+            _insert(larger, _plain(old), np.zeros(len(old), np.uint8))
             self.slots = larger
         new = np.zeros(len(prints), np.uint8)
-        self.used += int(_insert(self.slots, np.ascontiguousarray(prints), new))
+        self.used += int(_insert(self.slots, _plain(prints), new))
         return new.astype(bool)
 
     def contains(self, prints: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """bool [n]: whether each is in the set."""
         found = np.zeros(len(prints), np.uint8)
         if self.used:
-            _contains(self.slots, np.ascontiguousarray(prints), found)
+            _contains(self.slots, _plain(prints), found)
         return found.astype(bool)
+
+
+def _plain(prints: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """In one piece and read-only, wherever they came from: Numba would compile kernels once for each kind."""
+    plain = np.ascontiguousarray(prints).view()
+    plain.flags.writeable = False
+    return plain
 
 
 def slots_for(count: int) -> int:

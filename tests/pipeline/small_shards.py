@@ -59,7 +59,7 @@ def made(name: str, *indices: int) -> pa.RecordBatch:
     """Examples of a task."""
     task, config = get_task(CONFIGS[name][0]), CONFIGS[name][1]
     config = examples.complete_config(task, config, 0)
-    return task.generate(config, examples.stream_of(task, config, 0, "train"), np.array(indices))
+    return task.generate(config, examples.stream_of(task, config, 0, "train"), np.array(indices, np.int64))
 
 
 def packed_rows() -> pa.RecordBatch:

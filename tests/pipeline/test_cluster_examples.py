@@ -86,15 +86,15 @@ export SLURM_JOB_NODELIST='node[1-2]' SLURM_JOB_ID=4711 SLURM_CPUS_PER_TASK=1
     check_whole(tmp_path / "corpus", reference)
     asked = (tmp_path / "stubs" / "srun.log").read_text().splitlines()
     assert done.stdout.count("Ray runtime started") == 2
-    assert [line.partition("--nodelist=")[2].split()[0] for line in asked] == [
-        "node1",
-        "node1",
-        "node2",
-        "node1",
-    ]
-    assert "ray start --block --head --node-ip-address=127.0.0.2 --port=24711 --num-cpus=1" in asked[1]
-    assert "ray start --block --address=127.0.0.2:24711 --num-cpus=1" in asked[2]
-    assert "ray.address=127.0.0.2:24711" in asked[3]
+    resolve, *starts, build = asked
+    assert "--nodelist=node1 hostname --ip-address" in resolve
+    head, worker = sorted(starts, key=lambda line: "--head" not in line)  # both start at once, in any order
+    assert "--nodelist=node1 " in head
+    assert "ray start --block --head --node-ip-address=127.0.0.2 --port=24711 --num-cpus=1" in head
+    assert "--nodelist=node2 " in worker
+    assert "ray start --block --address=127.0.0.2:24711 --num-cpus=1" in worker
+    assert "--nodelist=node1 " in build
+    assert "ray.address=127.0.0.2:24711" in build
 
 
 def test_ray_job_submit(tmp_path: Path, reference: Path) -> None:
