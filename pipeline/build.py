@@ -286,11 +286,12 @@ def _check_part(spec: Mapping[str, Any], part: Part) -> None:
 
 def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     """Files of a whole corpus that are gone or of another size than when it was built."""
-    return [
-        record["path"]
-        for record in [*(record for _, record in manifests.records_of(manifest)), *manifest["files"]]
-        if folder.size(record["path"]) != record["bytes"]
-    ]
+    records = [*(record for _, record in manifests.records_of(manifest)), *manifest["files"]]
+    with ThreadPoolExecutor(4 * available_cores()) as pool:  # asking a store mostly waits
+        sizes = pool.map(folder.size, (record["path"] for record in records))
+        return [
+            record["path"] for record, size in zip(records, sizes, strict=True) if size != record["bytes"]
+        ]
 
 
 def _left_behind(folder: Folder) -> bool:
