@@ -20,6 +20,8 @@ from pipeline.plan import WHOLE, Part, Shard, plan
 from pipeline.reports import write_reports
 from pipeline.shard import Made, ShardRecord, make_shard, prints_path, record_path
 from pipeline.spec import check_spec, spec_digest
+from pipeline.spec_differences import first_difference
+from pipeline.spec_form import is_spec
 from pipeline.state import STATE
 from pipeline.totals import STATISTICS, Totals
 from tasks.errors import ConfigError, OstracaError, shown
@@ -59,12 +61,12 @@ def build(
     _check_part(complete, part)
     budget = check_memory(memory)
     digest = spec_digest(complete)
-    whole = _refuse_other(folder, digest, part)
+    whole = _refuse_other(folder, complete, part)
     if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
         return whole
     with folder.lock(LOCK):
         # Since the lock is ours: another build may have finished a moment ago.
-        whole = _refuse_other(folder, digest, part)
+        whole = _refuse_other(folder, complete, part)
         if whole is None or _missing(folder, whole):
             with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
                 work = _Build(folder, complete, digest, part, runner, budget, on_shard, on_step)
@@ -321,14 +323,14 @@ def _is_intact(folder: Folder, record: ShardRecord) -> bool:
         return False
 
 
-def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | None:
+def _refuse_other(folder: Folder, spec: Mapping[str, Any], part: Part) -> dict[str, Any] | None:
     """The manifest of the whole corpus in `folder`, or None where this build may begin or go on there.
 
     Refuses a folder that holds, or was begun as, the corpus of another spec, or anything of the user's.
     """
     if folder.size(manifests.NAME) is not None:
         manifest = manifests.read_manifest(folder, parts=True)
-        _refuse_digest(folder, manifest["spec_digest"], digest, "holds")
+        _refuse_spec(folder, manifest["spec"], spec, "holds")
         manifests.require_shards(folder, manifest)
         if manifests.part_of(manifest) != part:
             held = manifests.part_of(manifest)
@@ -339,13 +341,15 @@ def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | N
         return manifest
     if folder.size(SPEC) is not None:
         try:
-            other = read_json(folder, SPEC)["spec_digest"]
+            other = read_json(folder, SPEC)["spec"]
+            if not is_spec(other):
+                raise TypeError("spec")
         except (OstracaError, KeyError, TypeError):
             raise OstracaError(
                 f"{folder}/{SPEC}: cannot be read; remove {folder} or choose another out="
             ) from None
         if any(name.startswith(f"{STATE}/shards/") for name in folder.names(f"{STATE}/shards")):
-            _refuse_digest(folder, other, digest, "was begun as")
+            _refuse_spec(folder, other, spec, "was begun as")
         return None
     # A build that has not got to spec.json leaves its lock alone.
     stranger = next((name for name in folder.names() if name != LOCK), None)
@@ -357,9 +361,13 @@ def _refuse_other(folder: Folder, digest: str, part: Part) -> dict[str, Any] | N
     return None
 
 
-def _refuse_digest(folder: Folder, other: str, digest: str, how: str) -> None:
-    if other != digest:
+def _refuse_spec(folder: Folder, other: Mapping[str, Any], spec: Mapping[str, Any], how: str) -> None:
+    digests = spec_digest(other), spec_digest(spec)
+    if digests[0] != digests[1]:
+        found = first_difference(other, spec)
+        where = "" if found is None else f" ({f'{found.what} {found.where}'.strip()}"
+        sides = "" if found is None else f": {found.path} there, {found.other} here)"
         raise OstracaError(
-            f"{folder}: {how} the corpus with spec digest {other}, not the one asked for, {digest}; "
-            "choose another out= or remove that folder"
+            f"{folder}: {how} the corpus with spec digest {digests[0]}, not the one asked for, {digests[1]}"
+            f"{where}{sides}; choose another out= or remove that folder"
         )

@@ -18,6 +18,7 @@ from pipeline.dedup.against import with_against
 from pipeline.duplicates import find_in_corpus
 from pipeline.folder import open_folder
 from pipeline.inspect import show
+from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import read_manifest, with_own_tokenizers
 from pipeline.merge import merge as merge_parts
 from pipeline.plan import WHOLE, count_examples, count_shards
@@ -182,10 +183,10 @@ def verify(config: Mapping[str, Any]) -> int:
     if problems:
         for problem in problems:
             print(problem)
-        print(
-            f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says; "
-            "remove the files named and run the same `ostraca build` again: it makes what is missing"
-        )
+        advice = "remove the files named and run the same `ostraca build` again: it makes what is missing"
+        if any(problem.startswith(MANIFEST) for problem in problems):
+            advice = f"restore {MANIFEST}, or build the corpus again in another folder"
+        print(f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says; {advice}")
         return 1
     how = "bytes and content" if content else "every byte"
     rows_are = "examples" if manifest["spec"]["pack"] is None else "packed rows"

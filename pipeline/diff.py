@@ -16,25 +16,16 @@ from rich.text import Text
 
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import open_folder
-from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
+from pipeline.manifest import read_manifest, records_of, spec_in
 from pipeline.readers import SplitReader
+from pipeline.spec_differences import NONE, Difference, in_sizes, in_spec
+from pipeline.verify import check_records
 from tasks.batch import rows_of, unragged
 from tasks.errors import OstracaError, check_integer, check_path, shown
 from tasks.vocabulary import split_names
 
 Part = tuple[str, str]  # dataset, split
-_NONE = "-"  # what a corpus does not have
 _SHORT = 8  # values of a list that is shown whole
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One thing in which two corpora differ."""
-
-    what: str  # spec, version, vocabulary, format, split, examples, shard size, content, files, made with
-    where: str  # a key, dataset/split or file; empty where it is the whole corpus
-    path: str  # what the one corpus has there
-    other: str  # and the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +100,7 @@ def compare(path: Path | str, other: Path | str) -> Comparison:
 
 def _open(root: Path | str) -> _Corpus:
     manifest = read_manifest(root)
-    problems = check_shards(manifest)
+    problems = check_records(manifest)
     if problems:
         raise OstracaError(f"{root}/{problems[0]}; restore the manifest or build the corpus again")
     records: dict[Part, list[dict[str, Any]]] = {}
@@ -125,77 +116,32 @@ def _open(root: Path | str) -> _Corpus:
 
 
 def _differences(left: _Corpus, right: _Corpus) -> Iterator[Difference]:
-    yield from _in_spec(left.manifest["spec"], right.manifest["spec"])
+    yield from in_spec(left.manifest["spec"], right.manifest["spec"])
     parts = [*left.records, *(part for part in right.records if part not in left.records)]
     for part in parts:
         where = "/".join(part)
         if part not in left.records or part not in right.records:
-            sides = [_NONE if part not in side.records else _extent(side, part) for side in (left, right)]
+            sides = [NONE if part not in side.records else _extent(side, part) for side in (left, right)]
             yield Difference(what="split", where=where, path=sides[0], other=sides[1])
             continue
-        for what, key in (
-            ("examples", "examples"),
-            ("shard size", "shard_examples"),
-            ("row groups", "row_group_examples"),
-        ):
-            a, b = left.split(part)[key], right.split(part)[key]
-            if a != b:
-                yield Difference(what=what, where=where, path=f"{a:,}", other=f"{b:,}")
+        yield from in_sizes(where, left.split(part), right.split(part))
         if left.digests[part] != right.digests[part]:
             a, b = (f"{str(side.digests[part])[:16]}…" for side in (left, right))
             yield Difference(what="content", where=where, path=a, other=b)
     yield from _in_files(left, right, parts)
     for name in ("python", *left.manifest.get("libraries", {})):
-        a, b = (
+        made = [
             side.manifest.get(name) if name == "python" else side.manifest.get("libraries", {}).get(name)
             for side in (left, right)
-        )
-        if a != b:
-            yield Difference(what="made with", where=name, path=str(a or _NONE), other=str(b or _NONE))
+        ]
+        if made[0] != made[1]:
+            sides = [str(each or NONE) for each in made]
+            yield Difference(what="made with", where=name, path=sides[0], other=sides[1])
 
 
 def _extent(corpus: _Corpus, part: Part) -> str:
     tokens = sum(record["tokens"] for record in corpus.records[part])
     return f"{corpus.split(part)['examples']:,} examples, {tokens:,} tokens"
-
-
-def _in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
-    """What two complete specs have in another way; splits that one lacks and sizes are told elsewhere."""
-    for key in ("name", "seed"):
-        yield from _value("spec", key, left.get(key), right.get(key))
-    for key in ("vocabulary", "format", "compression", "pack"):
-        yield from _value(key, "", left.get(key), right.get(key))
-    for key in ("mode", "key", "against"):
-        sides = [_other_corpora(side["dedup"][key]) for side in (left, right)]
-        yield from _value("dedup", key, *sides)
-    for name in (each for each in left["datasets"] if each in right["datasets"]):
-        a, b = left["datasets"][name], right["datasets"][name]
-        yield from _value("spec", f"{name} task", a["task"], b["task"])
-        yield from _value("version", f"{name} ({a['task']})", a.get("version"), b.get("version"))
-        for split in (each for each in a["splits"] if each in b["splits"]):
-            yield from _in_config(
-                f"{name}/{split}", a["splits"][split]["config"], b["splits"][split]["config"]
-            )
-
-
-def _other_corpora(value: Any) -> Any:
-    """A value of `dedup`; other corpora by what they hold, wherever they lay."""
-    return value if isinstance(value, str) else [each["content_digest"] for each in value]
-
-
-def _in_config(where: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
-    for key in (*left, *(key for key in right if key not in left)):
-        if key == "tokenizer_name_or_path":  # it says where a tokenizer came from; its digest says which
-            hashes = [side.get("tokenizer_sha256") for side in (left, right)]
-            if hashes[0] == hashes[1] is not None:
-                continue
-        yield from _value("spec", f"{where} {key}", left.get(key, _NONE), right.get(key, _NONE))
-
-
-def _value(what: str, where: str, left: Any, right: Any) -> Iterator[Difference]:
-    if left != right or type(left) is not type(right):
-        sides = [each if isinstance(each, str) and len(each) <= 40 else shown(each) for each in (left, right)]
-        yield Difference(what=what, where=where, path=sides[0], other=sides[1])
 
 
 def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[Part]) -> Iterator[Difference]:
@@ -211,7 +157,7 @@ def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[Part]) -> Iterator[
     for path in sorted(files[0] | files[1]):
         a, b = (side.get(path) for side in files)
         if a != b:
-            sides = [_NONE if each is None else f"sha256 {each['sha256'][:16]}…" for each in (a, b)]
+            sides = [NONE if each is None else f"sha256 {each['sha256'][:16]}…" for each in (a, b)]
             yield Difference(what="files", where=path, path=sides[0], other=sides[1])
 
 
@@ -457,7 +403,7 @@ def _token(values: Sequence[int], place: int, names: Mapping[int, str]) -> str:
 
 def _cells(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
     """What both sides have in a column that differs; of a long list its length and where it differs."""
-    values = [side.get(name, _NONE) for side in (left, right)]
+    values = [side.get(name, NONE) for side in (left, right)]
     if not all(isinstance(each, list) for each in values) or max(map(len, values)) <= _SHORT:
         return [shown(each) if isinstance(each, list) else str(each)[:200] for each in values]
     place = _parting(*values)

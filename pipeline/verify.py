@@ -40,7 +40,7 @@ def verify(
     """
     folder = open_folder(root)
     manifest = read_manifest(folder, parts=True)
-    problems = _check_records(manifest)
+    problems = check_records(manifest)
     if problems:  # the records cannot be believed, so no file is opened by them
         return problems
     records = records_of(manifest)
@@ -58,7 +58,7 @@ def verify(
     return problems
 
 
-def _check_records(manifest: Mapping[str, Any]) -> list[str]:
+def check_records(manifest: Mapping[str, Any]) -> list[str]:
     """The manifest against itself: the shards are the plan's, and the sums are the shards'."""
     problems = check_shards(manifest)
     if problems:
@@ -221,7 +221,7 @@ def reproduce(
     if shards is not None:
         check_integer("shards", shards, 1)
     check_integer("seed", seed, 0)
-    problems = _check_records(manifest)
+    problems = check_records(manifest)
     if problems:
         raise OstracaError(f"{root}/{problems[0]}")
     wanted = {record["path"]: record["content_digest"] for _, record in records_of(manifest)}

@@ -124,8 +124,17 @@ def test_another_format_does_not_go_into_a_folder_that_is_taken(
     assert ostraca.main([*words, "report=false"]) == 0
     capsys.readouterr()
     before = files_below(tmp_path)
-    for other in ("format=webdataset", "dedup.mode=drop", "pack.length=32", "vocabulary=shared", "seed=1"):
-        assert "not the one asked for" in say(*words, other)
+    for other, named in {
+        "format=webdataset": "(format: parquet there, webdataset here)",
+        "dedup.mode=drop": "(dedup mode: off there, drop here)",
+        "pack.length=32": "(pack: ",
+        "vocabulary=shared": "(vocabulary: published there, shared here)",
+        "seed=1": "(spec seed: ",
+        "examples=7": "(examples ",
+    }.items():
+        said = say(*words, other)
+        assert "not the one asked for" in said
+        assert named in said
     assert files_below(tmp_path) == before
 
 
@@ -183,6 +192,7 @@ def test_a_manifest_edited_by_hand_names_the_field(
     assert "Traceback" not in out + err
     assert words in (err or out.splitlines()[0])
     assert err.count("\n") == (not out)
+    assert err or "restore manifest.json" in out.splitlines()[-1]
 
 
 def test_reading_an_edited_manifest_opens_no_file_outside(built: Path, tmp_path: Path, say: Any) -> None:

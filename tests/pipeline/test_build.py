@@ -129,13 +129,14 @@ def test_a_whole_corpus_is_left_alone(spec: Maker, corpus_copy: Path) -> None:
     assert not (corpus_copy / ".ostraca-build").exists()
 
 
-def test_another_spec_is_refused_and_both_digests_named(spec: Maker, corpus_copy: Path) -> None:
+def test_another_spec_is_refused_with_both_digests_and_what_differs(spec: Maker, corpus_copy: Path) -> None:
     before = files_of(corpus_copy)
     with pytest.raises(OstracaError) as caught:
         build(spec(seed=9), corpus_copy, engine="local")
     other = build(spec(seed=9), corpus_copy.parent / "other", engine="local")["spec_digest"]
     assert other in str(caught.value)
     assert read_manifest(corpus_copy)["spec_digest"] in str(caught.value)
+    assert "(spec seed: 0 there, 9 here)" in str(caught.value)
     assert files_of(corpus_copy) == before
 
 

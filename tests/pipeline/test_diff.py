@@ -286,6 +286,7 @@ def test_a_shard_that_is_gone(corpus: Path, spec: Spec, tmp_path: Path) -> None:
         (["diff", "path=CORPUS", "other=''"], "other=''"),
         (["diff", "path=CORPUS", "other=CORPUS", "context=-2"], "context=-2"),
         (["diff", "path=CORPUS", "other=EDITED"], "is said to have"),
+        (["diff", "path=CORPUS", "other=TOTALS"], "totals does not follow from the shards' records"),
     ],
 )
 def test_bad_input(
@@ -295,7 +296,12 @@ def test_bad_input(
     manifest = json.loads((edited / "manifest.json").read_text())
     manifest["splits"]["train"]["shards"][1]["rows"] += 1
     (edited / "manifest.json").write_text(json.dumps(manifest))
-    words = [word.replace("CORPUS", str(corpus)).replace("EDITED", str(edited)) for word in words]
+    totals = Path(shutil.copytree(corpus, tmp_path / "totals"))
+    manifest = json.loads((totals / "manifest.json").read_text())
+    manifest["totals"]["tokens"] += 1
+    (totals / "manifest.json").write_text(json.dumps(manifest))
+    for word, folder in {"CORPUS": corpus, "EDITED": edited, "TOTALS": totals}.items():
+        words = [each.replace(word, str(folder)) for each in words]
     assert ostraca.main(words) == 1
     out, err = capsys.readouterr()
     assert out == ""
