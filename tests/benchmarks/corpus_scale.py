@@ -50,12 +50,12 @@ def _dedup(mode: str) -> dict[str, Any]:
     return {"dedup": {"mode": name, "key": key or "tokens"}}
 
 
-def peak(folder: str, tokens: str) -> None:
+def peak(folder: str, tokens: str, budget: str) -> None:
     """Peak memory of one process that makes shards and looks for duplicates, in MB."""
     from pipeline.build import build
 
     spec = {**depo_spec({}, round(float(tokens) / MEAN_TOKENS)), **_dedup("drop")}
-    manifest = build(spec, Path(folder) / "corpus", engine="local")
+    manifest = build(spec, Path(folder) / "corpus", engine="local", memory=budget)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     say(peak=used, tokens=manifest["totals"]["tokens"])
 
