@@ -10,27 +10,43 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipeline.manifest import read_manifest, require_shards, spec_in
+from pipeline.pack import CUTTING, unpack_batch
 from pipeline.readers import split_reader
 from tasks import get_task
-from tasks.base import Task
+from tasks.base import Look, Task, ValidationResult
 from tasks.batch import rows_of
 from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 from tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
 from tasks.render import render, token_names, tokenizer_names
 from tasks.vocabulary import Renaming, split_renaming
 
+_DOCUMENTS = 20  # of a packed row that are named
 _COLORS = {"auto": None, "always": True, "never": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where examples come from: a dataset's config, or rows of a corpus."""
+    """Where rows come from: examples of a dataset's config, or what a corpus holds."""
 
     title: str
     task: Task
     config: Mapping[str, Any]  # complete
     batches: Iterator[pa.RecordBatch]
     renaming: Renaming | None = None  # from the published ids to those in the batches
+    pack: Mapping[str, Any] | None = None  # how the rows are packed
+
+    def looks(
+        self, published: pa.RecordBatch, tree: bool
+    ) -> Iterator[tuple[str, dict[str, Any], Look, ValidationResult]]:
+        """What each row is, its columns, how it is shown and what the validator says of it."""
+        if self.pack is not None:
+            for row, look, verdict in _packed_looks(self.task, self.config, self.pack, published):
+                yield f"packed row from example {row['index']}", row, look, verdict
+            return
+        verdicts = self.task.validate(published, self.config)
+        for number, example in enumerate(rows_of(published)):
+            look = self.task.look(example, self.config, tree)
+            yield f"example {example['index']}", example, look, verdicts[number]
 
 
 def show(config: Mapping[str, Any]) -> None:
@@ -50,18 +66,46 @@ def show(config: Mapping[str, Any]) -> None:
         for batch in source.batches:
             # Checked and shown with the published ids, whatever those in the rows.
             published = batch if source.renaming is None else source.renaming.inverse().batch(batch)
-            verdicts = source.task.validate(published, source.config)
-            for row, example in enumerate(rows_of(published)):
+            for what, row, look, verdict in source.looks(published, tree):
                 text = render(
-                    example,
-                    source.task.look(example, source.config, tree),
-                    verdicts[row],
+                    row,
+                    look,
+                    verdict,
                     name_of,
-                    title=f"{source.title}, example {example['index']}",
+                    title=f"{source.title}, {what}",
                     max_tokens=config["max_tokens"],
                     color=console.is_terminal,
                 )
                 console.print(text)
+
+
+def _packed_looks(
+    task: Task, config: Mapping[str, Any], pack: Mapping[str, Any], batch: pa.RecordBatch
+) -> Iterator[tuple[dict[str, Any], Look, ValidationResult]]:
+    """Packed rows, a line for each document; the verdict is on those that are whole."""
+    pieces = unpack_batch(batch)
+    verdicts = task.validate(pieces.drop_columns(["offset"]), config)
+    first = 0
+    for row in rows_of(batch):
+        documents, starts = row["documents"], row["starts"]
+        last = len(documents) - 1
+        # Whether the last one goes on elsewhere is not known: of a full row it is looked at, not judged.
+        open_end = pack["mode"] in CUTTING and len(row["input_ids"]) == pack["length"]
+        cut = [0] if row["offset"] else []
+        if open_end and not verdicts[first + last] and last not in cut:
+            cut.append(last)
+        judged = [place for place in range(last + 1) if place not in cut]
+        wrong = next((place for place in judged if not verdicts[first + place]), None)
+        verdict = ValidationResult(valid=True)
+        if wrong is not None:
+            reason = f"example {documents[wrong]}: {verdicts[first + wrong].reason}"
+            verdict = ValidationResult(valid=False, reason=reason)
+        named = " ".join(map(str, documents[:_DOCUMENTS]))
+        more = f" and {len(documents) - _DOCUMENTS} more" if len(documents) > _DOCUMENTS else ""
+        parted = "".join(f", example {documents[place]} cut" for place in cut)
+        facts = f"{len(documents)} document{'s' * (last > 0)}: {named}{more}{parted}"
+        yield row, Look(facts=facts, breaks=starts[1:]), verdict
+        first += len(documents)
 
 
 def _made(config: Mapping[str, Any]) -> Source:
@@ -104,11 +148,6 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         entry = datasets[each]["splits"][split]
         if config["index"] >= entry["examples"]:
             continue
-        if spec["pack"] is not None:
-            raise ConfigError(
-                f"{root}: its rows are packed, and no single examples; look at those of its config instead, "
-                f"e.g. inspect dataset={each}"
-            )
         sources.append(
             Source(
                 title=f"{config['path']}: {each}, {split}",
@@ -118,6 +157,7 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
                     config["index"], config["show"]
                 ),
                 renaming=split_renaming(spec, each, split),
+                pack=spec["pack"],
             )
         )
     return sources
