@@ -28,6 +28,18 @@ class Rows:
     tokens: NDArray[Any]  # [tokens], of the dtype of the export
     mask: NDArray[np.uint8]  # [tokens]: 1 where the token is learned
     lengths: NDArray[np.int64]  # [rows]
+    # Of packed rows, which hold several documents or pieces of them; None: a row is a document.
+    starts: NDArray[np.int32] | None = None  # [documents]: where in its row each begins
+    counts: NDArray[np.int64] | None = None  # [rows]: its documents
+
+    @property
+    def documents(self) -> NDArray[np.int64]:
+        """The length of each document: int64 [documents]."""
+        if self.starts is None or self.counts is None:
+            return self.lengths
+        ends = np.cumsum(self.lengths)
+        begins = np.repeat(ends - self.lengths, self.counts) + self.starts
+        return np.diff(begins, append=ends[-1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +65,12 @@ class Part:
         return self.reader.records
 
     @property
-    def documents(self) -> int:
+    def packed(self) -> bool:
+        """Whether a row holds several documents."""
+        return self.reader.spec["pack"] is not None
+
+    @property
+    def row_count(self) -> int:
         return sum(record["rows"] for record in self.records)
 
     @property
@@ -74,13 +91,19 @@ class Part:
 
     def rows(self) -> Iterator[Rows]:
         """The tokens in index order, a row group at a time, in the export's dtype."""
-        for batch in self.batches(["input_ids", "loss_mask"]):
+        for batch in self.batches(["input_ids", "loss_mask", *["starts"] * self.packed]):
             tokens, offsets = _whole(batch.column("input_ids"))
             mask, _ = _whole(batch.column("loss_mask"))
+            starts = counts = None
+            if self.packed:
+                starts, firsts = _whole(batch.column("starts"))
+                counts = np.diff(firsts).astype(np.int64)
             yield Rows(
                 tokens=tokens if self.dtype is None else tokens.astype(self.dtype, copy=False),
                 mask=mask,
                 lengths=(offsets[1:] - offsets[:-1]).astype(np.int64),
+                starts=starts,
+                counts=counts,
             )
 
     def _check_ids(self, record: Mapping[str, Any], batch: pa.RecordBatch) -> None:

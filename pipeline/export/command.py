@@ -39,9 +39,10 @@ def run(config: Mapping[str, Any]) -> int:
     for name, entry in made["datasets"].items():
         for split, counts in entry["splits"].items():
             unit = "tokens" if "tokens" in counts else "text_bytes"
+            rows = "documents" if "documents" in counts else "packed_rows"
             ids = f" {entry['dtype']}" if entry["dtype"] else ""
             print(
-                f"  {name + '/' + split:<24} {counts['documents']:>13,} documents "
+                f"  {name + '/' + split:<24} {counts[rows]:>13,} {rows.replace('_', ' ')} "
                 f"{counts[unit]:>17,} {unit.replace('_', ' ')}{ids}"
             )
     size = sum(file["bytes"] for file in made["files"])
@@ -140,11 +141,6 @@ def _dataset(
     """A dataset for the format `to`; ConfigError where the format cannot hold it."""
     entry = spec["datasets"][name]
     task = get_task(entry["task"])
-    if spec["pack"] is not None and not module.TEXTS:
-        raise ConfigError(
-            f"to={to}: the rows of {name} are packed, and {to} would lose where examples begin in them; "
-            "export a corpus that was built without pack, or set to=jsonl"
-        )
     texts = {each for each in splits if "input_ids" not in task.schema(entry["splits"][each]["config"]).names}
     if texts and not module.TEXTS:
         able = [each for each in FORMATS if importlib.import_module(FORMATS[each]).TEXTS]
@@ -200,18 +196,19 @@ def _summary(
 ) -> dict[str, Any]:
     """What export.json says: from which corpus, what, how, and every file. The same for the same corpus."""
     entries: dict[str, Any] = {}
-    documents = tokens = 0
+    rows = tokens = 0
+    rows_are = "documents" if manifest["spec"]["pack"] is None else "packed_rows"
     for dataset in datasets:
         splits: dict[str, Any] = {}
         for part in dataset.parts:
             unit = "text_bytes" if part.vocab_size is None else "tokens"
             digests = (ContentDigest.parse(record["content_digest"]) for record in part.records)
             splits[part.split] = {
-                "documents": part.documents,
+                rows_are: part.row_count,
                 unit: part.tokens,
                 "content_digest": str(sum(digests, ContentDigest())),
             }
-            documents += part.documents
+            rows += part.row_count
             tokens += part.tokens if unit == "tokens" else 0
         entries[dataset.name] = {
             "dtype": None if dataset.dtype is None else dataset.dtype.name,
@@ -225,7 +222,7 @@ def _summary(
         "spec_digest": manifest["spec_digest"],
         "content_digest": manifest["content_digest"],
         "vocabulary": manifest["spec"]["vocabulary"],
-        "documents": documents,
+        rows_are: rows,
         "tokens": tokens,
         "not_carried": not_carried,
         "datasets": entries,

@@ -35,7 +35,7 @@ def _write(part: Part, files: Files) -> None:
         for rows in part.rows():
             ids.write(rows.tokens.data)
             loss.write(rows.mask.data)
-            ends = start + np.cumsum(rows.lengths)
+            ends = start + np.cumsum(rows.documents)
             index.write(ends.astype("<u8").data)
             start = int(ends[-1])
     with files.create(f"{stem}.metadata") as file:

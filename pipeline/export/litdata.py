@@ -1,7 +1,8 @@
 """litData: SPLIT/chunk-0-0.bin ... and SPLIT/index.json: `StreamingDataset("FOLDER/DATASET/SPLIT")`.
 
-An item is a dictionary of two arrays, `input_ids` (uint16 or uint32) and `loss_mask` (uint8): the bytes of
-each as uint32 [2], then both. For blocks of tokens, as litgpt reads them, see litgpt.py.
+An item is a row as a dictionary of two arrays, `input_ids` (uint16 or uint32) and `loss_mask` (uint8); of a
+packed corpus a third says where its documents begin, `starts` (int32): the bytes of each as uint32, then all.
+For blocks of tokens, as litgpt reads them, see litgpt.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TEXTS = False
 NOT_CARRIED = "the metadata columns"
 
 _CHUNK_BYTES = 64_000_000
-_CODES = {"uint8": 4, "uint16": 5, "uint32": 6}  # litData's numbers of NumPy's types
+_CODES = {"int32": 2, "uint8": 4, "uint16": 5, "uint32": 6}  # litData's numbers of NumPy's types
 LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
 
 
@@ -29,10 +30,16 @@ def write(dataset: Dataset, files: Files) -> None:
     """Write a folder for every split."""
     for part in dataset.parts:
         assert part.dtype is not None
-        names = ["input_ids", "loss_mask"]
-        layout = {"type": "builtins.dict", "context": json.dumps(names), "children_spec": [LEAF, LEAF]}
+        types = {"input_ids": part.dtype.name, "loss_mask": "uint8"}
+        if part.packed:
+            types["starts"] = "int32"
+        layout = {
+            "type": "builtins.dict",
+            "context": json.dumps(list(types)),
+            "children_spec": [LEAF] * len(types),
+        }
         config = {
-            "data_format": [f"no_header_numpy:{_CODES[name]}" for name in (part.dtype.name, "uint8")],
+            "data_format": [f"no_header_numpy:{_CODES[name]}" for name in types.values()],
             "data_spec": json.dumps([1, layout]),
             "item_loader": "PyTreeLoader",
         }
@@ -69,5 +76,8 @@ def write_chunks(
 
 
 def _samples(rows: Rows) -> Samples:
-    sizes = np.stack([rows.tokens.itemsize * rows.lengths, rows.lengths], axis=1).astype("<u4")
-    return joined(fields(sizes), fields(rows.tokens, rows.lengths), fields(rows.mask, rows.lengths))
+    columns = [(rows.tokens, rows.lengths), (rows.mask, rows.lengths)]
+    if rows.starts is not None and rows.counts is not None:
+        columns.append((rows.starts, rows.counts))
+    sizes = np.stack([values.itemsize * lengths for values, lengths in columns], axis=1).astype("<u4")
+    return joined(fields(sizes), *(fields(values, lengths) for values, lengths in columns))

@@ -1,8 +1,9 @@
 """MosaicML streaming (llm-foundry): SPLIT/shard.00000.mds ... and SPLIT/index.json, Mosaic data shards.
 
-A sample is a document with two columns, in the order of their names:
+A sample is a row: a document or, of a packed corpus, several. Its columns, in the order of their names:
 
     loss_mask  ndarray:uint8   1 where the token is learned (llm-foundry does not look at it)
+    starts     ndarray:int32   where each document begins; of packed corpora only
     tokens     ndarray:int32   the ids
 
 It is the bytes of each column as uint32 [2], then the columns. A column is an array: a byte
@@ -37,10 +38,13 @@ def write(dataset: Dataset, files: Files) -> None:
 
 def _write(part: Part, files: Files) -> None:
     folder = f"{part.dataset}/{part.split}"
+    columns = {"loss_mask": "ndarray:uint8", "starts": "ndarray:int32", "tokens": "ndarray:int32"}
+    if not part.packed:
+        del columns["starts"]
     described = {
-        "column_encodings": ["ndarray:uint8", "ndarray:int32"],
-        "column_names": ["loss_mask", "tokens"],
-        "column_sizes": [None, None],
+        "column_encodings": list(columns.values()),
+        "column_names": list(columns),
+        "column_sizes": [None] * len(columns),
         "compression": None,
         "format": "mds",
         "hashes": ["sha256"],
@@ -61,11 +65,15 @@ def _write(part: Part, files: Files) -> None:
 
 
 def _samples(rows: Rows) -> Samples:
-    shapes, widths = _shapes(rows.lengths)
-    sizes = np.stack([widths + rows.lengths, widths + 4 * rows.lengths], axis=1).astype("<u4")
-    shape = fields(shapes, widths)
-    mask, ids = fields(rows.mask, rows.lengths), fields(rows.tokens, rows.lengths)
-    return joined(fields(sizes), shape, mask, shape, ids)
+    columns = [(rows.mask, rows.lengths), (rows.tokens, rows.lengths)]
+    if rows.starts is not None and rows.counts is not None:
+        columns.insert(1, (rows.starts, rows.counts))
+    sizes, parts = [], []
+    for values, lengths in columns:
+        shapes, widths = _shapes(lengths)
+        sizes.append(widths + values.itemsize * lengths)
+        parts += [fields(shapes, widths), fields(values, lengths)]
+    return joined(fields(np.stack(sizes, axis=1).astype("<u4")), *parts)
 
 
 def _shapes(lengths: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -6,7 +6,8 @@
     uint64 sequences, uint64 document indices (documents + 1),
     int32 [sequences] lengths, int64 [sequences] byte pointers, int64 [documents + 1] document indices, from 0
 
-An example is a sequence and a document. There is no place for a loss mask: Megatron learns every token.
+An example is a sequence and a document; of a packed corpus a sequence is one, or a piece of one, and a
+document is a row. There is no place for a loss mask: Megatron learns every token.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ TEXTS = False
 NOT_CARRIED = "the loss mask (every token is learned) and the metadata columns"
 
 _CODES = {"uint16": 8, "int32": 4}
-_BLOCK = 1 << 20  # document indices written at a time
 
 
 def write(dataset: Dataset, files: Files) -> None:
@@ -34,15 +34,17 @@ def write(dataset: Dataset, files: Files) -> None:
 def _write(part: Part, files: Files) -> None:
     stem = f"{part.dataset}/{part.split}"
     assert part.dtype is not None
-    documents, size = part.documents, part.dtype.itemsize
-    with files.spool() as lengths:
+    size, sequences = part.dtype.itemsize, 0
+    with files.spool() as lengths, files.spool() as counts:
         with files.create(f"{stem}.bin") as file:
             for rows in part.rows():
                 file.write(rows.tokens.data)
-                lengths.add(rows.lengths)
+                lengths.add(rows.documents)
+                counts.add(np.ones_like(rows.lengths) if rows.counts is None else rows.counts)
+                sequences += len(rows.documents)
         with files.create(f"{stem}.idx") as file:
             file.write(b"MMIDIDX\x00\x00" + struct.pack("<QB", 1, _CODES[part.dtype.name]))
-            file.write(struct.pack("<QQ", documents, documents + 1))
+            file.write(struct.pack("<QQ", sequences, part.row_count + 1))
             for block in lengths.blocks():
                 file.write(block.astype("<i4").data)
             start = 0
@@ -50,5 +52,9 @@ def _write(part: Part, files: Files) -> None:
                 ends = start + size * np.cumsum(block)
                 file.write((ends - size * block).astype("<i8").data)
                 start = int(ends[-1])
-            for first in range(0, documents + 1, _BLOCK):
-                file.write(np.arange(first, min(first + _BLOCK, documents + 1), dtype="<i8").data)
+            first = 0
+            file.write(np.zeros(1, dtype="<i8").data)
+            for block in counts.blocks():
+                indices = first + np.cumsum(block)
+                file.write(indices.astype("<i8").data)
+                first = int(indices[-1])

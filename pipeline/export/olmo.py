@@ -42,11 +42,11 @@ def _write(part: Part, files: Files) -> None:
         for rows in part.rows():
             ids.write(rows.tokens.data)
             mask.write(rows.mask.data)
-            ends = start + np.cumsum(rows.lengths)
+            ends = start + np.cumsum(rows.documents)
             indices = pa.array(np.arange(first, first + len(ends)))
             table = pa.table(
                 {
-                    "start": ends - rows.lengths,
+                    "start": ends - rows.documents,
                     "end": ends,
                     "id": indices,
                     "source": pa.repeat(f"{part.dataset}-{part.split}", len(ends)),

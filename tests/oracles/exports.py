@@ -21,6 +21,8 @@ class Read:
     documents: list[list[int]]
     dtype: str
     masks: list[list[int]] | None = None
+    starts: list[list[int]] | None = None  # of packed rows: where each document begins
+    indices: list[int] | None = None  # Megatron's: which sequence is the first of each document, and the end
 
 
 def cut(flat: Any, ends: Any) -> list[list[int]]:
@@ -39,14 +41,13 @@ def read_megatron(folder: Path, split: str) -> Read:
         pointers = np.frombuffer(file.read(8 * sequences), dtype="<i8")
         indices = np.frombuffer(file.read(8 * documents), dtype="<i8")
         assert file.read() == b""
-    assert indices.tolist() == list(range(sequences + 1))
     content = (folder / f"{split}.bin").read_bytes()
     assert len(content) == lengths.sum() * dtype.itemsize
     found = [
         np.frombuffer(content, dtype=dtype, count=length, offset=pointer).tolist()
         for length, pointer in zip(lengths, pointers, strict=True)
     ]
-    return Read(found, dtype.name)
+    return Read(found, dtype.name, indices=indices.tolist())
 
 
 def read_olmo(folder: Path, split: str) -> Read:
@@ -94,7 +95,7 @@ def read_mds(folder: Path, split: str) -> Read:
     """Shards as MosaicML's description of the format has them."""
     index = json.loads((folder / split / "index.json").read_text())
     assert index["version"] == 2
-    columns: dict[str, list[list[int]]] = {"tokens": [], "loss_mask": []}
+    columns: dict[str, list[list[int]]] = {}
     dtypes: dict[str, str] = {}
     for number, shard in enumerate(index["shards"]):
         raw, zipped = shard.pop("raw_data"), shard.pop("zip_data")
@@ -106,17 +107,18 @@ def read_mds(folder: Path, split: str) -> Read:
         assert [zipped, shard["compression"], shard["format"]] == [None, None, "mds"]
         assert json.loads(content[8 + 4 * len(samples) : samples[0][0]]) == shard
         names = shard["column_names"]
-        assert names == sorted(columns)
+        assert names in (["loss_mask", "tokens"], ["loss_mask", "starts", "tokens"])
         for begin, end in samples:
             sizes = struct.unpack_from(f"<{len(names)}I", content, begin)
             at = begin + 4 * len(names)
             for name, encoding, size in zip(names, shard["column_encodings"], sizes, strict=True):
                 dtypes[name] = encoding.removeprefix("ndarray:")
-                columns[name].append(mds_array(content[at : at + size], dtypes[name]))
+                columns.setdefault(name, []).append(mds_array(content[at : at + size], dtypes[name]))
                 at += size
             assert at == end
     assert dtypes["loss_mask"] == "uint8"
-    return Read(columns["tokens"], dtypes["tokens"], columns["loss_mask"])
+    assert dtypes.get("starts") in (None, "int32")
+    return Read(columns["tokens"], dtypes["tokens"], columns["loss_mask"], columns.get("starts"))
 
 
 def mds_array(data: bytes, dtype: str) -> list[int]:
@@ -133,7 +135,7 @@ def mds_array(data: bytes, dtype: str) -> list[int]:
 
 
 def read_litdata(folder: Path, split: str) -> Read:
-    """Items of two arrays; litData's numbers of NumPy's types are places in this list."""
+    """Items of two arrays or three; litData's numbers of NumPy's types are places in this list."""
     types = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
     index = json.loads((folder / split / "index.json").read_text())
     config = index["config"]
@@ -142,22 +144,24 @@ def read_litdata(folder: Path, split: str) -> Read:
     dtypes = [types[int(code)] for code in codes]
     protocol, tree = json.loads(config["data_spec"])
     names = json.loads(tree["context"])
-    assert [protocol, tree["type"], names] == [1, "builtins.dict", ["input_ids", "loss_mask"]]
-    columns: list[list[list[int]]] = [[], []]
+    assert [protocol, tree["type"]] == [1, "builtins.dict"]
+    assert names in (["input_ids", "loss_mask"], ["input_ids", "loss_mask", "starts"])
+    assert len(tree["children_spec"]) == len(names) == len(dtypes)
+    columns: list[list[list[int]]] = [[] for _ in names]
     for number, chunk in enumerate(index["chunks"]):
         assert chunk["filename"] == f"chunk-0-{number}.bin"
         content, items = read_table(folder / split / chunk["filename"], chunk["chunk_size"])
         assert [chunk["chunk_bytes"], chunk["dim"]] == [len(content), None]
         assert items[0][0] == 4 * (len(items) + 2)
         for begin, end in items:
-            sizes = struct.unpack_from("<2I", content, begin)
-            assert begin + 8 + sum(sizes) == end
-            at = begin + 8
+            sizes = struct.unpack_from(f"<{len(names)}I", content, begin)
+            at = begin + 4 * len(names)
+            assert at + sum(sizes) == end
             for column, dtype, size in zip(columns, dtypes, sizes, strict=True):
                 column.append(np.frombuffer(content[at : at + size], dtype=dtype).tolist())
                 at += size
-    assert dtypes[1] == "uint8"
-    return Read(columns[0], dtypes[0], columns[1])
+    assert dtypes[1:] in (["uint8"], ["uint8", "int32"])
+    return Read(columns[0], dtypes[0], columns[1], columns[2] if len(columns) > 2 else None)
 
 
 def read_litgpt(folder: Path, split: str) -> Read:

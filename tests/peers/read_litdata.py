@@ -21,6 +21,7 @@ writer.merge()
 found = {
     "documents": [item["input_ids"].tolist() for item in items],
     "masks": [item["loss_mask"].tolist() for item in items],
+    "starts": [item["starts"].tolist() for item in items if "starts" in item],
     "dtypes": sorted({f"{item['input_ids'].dtype} {item['loss_mask'].dtype}" for item in items}),
     "last": by_index[len(items) - 1]["input_ids"].tolist(),
 }

@@ -1,9 +1,11 @@
 """Read a .bin and .idx with Megatron Core, and write them again: STEM AGAIN OUT.json."""
 
+import itertools
 import json
 import os
 import sys
 
+import numpy as np
 import torch
 from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
 
@@ -13,8 +15,10 @@ documents = [dataset[index] for index in range(len(dataset))]
 
 os.mkdir(again)
 builder = IndexedDatasetBuilder(f"{again}/data.bin", dtype=dataset.index.dtype)
-for document in documents:
-    builder.add_document(torch.from_numpy(document.copy()), [len(document)])
+for first, last in itertools.pairwise(dataset.document_indices):
+    sequences = documents[first:last]
+    joined = np.concatenate(sequences)
+    builder.add_document(torch.from_numpy(joined), [len(sequence) for sequence in sequences])
 builder.finalize(f"{again}/data.idx")
 
 found = {

@@ -26,6 +26,7 @@ with MDSWriter(out=again, columns=columns, **settings) as writer:
 found = {
     "documents": [sample["tokens"].tolist() for sample in samples],
     "masks": [sample["loss_mask"].tolist() for sample in samples],
+    "starts": [sample["starts"].tolist() for sample in samples if "starts" in sample],
     "dtypes": sorted({f"{sample['tokens'].dtype} {sample['loss_mask'].dtype}" for sample in samples}),
     "epoch": epoch,
 }

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,29 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     sizes = {"shard_tokens": 30_000, "row_group_tokens": 7_000}
     build({"name": "mixed", **sizes, "datasets": datasets}, root, engine="local")
     return root
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of several documents, the last and the first often cut."""
+    root = tmp_path_factory.mktemp("packed") / "mixed"
+    spec = {
+        "name": "mixed",
+        "shard_tokens": 30_000,
+        "row_group_tokens": 7_000,
+        "pack": {"length": 300, "mode": "concat"},
+        "datasets": {"mano": {"task": "mano", "config": {"L": 5}, "splits": {"train": {"examples": 3000}}}},
+    }
+    build(spec, root, engine="local")
+    return root
+
+
+def starts_of(root: Path) -> list[list[int]]:
+    """Where documents begin in packed rows."""
+    paths = sorted((root / "mano").glob("train-*.parquet"))
+    starts: list[list[int]] = pa.concat_tables([pq.read_table(path) for path in paths])["starts"].to_pylist()
+    assert max(map(len, starts)) > 2
+    return starts
 
 
 def rows_of(root: Path, dataset: str, split: str) -> tuple[list[list[int]], list[list[int]]]:
@@ -198,3 +221,36 @@ def test_olmo_core_reads_documents_and_masks_and_packs_them(corpus: Path, tmp_pa
         assert found["instances"] > 1
         packed = [each for each in found["packed"] if any(each[1])]  # padding is not learned
         assert sorted(packed) == sorted(map(list, zip(documents, masks, strict=True)))
+
+
+@pytest.mark.parametrize(("to", "environment"), [("mds", "mosaic"), ("litdata", "readers")])
+def test_packed_rows_and_where_documents_begin(
+    packed: Path, tmp_path: Path, to: str, environment: str
+) -> None:
+    export(packed, to, tmp_path / "out")
+    folder = tmp_path / "out/mano/train"
+    script = {"mds": "read_mosaic.py", "litdata": "read_litdata.py"}[to]
+    found = read(environment, script, folder, tmp_path / "work")
+    rows, masks = rows_of(packed, "mano", "train")
+    assert (found["documents"], found["masks"], found["starts"]) == (rows, masks, starts_of(packed))
+    if to == "mds":
+        assert bytes_of(tmp_path / "work/again") == bytes_of(folder)
+    else:
+        check_chunks(folder, tmp_path / "work/again")
+
+
+def test_megatron_core_finds_documents_in_packed_rows(packed: Path, tmp_path: Path) -> None:
+    """A sequence is a document, or a piece of one; Megatron's document is a row."""
+    export(packed, "megatron", tmp_path / "out")
+    stem = tmp_path / "out/mano/train"
+    found = read("readers", "read_megatron.py", stem, tmp_path / "work")
+    rows, _ = rows_of(packed, "mano", "train")
+    starts = starts_of(packed)
+    assert found["documents"] == [
+        row[start:end]
+        for row, places in zip(rows, starts, strict=True)
+        for start, end in pairwise([*places, len(row)])
+    ]
+    assert found["document_indices"] == [0, *accumulate(map(len, starts))]
+    again = bytes_of(tmp_path / "work/again")
+    assert again == {f"data.{kind}": stem.with_suffix(f".{kind}").read_bytes() for kind in ("bin", "idx")}
