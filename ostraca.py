@@ -225,32 +225,50 @@ def _help(command: str, line: str, config: dict[str, Any]) -> str:
 def _commented(config: dict[str, Any], files: list[Path]) -> list[str]:
     """The config as YAML lines, each with its key's comment in the first of `files` that has one.
 
-    Below the name of a dataset come its own file's comments: a key may mean another thing in each task.
+    Of keys of one name the comment counts that stands below the same key, if one does. Below the name of a
+    dataset come its own file's comments: a key may mean another thing in each task.
     """
     from omegaconf import OmegaConf
 
     comments = _comments(reversed(files))
-    own: dict[str, str] = {}
+    own: dict[tuple[str, str], str] = {}
     lines = []
-    for line in OmegaConf.to_yaml(OmegaConf.create(config)).splitlines():
+    for line, parent, key in _keys(OmegaConf.to_yaml(OmegaConf.create(config))):
         line = re.sub(r"^(\s*)'(\w+)':", r"\1\2:", line)  # YAML 1.1 takes N for no, and quotes it
-        key, _, value = line.strip().partition(": ")
-        dataset = CONF / "dataset" / f"{value}.yaml"
+        dataset = CONF / "dataset" / f"{line.partition(': ')[2]}.yaml"
         if key == "name" and dataset.is_file():
             own = _comments([dataset])
-        comment = own.get(key.rstrip(":")) or comments.get(key.rstrip(":"))
+        found = (known.get(place) for place in ((parent, key), ("*", key)) for known in (own, comments))
+        comment = next((each for each in found if each), "")
         lines.append(f"  {line}  # {comment}" if comment else f"  {line}")
     return lines
 
 
-def _comments(files: Iterable[Path]) -> dict[str, str]:
-    """Key -> its comment, in the last of `files` that has one."""
-    found: dict[str, str] = {}
+def _comments(files: Iterable[Path]) -> dict[tuple[str, str], str]:
+    """(the key above or "", key) -> its comment in the last of `files` that has one; ("*", key): anywhere."""
+    found: dict[tuple[str, str], str] = {}
     for path in files:
-        text = path.read_text()
-        first_wins = reversed(re.findall(r"^\s*(\w+):.*?  # (.*)$", text, flags=re.MULTILINE))
-        found |= dict(first_wins)
+        first: dict[tuple[str, str], str] = {}
+        for line, parent, key in _keys(path.read_text()):
+            comment = line.partition("  # ")[2]
+            if key and comment:
+                first.setdefault((parent, key), comment)
+                first.setdefault(("*", key), comment)
+        found |= first
     return found
+
+
+def _keys(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each line of some YAML, the key above its key ("" at the top) and its key ("" where it has none)."""
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        found = re.match(r"(\s*)'?(\w+)'?:", line)
+        if found is None:
+            yield line, "", ""
+            continue
+        above = [each for each in above if each[0] < len(found[1])]
+        yield line, above[-1][1] if above else "", found[2]
+        above.append((len(found[1]), found[2]))
 
 
 if __name__ == "__main__":
