@@ -69,13 +69,26 @@ def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts])
     lines += [f"- {task}" for task in manifest["tasks"]]
     readable = read_by_datasets(manifest)
     lines += ["configs:"] if readable else []
-    dataset = None
-    for key in keys_of(manifest) if readable else ():
-        if key[0] != dataset:
-            dataset = key[0]
-            lines += [f"- config_name: {json.dumps(dataset)}", "  data_files:"]
-        lines += [f"  - split: {key[1]}", f"    path: {json.dumps(pattern(manifest, key))}"]
+    keys = keys_of(manifest) if readable else ()
+    datasets = list(dict.fromkeys(dataset for dataset, _ in keys))
+    shorter = short_names(datasets)
+    for dataset in datasets:
+        for name in (dataset, *([shorter[dataset]] if dataset in shorter else [])):
+            lines.append(f"- config_name: {json.dumps(name)}")
+            if name in shorter and len(datasets) == 1:
+                lines.append("  default: true")  # of two names for one thing
+            lines.append("  data_files:")
+            for key in keys:
+                if key[0] == dataset:
+                    lines += [f"  - split: {key[1]}", f"    path: {json.dumps(pattern(manifest, key))}"]
     return "\n".join([*lines, "---"])
+
+
+def short_names(datasets: Sequence[str]) -> dict[str, str]:
+    """depo1 of depo1-225, by which it was built: a dataset's name without its last part, if no other's."""
+    shorter = {each: each.rpartition("-")[0] for each in datasets if "-" in each}
+    taken = [*datasets, *shorter.values()]
+    return {each: name for each, name in shorter.items() if name and taken.count(name) == 1}
 
 
 def pattern(manifest: Mapping[str, Any], key: Key) -> str:

@@ -28,7 +28,7 @@ from pipeline.build import build
 from pipeline.folder import LocalFolder
 from pipeline.report import FILES, screen_table, write_report
 from pipeline.report.bins import bins_of, round_ticks
-from pipeline.report.card import make_card, size_category
+from pipeline.report.card import make_card, short_names, size_category
 from pipeline.report.charts import lost_shares
 from pipeline.report.columns import about_column
 from pipeline.report.figures import brief, percent, short
@@ -125,6 +125,29 @@ def test_datasets_loads_every_split_just_as_the_shards_are(two: Built, tmp_path:
         shards = [r["path"] for r in two.manifest["splits"][split]["shards"] if r["dataset"] == dataset]
         rows = [row for path in shards for row in pq.read_table(two.root / path).to_pylist()]
         assert loaded.to_list() == rows, (dataset, split)
+
+
+def test_datasets_knows_a_corpus_by_the_short_name_of_its_preset(tmp_path: Path) -> None:
+    """`corpus=depo1` is depo1-225: either name loads it, and none."""
+    import datasets
+
+    import ostraca
+
+    root, cache = tmp_path / "corpus", str(tmp_path / "cache")
+    words = ["build", "corpus=depo1", f"out={root}", "examples=30", "engine=local"]
+    assert ostraca.main(words) == 0
+    assert datasets.get_dataset_config_names(str(root)) == ["depo1-225", "depo1"]
+    rows = [
+        datasets.load_dataset(str(root), *name, split="train", cache_dir=cache).to_list()
+        for name in (["depo1"], ["depo1-225"], [])
+    ]
+    assert len(rows[0]) == 30
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_a_short_name_is_never_anothers() -> None:
+    assert short_names(["depo1-225", "mano", "lano-cfg3f"]) == {"depo1-225": "depo1", "lano-cfg3f": "lano"}
+    assert short_names(["depo1-225", "depo1-300", "mano-10", "mano", "-x"]) == {}
 
 
 def test_datasets_loads_a_corpus_of_tars(tmp_path: Path) -> None:
