@@ -53,7 +53,7 @@ bench: $(READY)  ## measure speed, next to yardsticks of the same run
 	$(BIN)/python tests/benchmarks/run.py
 
 soak: $(READY)  ## long runs of the fault tests
-	$(BIN)/python -m pytest -m soak --timeout 3600 tests
+	$(BIN)/python -m pytest -s -m soak --timeout 3600 tests
 
 peers: $(READY)  ## the exports, read by other projects' own libraries (some hundred MB to download)
 	$(BIN)/python tests/peers/environments.py
