@@ -204,7 +204,7 @@ def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
         found = find_in_corpus(root, on_shard=lambda: progress.advance(0))
     for split, counts in found.items():
         print(
-            f"  {split}: {counts.rows:,} rows, {counts.twice:,} of them twice by {dedup['key']}, "
+            f"  {split}: {counts.examples:,} examples, {counts.twice:,} of them twice by {dedup['key']}, "
             f"{counts.shared:,} in a split before it too"
         )
     broken = dedup["mode"] != "off" and any(each.twice or each.shared for each in found.values())

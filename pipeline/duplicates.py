@@ -17,6 +17,7 @@ from pipeline.dedup.settings import DEFAULT_MEMORY
 from pipeline.dedup.table import Table
 from pipeline.folder import Folder, open_folder
 from pipeline.manifest import read_manifest, spec_in
+from pipeline.pack import CUTTING, unpack_batch
 from pipeline.readers import SplitReader, split_reader
 from tasks import get_task
 from tasks.errors import OstracaError
@@ -27,9 +28,9 @@ from tasks.vocabulary import split_renaming
 class Found:
     """What a split holds."""
 
-    rows: int
-    twice: int  # rows that an earlier row of the same split equals
-    shared: int  # rows that a row of a split before it equals; eval splits come before train
+    examples: int
+    twice: int  # examples that an earlier one of the same split equals
+    shared: int  # examples that one of a split before it equals; eval splits come before train
 
 
 def find_in_corpus(
@@ -39,24 +40,35 @@ def find_in_corpus(
     memory: int = DEFAULT_MEMORY,
     on_shard: Callable[[], None] = lambda: None,
 ) -> dict[str, Found]:
-    """Split -> its duplicates over all datasets, counted from the rows in the shards.
+    """Split -> its duplicates over all datasets, counted from the examples in the shards.
 
     key: tokens or content (None: the corpus's own). memory: bytes of the tables; with less, the shards are
-    read several times. OstracaError where rows are packed, so that examples may be cut.
+    read several times. OstracaError where rows are packed in a way that cuts examples.
     """
     folder = open_folder(root)
     manifest = read_manifest(folder)
     spec = spec_in(folder, manifest)
-    if spec["pack"] is not None:
-        raise OstracaError(f"{root}: its rows are packed, and the examples in them may be cut")
+    if spec["pack"] is not None and spec["pack"]["mode"] in CUTTING:
+        raise OstracaError(
+            f"{root}: pack.mode={spec['pack']['mode']} has cut examples, which cannot be compared; "
+            "count duplicates in a corpus built with pack.mode=whole or best_fit, or without pack"
+        )
     key = spec["dedup"]["key"] if key is None else key
     splits = sorted(manifest["splits"], key=lambda split: (split.startswith("train"), split))
-    ranges = count_ranges(manifest["totals"]["rows"], memory, 1)
+    sizes = {
+        split: sum(
+            entry["splits"][split]["examples"]
+            for entry in spec["datasets"].values()
+            if split in entry["splits"]
+        )
+        for split in splits
+    }
+    ranges = count_ranges(sum(sizes.values()), memory, 1)
     counts = {split: [0, 0, 0] for split in splits}
     for part in range(ranges):
         tables: dict[str, Table] = {}
         for split in splits:
-            table = tables[split] = Table.of_size(manifest["splits"][split]["rows"] // ranges)
+            table = tables[split] = Table.of_size(sizes[split] // ranges)
             for reader in _readers(folder, spec, manifest, split):
                 for prints in _prints(reader, key, on_shard):
                     own = prints[prints[:, 0] % np.uint64(ranges) == np.uint64(part)]
@@ -68,7 +80,8 @@ def find_in_corpus(
                     counts[split][1] += int((~table.insert(own)).sum())
                     counts[split][2] += int(earlier.sum())
     return {
-        split: Found(rows=rows, twice=twice, shared=shared) for split, (rows, twice, shared) in counts.items()
+        split: Found(examples=examples, twice=twice, shared=shared)
+        for split, (examples, twice, shared) in counts.items()
     }
 
 
@@ -81,15 +94,18 @@ def _readers(
 
 
 def _prints(reader: SplitReader, key: str, on_shard: Callable[[], None]) -> Iterator[NDArray[np.uint64]]:
-    """Fingerprints of all rows of a split of a dataset, a row group at a time."""
+    """Fingerprints of all examples of a split of a dataset, a row group at a time."""
     task = get_task(reader.spec["datasets"][reader.dataset]["task"])
     renaming = split_renaming(reader.spec, reader.dataset, reader.split)
     published = None if renaming is None else renaming.inverse()
     before = 0
-    for shard, batch in reader.batches([task.schema(reader.entry["config"]).names[0]]):
+    packed = reader.spec["pack"] is not None
+    columns = None if packed else [task.schema(reader.entry["config"]).names[0]]
+    for shard, batch in reader.batches(columns):
         if shard != before:
             on_shard()
             before = shard
-        given: pa.RecordBatch = batch if published is None else published.batch(batch)
+        examples: pa.RecordBatch = unpack_batch(batch).select(["input_ids"]) if packed else batch
+        given: pa.RecordBatch = examples if published is None else published.batch(examples)
         yield fingerprints(task, reader.entry["config"], given, key)
     on_shard()

@@ -13,6 +13,7 @@ from pipeline.build import build
 from pipeline.duplicates import Found, find_in_corpus
 from pipeline.folder import open_folder
 from pipeline.manifest import read_manifest
+from pipeline.pack import PACK_MODES
 from pipeline.readers import split_reader
 from tasks.errors import OstracaError
 
@@ -35,9 +36,9 @@ def test_counts_are_those_of_plain_python(tmp_path: Path, vocabulary: str, memor
     build(spec(vocabulary=vocabulary), tmp_path / "c", engine="local")
     test, train = rows_of(tmp_path / "c", "test"), rows_of(tmp_path / "c", "train")
     wanted = {
-        "test": Found(rows=400, twice=400 - len(set(test)), shared=0),
+        "test": Found(examples=400, twice=400 - len(set(test)), shared=0),
         "train": Found(
-            rows=3000,
+            examples=3000,
             twice=3000 - len(set(train)),
             shared=sum(count for row, count in Counter(train).items() if row in set(test)),
         ),
@@ -65,7 +66,16 @@ def test_a_broken_promise_is_told(tmp_path: Path, capsys: Any, monkeypatch: pyte
     assert "promises no duplicates, and there are some" in capsys.readouterr().out
 
 
-def test_packed_rows_are_refused(tmp_path: Path) -> None:
-    build(spec(pack={"length": 64}), tmp_path / "c", engine="local")
-    with pytest.raises(OstracaError, match="its rows are packed"):
-        find_in_corpus(tmp_path / "c")
+@pytest.mark.parametrize("mode", PACK_MODES)
+@pytest.mark.parametrize("key", ["tokens", "content"])
+def test_packed_examples_are_counted_where_none_is_cut(tmp_path: Path, mode: str, key: str) -> None:
+    build(spec(), tmp_path / "plain", engine="local")
+    build(spec(pack={"length": 64, "mode": mode}), tmp_path / "packed", engine="local")
+    if mode in ("whole", "best_fit"):
+        found = find_in_corpus(tmp_path / "plain", key=key)
+        assert found["train"].twice > 0
+        assert find_in_corpus(tmp_path / "packed", key=key) == found
+        assert find_in_corpus(tmp_path / "packed", key=key, memory=1 << 16) == found
+    else:
+        with pytest.raises(OstracaError, match=f"pack.mode={mode} has cut examples"):
+            find_in_corpus(tmp_path / "packed", key=key)
