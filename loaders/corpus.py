@@ -118,6 +118,11 @@ class CorpusSource:
         return corpus_vocab_size(self._spec, self._names)
 
     @property
+    def row_length(self) -> int | None:
+        pack = self._spec["pack"]
+        return None if pack is None else int(pack["length"])
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         return self._identity
 

@@ -74,6 +74,10 @@ class Source(Protocol):
         """No id is larger than this - 1."""
 
     @property
+    def row_length(self) -> int | None:
+        """Tokens of a row at most, where a row holds several examples, as it was built; None: one example."""
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """What decides the sequence: plain values; two sources with the same one are the same."""
 

@@ -21,10 +21,11 @@ STATE_VERSION = 1
 class TokenStream:
     """Batches of a source's examples.
 
-    mode "left_aligned": examples end to end in lines of `length` tokens, each line beginning with a whole
-    example and its last one cut, as in the paper. mode "padded": one example a line, filled up with pad_id
-    (length None: to the longest of the batch); longer examples are cut. mode "packed": one row of a corpus
-    that was packed when it was built a line, filled up with pad_id; a longer row is an error.
+    mode: None is "packed" where the source's rows were packed when the corpus was built, else "left_aligned".
+    "left_aligned": examples end to end in lines of `length` tokens, each line beginning with a whole
+    example and its last one cut, as in the paper. "padded": one example a line, filled up with pad_id
+    (length None: to the longest of the batch); longer examples are cut. "packed": one packed row a line,
+    filled up with pad_id (length None: to the length that it was packed to); a longer row is an error.
 
     A batch holds int64 [batch_size, length]: `input_ids`; `labels` (-100 where there is no loss, not
     shifted: the model shifts them); `position_ids` (from 0 in each example, so that they tell where one
@@ -32,7 +33,7 @@ class TokenStream:
     lines, and its last line may be filled up with pad_id. With "packed", an example that goes on from the
     row before (pack mode concat) begins at position 0 again: the row before is not in sight.
 
-    ConfigError while iterating where the source's rows are packed and the mode is another, or the reverse.
+    ConfigError where the source's rows are packed and the mode is another, or the reverse.
 
     Iterating goes on from where the stream stands (nothing comes once a finite source has ended);
     `state_dict` after a batch is where the next begins. An iterator ends with an OstracaError where the
@@ -44,15 +45,28 @@ class TokenStream:
         source: Source,
         *,
         batch_size: int,
-        length: int | None,
-        mode: str = "left_aligned",
+        length: int | None = None,
+        mode: str | None = None,
         pad_id: int = 0,
     ) -> None:
-        if mode not in MODES:
+        if mode is not None and mode not in MODES:
             raise ConfigError(f"mode={mode!r}{nearest(mode, MODES)} must be one of {', '.join(MODES)}")
-        if length is None and mode != "padded":
-            raise ConfigError("length=None is for mode='padded' only; say how long a line is")
-        self._source, self._mode = source, mode
+        packed = source.row_length is not None
+        self._source, self._mode = source, mode or ("packed" if packed else "left_aligned")
+        if self._mode == "packed" and not packed:
+            raise ConfigError(
+                "mode='packed' reads rows that were packed when the corpus was built; this source's are "
+                "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
+            )
+        if self._mode != "packed" and packed:
+            raise ConfigError(
+                f"mode={mode!r} lays single examples; this source's rows were packed when the corpus was "
+                "built: take mode='packed', or leave it out"
+            )
+        if length is None and self._mode == "left_aligned":
+            raise ConfigError("length=None is not for mode='left_aligned'; say how long a line is")
+        if self._mode == "packed":
+            length = length or source.row_length
         self._batch_size = check_integer("batch_size", batch_size, 1)
         self._length = None if length is None else check_integer("length", length, 1)
         self._pad_id = check_integer("pad_id", pad_id, 0)
@@ -90,19 +104,9 @@ class TokenStream:
         return batch
 
     def _rows(self) -> Iterator[Rows]:
-        """The source's rows from where the stream stands now; ConfigError where the mode is not for them."""
+        """The source's rows from where the stream stands now; ConfigError where a packed one is too long."""
         for rows in self._source.rows_from(self._position):
-            if rows.starts is None and self._mode == "packed":
-                raise ConfigError(
-                    "mode='packed' reads rows that were packed when the corpus was built; this source's are "
-                    "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
-                )
-            if rows.starts is not None and self._mode != "packed":
-                raise ConfigError(
-                    f"mode={self._mode!r} lays single examples; this source's rows were packed when the "
-                    "corpus was built: take mode='packed'"
-                )
-            if rows.starts is not None and len(rows):
+            if self._mode == "packed" and len(rows):
                 longest = int(rows.lengths().max())
                 if longest > (self._length or 0):
                     raise ConfigError(

@@ -57,6 +57,11 @@ class TaskSource:
         return vocab_size(self._task, self._config)
 
     @property
+    def row_length(self) -> None:
+        """Its rows are single examples."""
+        return None
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         return {
             "source": "task",

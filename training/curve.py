@@ -47,7 +47,7 @@ def run(config: Mapping[str, Any]) -> None:
     hops = depo.choose_hops(evaluation.hops, task_config)
     sets = {hop: depo.hop_config(task_config, hop, qa=evaluation.qa) for hop in hops}
     longest = max(int(get_task("depo").max_tokens(each)) for each in sets.values())
-    length = context_length(settings.context_length, longest)
+    length = context_length(settings.context_length, longest, source.row_length)
     stream = TokenStream(source, batch_size=settings.batch_size, length=length)
     data = StreamDataset(stream)
     device = resolve_device(settings.device)
@@ -112,13 +112,20 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
     return source, "-".join(source.datasets), measured
 
 
-def context_length(asked: int | None, longest: int) -> int:
-    """Tokens a window; None is the longest test example rounded up to a multiple of 64.
+def context_length(asked: int | None, longest: int, packed: int | None = None) -> int:
+    """Tokens a window; None is the longest test example rounded up to a multiple of 64, or the length that
+    the corpus's rows were packed to, where that is more.
 
-    ConfigError where the longest test example does not fit: its last positions would never be trained.
+    ConfigError where the longest test example does not fit (its last positions would never be trained), nor
+    a packed row.
     """
     if asked is None:
-        return -(-longest // 64) * 64
+        return max(-(-longest // 64) * 64, packed or 0)
+    if packed is not None and asked < packed:
+        raise ConfigError(
+            f"train.context_length={asked} is shorter than the corpus's rows, which were packed to {packed} "
+            f"tokens; set {max(packed, longest)} or more (or null), or take a corpus built without pack"
+        )
     if asked < longest:
         raise ConfigError(
             f"train.context_length={asked} is shorter than a test example can be ({longest} tokens), so its "

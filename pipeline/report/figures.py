@@ -80,11 +80,15 @@ def usage(manifest: Mapping[str, Any], path: str) -> str:
         parts.append(
             f'import datasets\n\ndataset = datasets.load_dataset("{path}", "{dataset}", split="{split}")'
         )
-    if not any(of_texts(manifest, each) for each in manifest["spec"]["datasets"]):
+    spec = manifest["spec"]
+    if not any(of_texts(manifest, each) for each in spec["datasets"]):
+        alone = len(spec["datasets"]) > 1 and spec["vocabulary"] != "shared"  # else all, as one mixture
+        which = f', dataset="{dataset}"' if alone else ""
+        length = "" if spec.get("pack") else ", length=2048"
         parts.append(
             "import loaders  # of Ostraca: packed, in the same order for any world size, exact resume\n\n"
-            f'source = loaders.CorpusSource("{path}", split="{split}", seed=0)\n'
-            "stream = loaders.TokenStream(source, batch_size=8, length=2048)"
+            f'source = loaders.CorpusSource("{path}"{which}, split="{split}", seed=0)\n'
+            f"stream = loaders.TokenStream(source, batch_size=8{length})"
         )
     return "\n\n".join(parts)
 

@@ -28,6 +28,7 @@ class MemorySource:
     task = "depo"
     config: Mapping[str, Any] = CONFIG
     vocab_size = 10_000
+    row_length: int | None = LENGTH
     identity: Mapping[str, Any] = {"source": "memory"}
 
     def __init__(self, batches: list[pa.RecordBatch], epochs: int | None = None) -> None:
@@ -100,37 +101,48 @@ def test_resume_at_every_step(mode: str, epochs: int | None) -> None:
 
 @pytest.mark.parametrize("mode", ["left_aligned", "padded"])
 def test_other_modes_refuse_packed_rows(mode: str) -> None:
-    stream = TokenStream(MemorySource(groups("whole")), batch_size=2, length=LENGTH, mode=mode)
     with pytest.raises(ConfigError, match=f"mode='{mode}' lays single.*take mode='packed'") as caught:
-        next(iter(stream))
+        TokenStream(MemorySource(groups("whole")), batch_size=2, length=LENGTH, mode=mode)
     assert "\n" not in str(caught.value)
 
 
 def test_single_examples_are_refused() -> None:
-    stream = TokenStream(TaskSource("depo", CONFIG), batch_size=2, length=LENGTH, mode="packed")
     with pytest.raises(
         ConfigError, match=r"mode='packed' reads rows that.*build the corpus with pack"
     ) as caught:
-        next(iter(stream))
+        TokenStream(TaskSource("depo", CONFIG), batch_size=2, length=LENGTH, mode="packed")
     assert "\n" not in str(caught.value)
 
 
-def test_a_longer_row_is_refused_and_a_length_is_needed() -> None:
+def test_a_longer_row_is_refused() -> None:
     source = MemorySource(groups("concat"))
     stream = TokenStream(source, batch_size=2, length=LENGTH - 1, mode="packed")
     with pytest.raises(ConfigError, match=f"length={LENGTH - 1}: a packed row has {LENGTH} tokens") as caught:
         next(iter(stream))
     assert "\n" not in str(caught.value)
     assert stream.examples_seen == 0
-    with pytest.raises(ConfigError, match="length=None is for mode='padded' only"):
-        TokenStream(source, batch_size=2, length=None, mode="packed")
+
+
+def test_by_default_packed_rows_come_as_they_are() -> None:
+    """Without mode and length: what the corpus was packed to."""
+    said, plain = (
+        TokenStream(MemorySource(groups("concat"), 1), batch_size=2, **more)
+        for more in ({"length": LENGTH, "mode": "packed"}, {})
+    )
+    assert plain.state_dict() == said.state_dict()
+    for a, b in zip(plain, said, strict=True):
+        assert all(np.array_equal(a[name], b[name]) for name in b)
+    single = TokenStream(TaskSource("depo", CONFIG), batch_size=2, length=LENGTH)
+    assert single.state_dict()["identity"]["mode"] == "left_aligned"
 
 
 def test_a_stream_of_another_mode_does_not_take_the_state() -> None:
     source = MemorySource(groups("whole"))
     state = TokenStream(source, batch_size=2, length=LENGTH, mode="packed").state_dict()
+    source.row_length = None
+    other = TokenStream(source, batch_size=2, length=LENGTH, mode="padded")
     with pytest.raises(Exception, match="its mode is 'packed', this one's is 'padded'"):
-        TokenStream(source, batch_size=2, length=LENGTH, mode="padded").load_state_dict(state)
+        other.load_state_dict(state)
 
 
 @pytest.mark.parametrize("starts", [[[0, 99], [0]], [[0, -3], [0, 1]], [[2, 1, 99, -7], [1]], [[], []]])

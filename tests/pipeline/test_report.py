@@ -145,6 +145,25 @@ def test_datasets_knows_a_corpus_by_the_short_name_of_its_preset(tmp_path: Path)
     assert rows[0] == rows[1] == rows[2]
 
 
+@pytest.mark.parametrize("vocabulary", ["published", "shared"])
+@pytest.mark.parametrize("more", [{}, {"pack": {"length": 300, "mode": "concat"}}, {"format": "webdataset"}])
+def test_the_code_in_the_card_runs(vocabulary: str, more: dict[str, Any], tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    splits = {"train": {"examples": 60}}
+    datasets = {
+        "depo": {"task": "depo", "config": {"N": 8}, "splits": splits},
+        "mano": {"task": "mano", "config": {"L": 3}, "splits": splits},
+    }
+    build({"datasets": datasets, "vocabulary": vocabulary, **more}, root, engine="local", report=True)
+    code = (root / "README.md").read_text().split("```python\n")[1].split("```")[0].replace("PATH", str(root))
+    assert "load_dataset(" in code
+    names: dict[str, Any] = {}
+    cache = f'split="train", cache_dir={str(tmp_path / "cache")!r})\n'
+    exec(code.replace('split="train")\n', cache, 1), names)
+    assert len(names["dataset"]) == 60 or "pack" in more
+    assert next(iter(names["stream"]))["input_ids"].shape[1] == (300 if "pack" in more else 2048)
+
+
 def test_a_short_name_is_never_anothers() -> None:
     assert short_names(["depo1-225", "mano", "lano-cfg3f"]) == {"depo1-225": "depo1", "lano-cfg3f": "lano"}
     assert short_names(["depo1-225", "depo1-300", "mano-10", "mano", "-x"]) == {}

@@ -99,6 +99,8 @@ def test_context_length_by_default_is_the_longest_test_example_rounded_up() -> N
     assert curve.context_length(None, 961) == 1024
     assert curve.context_length(None, 64) == 64
     assert curve.context_length(961, 961) == 961
+    assert curve.context_length(None, 961, 2048) == 2048
+    assert curve.context_length(None, 961, 300) == 1024
 
 
 def test_divergence_is_told(tmp_path: Path) -> None:
@@ -132,6 +134,18 @@ def test_trains_from_a_corpus(tmp_path: Path) -> None:
     asked = {"overrides": [f"corpus_path={corpus}", "dataset=depo1"]}
     with pytest.raises(ConfigError, match=r"dataset=depo1: the corpus in corpus_path decides"):
         curve.run(config | asked)
+
+
+def test_trains_from_a_packed_corpus(tmp_path: Path) -> None:
+    corpus, run = tmp_path / "corpus", tmp_path / "run"
+    built = [f"dataset.{key}={value}" for key, value in DEPO.items()]
+    small = ["dataset=depo", "examples=500", "engine=local", "pack.length=70", "pack.mode=best_fit"]
+    assert ostraca.main(["build", f"out={corpus}", *small, *built]) == 0
+    curve.run(curve_config(run, f"corpus_path={corpus}", "train.context_length=null"))
+    assert len(rows(run)) == 3 * 3
+    with pytest.raises(ConfigError, match=r"context_length=64 is shorter than .* packed to 70 tokens"):
+        curve.run(curve_config(tmp_path / "x", f"corpus_path={corpus}", "train.context_length=64"))
+    assert not (tmp_path / "x").exists()
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
