@@ -51,7 +51,7 @@ def build(
     it is. Any other folder that is not empty is refused.
 
     workers, ray: see `pipeline.engine`. part: build only this part, for `ostraca merge`. memory: bytes that
-    deduplication may take. report: write the dataset card, report.html and croissant.json too.
+    deduplication may take. report: write the dataset card, report.html and croissant.json too, of no part.
     `on_shard(record, kept)` is called once for every shard, in any order; kept: it was there already.
     `on_step(what, done, of)` is called for every step of deduplication.
     """
@@ -122,7 +122,7 @@ class _Build:
             dedup=found,
         )
         write_json(self._folder, STATISTICS, self._totals.as_dict())
-        if report:
+        if report and self._part == WHOLE:  # of a part it would say what no merged corpus holds
             write_reports(self._folder, manifest, self._totals)
         self._finish(manifest)
         return manifest

@@ -13,6 +13,7 @@ from pipeline.folder import Folder, open_folder, read_json
 from pipeline.manifest import spec_in
 from pipeline.readers import split_reader
 from pipeline.report import write_report
+from pipeline.report.figures import keys_of
 from pipeline.statistics import Counts, Statistics
 from pipeline.totals import STATISTICS, Totals
 from tasks.errors import OstracaError
@@ -24,7 +25,7 @@ def write_reports(folder: Folder, manifest: Mapping[str, Any], totals: Totals) -
     """Write the dataset card, croissant.json, report.html and the pictures; returns their paths."""
     spec = spec_in(folder, manifest)
     samples: dict[tuple[str, str], pa.RecordBatch] = {}
-    for dataset, split in _parts(manifest):
+    for dataset, split in keys_of(manifest):
         batches = list(split_reader(folder, spec, manifest, dataset, split).rows_from(0, _SAMPLES))
         if batches:
             samples[dataset, split] = pa.concat_batches(batches)
@@ -43,13 +44,8 @@ def statistics_of(root: Path | str, manifest: Mapping[str, Any]) -> dict[tuple[s
 
 def told_of(manifest: Mapping[str, Any], totals: Totals) -> dict[tuple[str, str], Counts]:
     """The statistics of all splits, and how many of their examples were drawn again."""
-    found = {part: Counts(before=Statistics(), after=Statistics()) for part in _parts(manifest)}
+    found = {part: Counts(before=Statistics(), after=Statistics()) for part in keys_of(manifest)}
     for part, counts in totals.items():
         dedup = (manifest["dedup"] or {}).get("/".join(part), {"redrawn": 0})
         found[part] = replace(counts, redrawn=dedup["redrawn"])
     return found
-
-
-def _parts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    datasets = manifest["spec"]["datasets"].items()
-    return [(name, split) for name, entry in datasets for split in entry["splits"]]

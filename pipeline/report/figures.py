@@ -52,11 +52,17 @@ def figures_of(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) ->
 
 
 def keys_of(manifest: Mapping[str, Any]) -> list[Key]:
-    """(dataset, split) of all that a corpus holds: datasets in the spec's order, train first."""
+    """(dataset, split) of all that a corpus, or a part of one, holds: in the spec's order, train first."""
+    held = {
+        (record["dataset"], split)
+        for split, entry in manifest["splits"].items()
+        for record in entry["shards"]
+    }
     return [
         (dataset, split)
         for dataset, entry in manifest["spec"]["datasets"].items()
         for split in sorted(entry["splits"], key=lambda split: (split != "train", split))
+        if (dataset, split) in held
     ]
 
 

@@ -197,6 +197,24 @@ def test_a_part_where_a_whole_corpus_is_wanted_gets_one_line(parts: list[Path], 
     assert not (tmp_path / "against").exists()
 
 
+def test_commands_with_their_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The only shard of test is in the last part; the report is written where all is together."""
+    small = ["examples=5000", "splits.test.examples=50", "shard_tokens=12000", "row_group_tokens=4000"]
+    words = ["build", "dataset=mano", "dataset.L=3", "engine=local", *small]
+    folders = [f"{tmp_path}/part{number}" for number in (1, 2, 3)]
+    for number, folder in enumerate(folders, 1):
+        assert ostraca.main([*words, f"out={folder}", f"part={number}/3"]) == 0
+        assert ("mano-10/test" in capsys.readouterr().out) == (number == 3)
+        assert ostraca.main(["verify", f"path={folder}", "content=true"]) == 0
+        assert ostraca.main(["reproduce", f"path={folder}"]) == 0
+        assert not (tmp_path / f"part{number}/report.html").exists()
+    assert ostraca.main(["merge", f"parts=[{','.join(folders)}]", f"out={tmp_path}/all"]) == 0
+    assert ostraca.main([*words, f"out={tmp_path}/single"]) == 0
+    assert files_below(tmp_path / "all") == files_below(tmp_path / "single")
+    assert (tmp_path / "all/report.html").exists()
+    assert compare(tmp_path / "all", tmp_path / "single").differences == ()
+
+
 def test_inspect_of_a_part_gets_one_line(parts: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert ostraca.main(["inspect", f"path={parts[0]}"]) == 1
     assert "is part 1 of 3 of a corpus; join the parts first: ostraca merge" in capsys.readouterr().err
