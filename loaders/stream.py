@@ -65,8 +65,8 @@ class TokenStream:
             )
         if length is None and self._mode == "left_aligned":
             raise ConfigError("length=None is not for mode='left_aligned'; say how long a line is")
-        if self._mode == "packed":
-            length = length or source.row_length
+        if length is None and self._mode == "packed":
+            length = source.row_length
         self._batch_size = check_integer("batch_size", batch_size, 1)
         self._length = None if length is None else check_integer("length", length, 1)
         self._pad_id = check_integer("pad_id", pad_id, 0)

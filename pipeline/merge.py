@@ -80,9 +80,7 @@ def merge(
 def _open(path: Path | str) -> _Opened:
     folder = open_folder(path)
     manifest = manifests.read_manifest(folder, parts=True)
-    problems = manifests.check_shards(manifest)
-    if problems:
-        raise OstracaError(f"{folder}/{problems[0]}; run `ostraca verify path={folder}`")
+    manifests.require_shards(folder, manifest)
     return _Opened(folder=folder, manifest=manifest, part=manifests.part_of(manifest))
 
 

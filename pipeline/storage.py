@@ -7,7 +7,6 @@ import errno
 import fcntl
 import hashlib
 import itertools
-import json
 import os
 import re
 import secrets
@@ -88,11 +87,6 @@ def write_bytes(path: Path, content: bytes) -> HashingFile:
     with atomic_file(path) as file:
         file.write(content)
     return file
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,13 +13,13 @@ import numpy as np
 from pipeline.export import ALIASES, FORMATS
 from pipeline.export.base import Dataset, Files, Part
 from pipeline.fingerprint import ContentDigest
-from pipeline.folder import Folder, open_folder
-from pipeline.manifest import check_shards, read_manifest, spec_in
+from pipeline.folder import Folder, json_bytes, open_folder
+from pipeline.manifest import read_manifest, require_shards, spec_in
 from pipeline.progress import ShardProgress
 from pipeline.readers import SplitReader, split_reader
 from pipeline.storage import plain_errors
 from tasks import get_task
-from tasks.errors import ConfigError, OstracaError, check_path, nearest, shown
+from tasks.errors import ConfigError, check_path, nearest, shown
 from tasks.examples import check_split
 from tasks.vocabulary import corpus_vocab_size, split_names
 
@@ -71,9 +70,7 @@ def export(
     module = importlib.import_module(FORMATS[to])
     root, folder = open_folder(path), Path(out)
     manifest = read_manifest(root)
-    problems = check_shards(manifest)
-    if problems:
-        raise OstracaError(f"{path}: {problems[0]}; run `ostraca verify`")
+    require_shards(root, manifest)
     spec = spec_in(root, manifest)
     chosen = _choose(root, spec, dataset, split)
     readers = {
@@ -104,7 +101,7 @@ def export(
                 module.write(each, files)
         made = _summary(manifest, to, module.NOT_CARRIED, datasets, list(files.written))
         with files.create(NAME) as file:
-            file.write((json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
+            file.write(json_bytes(made))
     except BaseException:
         files.remove_all()
         raise

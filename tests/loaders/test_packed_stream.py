@@ -132,6 +132,8 @@ def test_by_default_packed_rows_come_as_they_are() -> None:
     assert plain.state_dict() == said.state_dict()
     for a, b in zip(plain, said, strict=True):
         assert all(np.array_equal(a[name], b[name]) for name in b)
+    with pytest.raises(ConfigError, match="length=0"):
+        TokenStream(MemorySource(groups("concat"), 1), batch_size=2, length=0)
     single = TokenStream(TaskSource("depo", CONFIG), batch_size=2, length=LENGTH)
     assert single.state_dict()["identity"]["mode"] == "left_aligned"
 
