@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.pack import PACKED_SCHEMA
 from pipeline.writers.webdataset import WebDatasetShardWriter
 from tasks import examples, get_task
 from tasks.batch import column, list_type
@@ -26,15 +27,6 @@ COMPRESSIONS = (None, "zstd")
 DIGEST = {"ostraca_spec_digest": "0123456789abcdef" * 4}
 TOKENS = (column("input_ids", list_type(pa.int32())), column("loss_mask", list_type(pa.uint8())))
 INDEX = column("index", pa.int64())
-PACKED = pa.schema(
-    [
-        *TOKENS,
-        INDEX,
-        column("offset", pa.int32()),
-        column("starts", list_type(pa.int32())),
-        column("documents", list_type(pa.int64())),
-    ]
-)
 
 
 def shard(
@@ -71,4 +63,4 @@ def packed_rows() -> pa.RecordBatch:
         "starts": [[0, 2], [0]],
         "documents": [[3, 4], [4]],
     }
-    return pa.RecordBatch.from_pydict(rows, schema=PACKED)
+    return pa.RecordBatch.from_pydict(rows, schema=PACKED_SCHEMA)

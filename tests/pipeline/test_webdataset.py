@@ -28,7 +28,6 @@ from small_shards import (
     DIGEST,
     END,
     INDEX,
-    PACKED,
     TOKENS,
     groups_of,
     made,
@@ -36,6 +35,7 @@ from small_shards import (
     shard,
 )
 
+from pipeline.pack import PACKED_SCHEMA
 from pipeline.writers.webdataset import WebDatasetShardWriter
 from pipeline.writers.webdataset_reader import read_group
 from tasks import TASKS, examples, get_task
@@ -316,7 +316,7 @@ def test_columns_that_no_sample_can_hold_are_refused(
 )
 def test_values_that_cannot_be_written_are_refused(rows: dict[str, Any], words: list[str]) -> None:
     good = {**packed_rows().to_pydict(), "input_ids": [[0] * 4] * 2}
-    batch = pa.RecordBatch.from_pydict({**good, **rows}, schema=PACKED)
+    batch = pa.RecordBatch.from_pydict({**good, **rows}, schema=PACKED_SCHEMA)
     with pytest.raises(OstracaError) as caught:
         shard(batch, vocabulary=100)
     assert all(word in str(caught.value) for word in words)
