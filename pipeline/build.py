@@ -243,6 +243,7 @@ class _Build:
         for _, record in manifests.records_of(whole):
             again = self._records.get(record["path"])
             if again is not None:  # other libraries may have written other bytes
+                record.clear()
                 record.update({k: v for k, v in again.as_dict().items() if k != "split"})
 
 

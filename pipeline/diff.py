@@ -61,7 +61,9 @@ class _Corpus:
     digests: Mapping[Part, ContentDigest]
 
     def reader(self, part: Part) -> SplitReader:
-        return SplitReader(open_folder(self.root), self.spec, *part, self.records[part])
+        return SplitReader(
+            open_folder(self.root), self.spec, self.manifest["spec_digest"], *part, self.records[part]
+        )
 
     def split(self, part: Part) -> Mapping[str, Any]:
         entry: Mapping[str, Any] = self.spec["datasets"][part[0]]["splits"][part[1]]

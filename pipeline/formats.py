@@ -17,10 +17,11 @@ from tasks.vocabulary import corpus_vocab_size
 class ShardWriter(Protocol):
     """Writes the row groups of a shard; as a context manager it ends the file at a clean exit."""
 
-    group_ends: list[int]  # where in the file each row group ends; empty where the format knows itself
-
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a row group."""
+
+    def add_table(self, name: str, table: str) -> None:
+        """Put a line of ASCII about the row groups into the tail of the file, once all are written."""
 
 
 def open_writer(

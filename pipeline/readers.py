@@ -1,41 +1,43 @@
-"""Reading shards back: row groups of a split, whatever the format, with their checksums checked."""
+"""Reading shards back: row groups of a split, whatever the format, each checked before it is believed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.changes import Changes
 from pipeline.compact import decode_numbers
 from pipeline.folder import Folder, open_folder
+from pipeline.row_checks import check_rows, check_schema
 from pipeline.shard import shard_schema
-from pipeline.writers.webdataset_reader import read_group
+from pipeline.shard_files import FAILURES, ShardFile
 from tasks.errors import OstracaError
+from tasks.vocabulary import corpus_vocab_size
 
 
 class SplitReader:
     """The row groups of one split of a dataset, known from the manifest without opening a file.
 
-    records: of its shards, in the plan's order.
+    digest: the spec's, as the manifest has it. records: of the split's shards, in the plan's order.
     """
 
     def __init__(
         self,
         folder: Folder,
         spec: Mapping[str, Any],
+        digest: str,
         dataset: str,
         split: str,
         records: Sequence[Mapping[str, Any]],
     ) -> None:
         self.folder, self.spec, self.dataset, self.split, self.records = folder, spec, dataset, split, records
         self.entry: Mapping[str, Any] = spec["datasets"][dataset]["splits"][split]
+        self._digest = digest
 
     @property
     def rows(self) -> int:
@@ -55,48 +57,92 @@ class SplitReader:
             found.append(rows)
         return found
 
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return shard_schema(self.spec, self.dataset, self.split)
+
+    @cached_property
+    def _vocab_size(self) -> int | None:
+        """No id of the split is larger than this - 1; None where it holds texts."""
+        return corpus_vocab_size(self.spec, [self.dataset]) if "input_ids" in self._schema.names else None
+
+    @cached_property
+    def _url(self) -> str:
+        return self.folder.url
+
     def read(self, shard: int, group: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """A row group; OstracaError where it cannot be read, or is not what the manifest says."""
+        """A row group; OstracaError where it cannot be read, or is not what the manifest says.
+
+        Its schema is the spec's, and `check_rows` holds of its values, of `index` too where that is not asked
+        for.
+        """
         record, rows = self.records[shard], int(self.group_rows[shard][group])
-        name = f"{self.folder}/{record['path']}"
-        check = f"run `ostraca verify path={self.folder}`"
-        stamp = self.folder.stamp(record["path"])
-        if stamp is None:
-            raise OstracaError(f"{name}: no such file or folder; {check}")
-        if stamp[0] != record["bytes"]:
-            raise OstracaError(f"{name}: has {stamp[0]} bytes, the manifest says {record['bytes']}; {check}")
+        names = self._schema.names if columns is None else list(columns)
+        wanted = [name for name in self._schema.names if name in names or name == "index"]
         try:
-            if self.spec["format"] == "parquet":
-                batch = self._read_parquet(record["path"], stamp, group, columns)
-            else:
-                batch = self._read_tar(record, group)
-        except (pa.ArrowException, OSError, OstracaError) as error:
-            raise OstracaError(f"{name}: cannot be read ({str(error).splitlines()[0]}); {check}") from error
-        if batch.num_rows != rows or not set(columns or ()) <= set(batch.schema.names):
-            raise OstracaError(
-                f"{name}: cannot be read (row group {group} has not the rows or columns that it must have); "
-                + check
-            )
-        return batch if columns is None else batch.select(list(columns))
+            batch = self._file(shard).read(group, wanted)
+            if batch.num_rows != rows:
+                raise OstracaError(f"row group {group} has {batch.num_rows} rows, the manifest says {rows}")
+            check_schema(batch.schema, pa.schema([self._schema.field(name) for name in wanted]))
+            pack, index = self.spec["pack"], self._examples(record, group)
+            check_rows(batch, index, self._vocab_size, None if pack is None else pack["length"])
+        except FAILURES as error:
+            raise self._damaged(record, error) from error
+        schema = pa.schema([self._schema.field(name) for name in names])
+        return pa.RecordBatch.from_arrays([batch.column(name) for name in names], schema=schema)
 
-    def _read_parquet(
-        self, path: str, stamp: tuple[int, str], group: int, columns: Sequence[str] | None
-    ) -> pa.RecordBatch:
-        footer = _footer(self.folder.url, path, stamp)
-        with (
-            closing(self.folder.open(path)) as source,
-            pq.ParquetFile(source, metadata=footer, page_checksum_verification=True) as file,
-        ):
-            wanted = None if columns is None else list(columns)
-            table = file.read_row_group(group, columns=wanted, use_threads=False)
-        return _one_batch(table)
+    def check(self, shard: int) -> None:
+        """OstracaError where a shard's row groups are not what the manifest says of them.
 
-    def _read_tar(self, record: Mapping[str, Any], group: int) -> pa.RecordBatch:
-        ends = decode_numbers(record["group_ends"])
-        start = int(ends[group - 1]) if group else 0
-        data = self.folder.read_range(record["path"], start, int(ends[group]))
-        compression = None if self.spec["compression"] == "none" else self.spec["compression"]
-        return read_group(data, shard_schema(self.spec, self.dataset, self.split), compression)
+        Rows are read only of tars from before there were tails.
+        """
+        rows = self.group_rows[shard]
+        try:
+            found = self._file(shard).rows()
+            if found is not None and not np.array_equal(found, rows):
+                raise OstracaError("its row groups have other rows than the manifest says")
+        except FAILURES as error:
+            raise self._damaged(self.records[shard], error) from error
+        if found is None:
+            for group in range(len(rows)):
+                self.read(shard, group)
+
+    def _file(self, shard: int) -> ShardFile:
+        return ShardFile(
+            folder=self.folder,
+            url=self._url,
+            record=self.records[shard],
+            schema=self._schema,
+            digest=self._digest,
+            parquet=self.spec["format"] == "parquet",
+            compression=None if self.spec["compression"] == "none" else self.spec["compression"],
+            groups=len(self.group_rows[shard]),
+        )
+
+    def _damaged(self, record: Mapping[str, Any], error: Exception) -> OstracaError:
+        """What to say of a shard that cannot be read: first, whether its file is of another size."""
+        name, check = f"{self.folder}/{record['path']}", f"run `ostraca verify path={self.folder}`"
+        try:
+            size = self.folder.size(record["path"])
+        except OstracaError:
+            size = record["bytes"]
+        if size is None:
+            return OstracaError(f"{name}: no such file or folder; {check}")
+        if size != record["bytes"]:
+            return OstracaError(f"{name}: has {size} bytes, the manifest says {record['bytes']}; {check}")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return OstracaError(f"{name}: cannot be read ({reason}); {check}")
+
+    def _examples(self, record: Mapping[str, Any], group: int) -> NDArray[np.int64]:
+        """The index of each example that a row group holds: int64 [examples], ascending."""
+        size = self.entry["row_group_examples"]
+        start, stop = group * size, min(group * size + size, record["count"])
+        own = _changes(record.get("changes", ""), record["count"]).of(start, stop)
+        index = np.arange(start, stop, dtype=np.int64)
+        if own.dropped:
+            index = np.delete(index, own.places[own.attempts == 0] - start)
+        index += record["first_index"]
+        return index
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(shard, row group) of all row groups, in index order."""
@@ -125,7 +171,7 @@ def split_reader(
 ) -> SplitReader:
     """A reader of a split of the corpus in `root`."""
     records = [record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset]
-    return SplitReader(open_folder(root), spec, dataset, split, records)
+    return SplitReader(open_folder(root), spec, manifest["spec_digest"], dataset, split, records)
 
 
 def group_rows(
@@ -135,26 +181,19 @@ def group_rows(
     size, count = entry["row_group_examples"], record["count"]
     groups = -(-count // size)
     if spec["pack"] is not None:
-        rows = decode_numbers(record["group_rows"])
+        rows = decode_numbers(record.get("group_rows", ""))
         if len(rows) != groups:
             raise OstracaError(
                 f"{record['path']}: the manifest's group_rows are not those of {groups} row groups"
             )
         return rows
     rows = np.minimum(size, count - np.arange(groups, dtype=np.int64) * size)
-    changes = Changes.parse(record.get("changes", ""), count)
+    changes = _changes(record.get("changes", ""), count)
     gone = changes.places[changes.attempts == 0]
     left: NDArray[np.int64] = rows - np.bincount(gone // size, minlength=groups)
     return left
 
 
 @lru_cache(maxsize=64)
-def _footer(url: str, path: str, stamp: tuple[int, str]) -> pq.FileMetaData:
-    """The footer of a file as it was at this stamp."""
-    with closing(open_folder(url).open(path)) as source:
-        return pq.read_metadata(source)
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+def _changes(text: str, count: int) -> Changes:
+    return Changes.parse(text, count)

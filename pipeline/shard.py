@@ -18,6 +18,7 @@ from pipeline.folder import open_folder, write_json
 from pipeline.formats import open_writer
 from pipeline.pack import PACKED_SCHEMA, pack_batch
 from pipeline.plan import Shard
+from pipeline.row_groups import TABLE, GroupedFile
 from pipeline.state import STATE
 from pipeline.statistics import Statistics
 from pipeline.version import check_version
@@ -45,7 +46,8 @@ class ShardRecord:
     count: int  # examples before deduplication
     changes: str = ""  # what deduplication changed: see pipeline.changes
     group_rows: str = ""  # rows of each row group, where they are packed: see pipeline.compact
-    group_ends: str = ""  # where in the file each row group ends, of a format that needs it
+    tail: str = ""  # where the part of the file behind its row groups begins, and its digest: row_groups.Tail
+    group_ends: str = ""  # of tars before there were tails: where in the file each row group ends
 
     def as_dict(self) -> dict[str, Any]:
         """Its fields, empty texts left out."""
@@ -102,25 +104,30 @@ def make_shard(
     folder = open_folder(root)
     look = changes is None and spec["dedup"]["mode"] != "off"
     own = Changes() if changes is None else changes
-    tokens, rows, content = 0, [], ContentDigest()
+    tokens, content = 0, ContentDigest()
     before, after = Statistics(), Statistics()
     prints = [np.zeros((0, 2), np.uint64)]
     metadata = {"ostraca_spec_digest": digest}
     schema = shard_schema(spec, shard.dataset, shard.split)
-    with folder.create(shard.path) as file, open_writer(spec, shard, schema, file, metadata) as writer:
-        for group in shard_groups(spec, shard, own, look=look):
-            writer.write(group.batch)
-            content += group.content
-            before, after = before + group.before, after + group.after
-            rows.append(group.batch.num_rows)
-            tokens += count_tokens(group.batch)
-            if group.prints is not None:
-                prints.append(group.prints)
+    with folder.create(shard.path) as file:
+        grouped = GroupedFile(file)
+        with open_writer(spec, shard, schema, grouped, metadata) as writer:
+            for group in shard_groups(spec, shard, own, look=look):
+                writer.write(group.batch)
+                grouped.end_group(group.batch.num_rows)
+                content += group.content
+                before, after = before + group.before, after + group.after
+                tokens += count_tokens(group.batch)
+                if group.prints is not None:
+                    prints.append(group.prints)
+            groups = grouped.row_groups
+            writer.add_table(TABLE, str(groups))
+        tail = grouped.end()
     record = ShardRecord(
         dataset=shard.dataset,
         split=shard.split,
         path=shard.path,
-        rows=sum(rows),
+        rows=int(groups.rows.sum()),
         tokens=tokens,
         bytes=file.size,
         sha256=file.sha256,
@@ -128,8 +135,8 @@ def make_shard(
         first_index=shard.first_index,
         count=shard.count,
         changes=str(own),
-        group_rows="" if spec["pack"] is None else encode_numbers(np.array(rows, np.int64)),
-        group_ends=encode_numbers(np.array(writer.group_ends, np.int64)),
+        group_rows="" if spec["pack"] is None else encode_numbers(groups.rows),
+        tail=str(tail),
     )
     if look:
         write_prints(folder, prints_path(shard.path), np.concatenate(prints), np.arange(shard.count))

@@ -35,8 +35,9 @@ def verify(
 ) -> list[str]:
     """Compare a corpus with its manifest; the problems found, one line each (none: it is whole).
 
-    Every byte of every shard (sha256), rows, the sums, and that no other shard lies around. With
-    `content` every shard is also decoded and its content digest computed again.
+    Every byte of every shard (sha256), where its row groups end and how many rows they have, the sums, and
+    that no other shard lies around. With `content` every shard is also decoded, its values checked and its
+    content digest computed again.
     """
     folder = open_folder(root)
     manifest = read_manifest(folder, parts=True)
@@ -45,7 +46,7 @@ def verify(
         return problems
     records = records_of(manifest)
     with ThreadPoolExecutor(available_cores()) as pool:
-        check = functools.partial(_check_shard, folder, manifest["spec"], content)
+        check = functools.partial(_check_shard, folder, manifest, spec_in(folder, manifest), content)
         for (_, record), found in zip(records, pool.map(check, records), strict=True):
             problems += found
             on_shard(record["path"])
@@ -160,17 +161,24 @@ def _check_file(folder: Folder, record: Mapping[str, Any]) -> list[str]:
 
 
 def _check_shard(
-    folder: Folder, spec: Mapping[str, Any], content: bool, entry: tuple[str, Mapping[str, Any]]
+    folder: Folder,
+    manifest: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    content: bool,
+    entry: tuple[str, Mapping[str, Any]],
 ) -> list[str]:
+    """What is wrong with a shard: its bytes, what the manifest says of its row groups, its rows."""
     split, record = entry
     problems = _check_file(folder, record)
-    if problems or not content:
+    if problems:
         return problems
     try:
-        digest = _content_of(SplitReader(folder, spec, record["dataset"], split, [record]))
+        reader = SplitReader(folder, spec, manifest["spec_digest"], record["dataset"], split, [record])
+        reader.check(0)
+        digest = _content_of(reader) if content else None
     except OstracaError as error:
         return [str(error)]
-    if str(digest) != record["content_digest"]:
+    if digest is not None and str(digest) != record["content_digest"]:
         return [
             f"{folder}/{record['path']}: its content digest is {digest}, "
             f"the manifest says {record['content_digest']}"

@@ -19,6 +19,7 @@ from pipeline.compact import encode_numbers
 from pipeline.folder import json_bytes
 from pipeline.manifest import INLINE_BYTES, PART_BYTES, compressed_lines, make_manifest, record_lines
 from pipeline.plan import SUFFIXES, Shard
+from pipeline.row_groups import DIGEST_BYTES, Tail
 from pipeline.shard import ShardRecord
 
 LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer instant
@@ -128,8 +129,8 @@ def _with_sums(manifest: dict[str, Any], splits: Sequence[SplitPlan]) -> dict[st
 
 def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> list[ShardRecord]:
     """Records of shards in runs that are spread evenly over a split; what is not known of them is drawn."""
-    packed, webdataset = spec["pack"] is not None, spec["format"] == "webdataset"
-    lists = packed * split.shard_groups + webdataset * split.shard_groups + round(duplicates / split.shards)
+    packed = spec["pack"] is not None
+    lists = packed * split.shard_groups + round(duplicates / split.shards)
     count = max(2 * _RUNS, min(SAMPLE_RECORDS, _SAMPLE_NUMBERS // max(1, lists)))
     numbers = _numbers(split.shards, count)
     rng = np.random.default_rng(split.shards)
@@ -140,12 +141,9 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
         rows = min(split.shard_examples, split.examples - first)
         groups = -(-rows // split.group_examples)
         share = rows / split.shard_examples
-        group_rows = group_ends = ""
+        group_rows = ""
         if packed:
             group_rows = _list(rng, _drawn(rng, split.rows, min(groups, _LONGEST_LIST)), groups)
-        if webdataset:
-            drawn = _drawn(rng, split.group_size, min(groups, _LONGEST_LIST), split.block)
-            group_ends = _list(rng, np.cumsum(drawn), groups)
         shard = Shard(
             dataset=split.dataset,
             split=split.split,
@@ -171,7 +169,7 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
                 count=rows,
                 changes=_changes(rng, spec, rows, duplicates / split.shards) if duplicates else "",
                 group_rows=group_rows,
-                group_ends=group_ends,
+                tail=str(Tail(start=max(1, round(size)), digest=rng.bytes(DIGEST_BYTES))),
             )
         )
     return made
@@ -186,10 +184,9 @@ def _numbers(shards: int, wanted: int) -> list[int]:
     return [start + step for start in starts for step in range(run)]
 
 
-def _drawn(rng: np.random.Generator, like: Spread, count: int, unit: int = 1) -> NDArray[np.int64]:
-    """Numbers [count] of this spread, multiples of `unit`, at least 1 of it."""
-    drawn = np.rint(rng.normal(like.mean, like.deviation, count) / unit)
-    return np.maximum(1, drawn).astype(np.int64) * unit
+def _drawn(rng: np.random.Generator, like: Spread, count: int) -> NDArray[np.int64]:
+    """Numbers [count] of this spread, at least 1."""
+    return np.maximum(1, np.rint(rng.normal(like.mean, like.deviation, count))).astype(np.int64)
 
 
 def _list(rng: np.random.Generator, numbers: NDArray[np.int64], count: int) -> str:

@@ -29,6 +29,7 @@ from pipeline.folder import LocalFolder
 from pipeline.formats import open_writer
 from pipeline.pack import pack_batch
 from pipeline.plan import SUFFIXES, Shard
+from pipeline.row_groups import TABLE, GroupedFile
 from pipeline.shard import Group, count_tokens, shard_groups, shard_schema, split_key
 from pipeline.spec import spec_digest
 from pipeline.statistics import Statistics
@@ -98,9 +99,12 @@ def measure(spec: Mapping[str, Any], dataset: str, split: str, threads: int, sec
     def written(batches: Sequence[pa.RecordBatch]) -> int:
         with open(os.devnull, "wb") as nowhere:
             file = HashingFile(nowhere)
-            with open_writer(spec, shards[0], schema, file, metadata) as writer:
+            grouped = GroupedFile(file)
+            with open_writer(spec, shards[0], schema, grouped, metadata) as writer:
                 for batch in batches:
                     writer.write(batch)
+                    grouped.end_group(batch.num_rows)
+                writer.add_table(TABLE, str(grouped.row_groups))
             return file.size
 
     groups = [made(shard) for shard in shards]

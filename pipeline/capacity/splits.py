@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.capacity.measure import Measured, Spread
 from pipeline.dedup.prints import prints_size
 from pipeline.folder import json_bytes
-from pipeline.writers.tar import BLOCK
 from tasks import get_task
 
 Part = tuple[str, str]  # dataset, split
@@ -33,7 +32,6 @@ class SplitPlan:
     group_size: Spread  # bytes of a row group
     token_deviation: float  # of a row group's tokens
     rows: Spread  # of a row group's rows
-    block: int  # bytes of which its size is a multiple
     seconds: float  # of a core, for all of it
     shard_seconds: float  # for a shard
     print_bytes: int  # of the files of fingerprints, where duplicates are looked for
@@ -69,7 +67,6 @@ def _split_plan(spec: Mapping[str, Any], part: Part, costs: Measured) -> SplitPl
 
     seconds = scale * costs.seconds / costs.examples
     look = spec["dedup"]["mode"] != "off"
-    plain = spec["format"] == "webdataset" and spec["compression"] == "none"
     record = len(json_bytes(costs.statistics.as_dict())) + 1000
     return SplitPlan(
         dataset=part[0],
@@ -89,7 +86,6 @@ def _split_plan(spec: Mapping[str, Any], part: Part, costs: Measured) -> SplitPl
         ),
         token_deviation=costs.tokens.deviation,
         rows=costs.rows,
-        block=BLOCK if plain else 1,
         seconds=examples * seconds,
         shard_seconds=full * seconds,
         print_bytes=(shards - 1) * prints_size(full) + prints_size(last) if look else 0,

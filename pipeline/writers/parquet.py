@@ -19,7 +19,6 @@ class ParquetShardWriter:
     """Writes batches to a binary file; every batch becomes a row group."""
 
     def __init__(self, sink: Any, schema: pa.Schema, metadata: dict[str, str]) -> None:
-        self.group_ends: list[int] = []  # the footer knows them
         self._writer = pq.ParquetWriter(
             sink,
             schema.with_metadata(metadata),
@@ -38,6 +37,10 @@ class ParquetShardWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a row group."""
         self._writer.write_batch(batch.replace_schema_metadata(self._metadata))
+
+    def add_table(self, name: str, table: str) -> None:
+        """Put a line about the row groups into the footer."""
+        self._writer.add_key_value_metadata({name: table})
 
     def __enter__(self) -> Self:
         return self

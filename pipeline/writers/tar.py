@@ -49,6 +49,11 @@ def npy_head(dtype: np.dtype) -> NDArray[np.uint8]:
     return np.frombuffer(head.ljust(_NPY_HEAD - 1) + b"\n", dtype=np.uint8)
 
 
+def group_name(spec_digest: str) -> bytes:
+    """The name of the owner's group in shards of a spec: the beginning of its digest."""
+    return spec_digest[:31].encode("ascii")
+
+
 def owners_group(archive: NDArray[np.uint8]) -> bytes:
     """What `member_header` was given as `group`, of an archive's first member, with zeros up to 31 bytes."""
     return archive[_OWNERS_GROUP : _OWNERS_GROUP + 31].tobytes()

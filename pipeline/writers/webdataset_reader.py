@@ -27,8 +27,12 @@ class _Scratches(threading.local):
 _SCRATCHES = _Scratches()
 
 
-def read_group(data: bytes, schema: pa.Schema, compression: str | None) -> pa.RecordBatch:
+def read_group(
+    data: bytes, schema: pa.Schema, compression: str | None, spec_digest: str | None = None
+) -> pa.RecordBatch:
     """The batch that a row group was made of: `data` is file[group_ends[g - 1]:group_ends[g]].
+
+    spec_digest: of the spec that it must be of (None: of any).
 
     What is found is written again and must give the same bytes, all sums included. OstracaError names the
     first member that does not. How many rows there must be only the caller knows: where the last samples
@@ -41,6 +45,8 @@ def read_group(data: bytes, schema: pa.Schema, compression: str | None) -> pa.Re
     places, sizes = _members(archive)
     batch, id_type = _decode(archive, places, sizes, layout)
     group, scratch = tar.owners_group(archive), _SCRATCHES.scratch
+    if spec_digest is not None and group != tar.group_name(spec_digest):
+        raise OstracaError("is a shard of another spec")
     again, places_again = encode_group(batch, layout, id_type, group, scratch)
     if not np.array_equal(again, archive):
         length = min(len(again), len(archive))

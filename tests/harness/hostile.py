@@ -89,9 +89,8 @@ def try_all(
     """Every reader on every damaged copy of `corpus`, in the folder `scratch`."""
     tally = Tally()
     truth = {each.name: each.read(corpus, scratch / "truth" / each.name) for each in readers}
-    for case in cases:
-        root = scratch / "corpus"
-        shutil.rmtree(root, ignore_errors=True)
+    for number, case in enumerate(cases):
+        root = scratch / f"corpus-{number}"  # each of its own: nothing that a reader keeps helps it
         shutil.copytree(corpus, root, symlinks=True)
         case.damage(root)
         for each in readers:
@@ -101,6 +100,7 @@ def try_all(
             tally.counts[each.name, outcome] += 1
             if outcome in BAD:
                 tally.bad.append(f"{case.name}: {each.name}: {outcome}: {said}")
+        shutil.rmtree(root)
     return tally
 
 

@@ -199,7 +199,6 @@ def split_of(shards: int, seconds: float, size: int, name: str = "train") -> Spl
         group_size=Spread(mean=size / shards / 10, deviation=0.0),
         token_deviation=0.0,
         rows=Spread(mean=100.0, deviation=0.0),
-        block=1,
         seconds=seconds,
         shard_seconds=seconds / shards,
         print_bytes=24_000 * shards,

@@ -54,7 +54,7 @@ def costs_of(spec: dict[str, Any], part: Part) -> Measured:
         ({}, 16_000, 0),
         ({}, 3_000, 0),
         ({"dedup": {"mode": "drop"}}, 15_000, 20_000),
-        ({"pack": {"length": 1024}, "format": "webdataset", "compression": "zstd"}, 8_000, 0),
+        ({"pack": {"length": 1024}, "format": "webdataset", "compression": "zstd"}, 12_000, 0),
     ],
 )
 def test_the_size_is_that_of_as_many_records(
@@ -95,7 +95,7 @@ def test_the_size_is_that_of_as_many_records(
                 count=shard.count,
                 changes=str(changes),
                 group_rows=encode_numbers(rows) if "pack" in extra else "",
-                group_ends=encode_numbers(np.cumsum(steps)) if "format" in extra else "",
+                tail=f"{steps.sum() - rng.integers(4_000, 5_000)}:{rng.bytes(16).hex()}",
             )
         )
     files = [{"path": path, "bytes": count, "sha256": "0" * 64} for path, count in FILES]
@@ -145,7 +145,7 @@ def test_what_is_listed_counts() -> None:
     """Records of shards that lost examples are longer; more shards are more bytes."""
     splits = {"train": {"tokens": 10**11}}
     sizes = []
-    for shard_tokens, duplicates in ((1 << 26, 0.0), (1 << 24, 0.0), (1 << 24, 1e6)):
+    for shard_tokens, duplicates in ((1 << 26, 0.0), (1 << 24, 0.0), (1 << 24, 8e5)):
         given = {
             "shard_tokens": shard_tokens,
             "dedup": {"mode": "redraw"},

@@ -22,6 +22,7 @@ from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.manifest import make_manifest, read_manifest, records_of, write_manifest
 from pipeline.plan import plan
 from pipeline.shard import ShardRecord, split_key
+from pipeline.spec import spec_digest
 from pipeline.storage import sha256_of
 from tasks.batch import column, list_type
 
@@ -46,13 +47,20 @@ def rewrite(root: Path, change: Callable[[str, list[dict[str, Any]]], None] | No
         if change is not None:
             change(record["path"], rows)
             table = pa.Table.from_pylist(rows, schema=table.schema)
-            groups = spec["datasets"][dataset]["splits"][split]["row_group_examples"]
-            pq.write_table(table, path, row_group_size=groups)
+        groups = spec["datasets"][dataset]["splits"][split]["row_group_examples"]
+        table = table.replace_schema_metadata({"ostraca_spec_digest": spec_digest(spec)})
+        pq.write_table(table, path, row_group_size=groups)
         digest = sum(
             (content_digest(batch, split_key(spec, dataset, split)) for batch in table.to_batches()),
             ContentDigest(),
         )
-        status = {"bytes": path.stat().st_size, "sha256": sha256_of(path), "content_digest": str(digest)}
+        # As before there were tails: of this writer's row groups there is no table.
+        status = {
+            "tail": "",
+            "bytes": path.stat().st_size,
+            "sha256": sha256_of(path),
+            "content_digest": str(digest),
+        }
         made[record["path"]] = ShardRecord(split=split, **{**record, **status})
     records = [made[shard.path] for shard in plan(spec)]
     write_manifest(root, make_manifest(spec, records, manifest["files"]))

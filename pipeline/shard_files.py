@@ -1,0 +1,195 @@
+"""The file of a shard: its row groups as bytes that were compared with the manifest, then as rows.
+
+Where the manifest has a shard's `tail` (see `pipeline.row_groups`), nothing is parsed whose digest was not
+compared, and a row group is read with one request. A shard from before there were tails is guarded by the
+checksums of its format alone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.compact import decode_numbers
+from pipeline.folder import Folder, open_folder
+from pipeline.row_checks import check_schema
+from pipeline.row_groups import TABLE, RowGroups, Tail, digest_of
+from pipeline.writers.webdataset import table_of
+from pipeline.writers.webdataset_reader import read_group
+from tasks.errors import OstracaError
+
+# What parsing bytes that nobody vouches for may raise.
+FAILURES = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, OstracaError)
+_OTHER_SIZE = "its size is another than the manifest says"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFile:
+    """The file of a shard, as the manifest describes it.
+
+    url: of `folder`. schema: of the spec. digest: the spec's. groups: how many row groups it must have.
+    """
+
+    folder: Folder
+    url: str
+    record: Mapping[str, Any]
+    schema: pa.Schema
+    digest: str
+    parquet: bool
+    compression: str | None
+    groups: int
+
+    def read(self, group: int, columns: list[str]) -> pa.RecordBatch:
+        """Columns of a row group, in the schema's order, with whatever values; one of FAILURES otherwise."""
+        path = self.record["path"]
+        if "tail" not in self.record:
+            return self._read_old(path, group, columns)
+        footer = self._footer()
+        start, stop = footer.groups.span(group)
+        data = self.folder.read_range(path, start, stop)
+        if digest_of(data) != footer.groups.digests[group].tobytes():
+            raise OstracaError(f"row group {group} is not what the manifest says: its digest is another")
+        if footer.parquet is None:
+            return self._read_tar(data, columns)
+        with closing(_Region(data, start, self.record["bytes"])) as source:
+            return _read_parquet(source, footer.parquet, group, columns, checksums=False)
+
+    def rows(self) -> NDArray[np.int64] | None:
+        """The rows of each row group as the file itself has them: int64 [groups].
+
+        None where only reading them tells: in a tar from before there were tails.
+        """
+        if "tail" in self.record:
+            return self._footer().groups.rows
+        return _rows_in(self._old_footer()) if self.parquet else None
+
+    def _footer(self) -> _Footer:
+        record = self.record
+        footer = _footer(self.url, record["path"], record["bytes"], record["tail"], self.parquet)
+        if len(footer.groups.ends) != self.groups:
+            raise OstracaError(f"has {len(footer.groups.ends)} row groups, its spec makes {self.groups}")
+        if footer.parquet is not None:
+            self._check(footer.parquet, footer.schema)
+        return footer
+
+    def _check(self, footer: pq.FileMetaData, schema: pa.Schema) -> None:
+        """OstracaError where a Parquet file is of another spec, or has other columns or row groups."""
+        if (footer.metadata or {}).get(b"ostraca_spec_digest") != self.digest.encode():
+            raise OstracaError("is a shard of another spec")
+        check_schema(schema, self.schema)
+        if footer.num_row_groups != self.groups:
+            raise OstracaError(f"has {footer.num_row_groups} row groups, its spec makes {self.groups}")
+
+    def _read_tar(self, data: bytes, columns: list[str]) -> pa.RecordBatch:
+        return read_group(data, self.schema, self.compression, self.digest).select(columns)
+
+    def _read_old(self, path: str, group: int, columns: list[str]) -> pa.RecordBatch:
+        if self.parquet:
+            footer = self._old_footer()
+            with closing(self.folder.open(path)) as source:
+                return _read_parquet(source, footer, group, columns, checksums=True)
+        if self.folder.size(path) != self.record["bytes"]:
+            raise OstracaError(_OTHER_SIZE)
+        ends = decode_numbers(self.record.get("group_ends", ""))
+        if len(ends) != self.groups or (np.diff(ends, prepend=np.int64(0)) < 0).any():
+            raise OstracaError("the manifest's group_ends are not those of its row groups")
+        start = int(ends[group - 1]) if group else 0
+        return self._read_tar(self.folder.read_range(path, start, int(ends[group])), columns)
+
+    def _old_footer(self) -> pq.FileMetaData:
+        path = self.record["path"]
+        stamp = self.folder.stamp(path)
+        if stamp is None or stamp[0] != self.record["bytes"]:
+            raise OstracaError(_OTHER_SIZE)
+        footer, schema = _old_footer(self.url, path, stamp)
+        self._check(footer, schema)
+        return footer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Footer:
+    """What a tail holds."""
+
+    groups: RowGroups
+    parquet: pq.FileMetaData | None
+    schema: pa.Schema | None  # of a Parquet file
+
+
+@lru_cache(maxsize=64)
+def _footer(url: str, path: str, size: int, said: str, parquet: bool) -> _Footer:
+    """The tail of a file of `size` bytes of which the manifest says `said`."""
+    folder, tail = open_folder(url), Tail.parse(said)
+    if folder.size(path) != size or tail.start > size:
+        raise OstracaError(_OTHER_SIZE)
+    data = folder.read_range(path, tail.start, size)
+    if digest_of(data) != tail.digest:
+        raise OstracaError("its tail is not what the manifest says: its digest is another")
+    if not parquet:
+        return _Footer(groups=RowGroups.parse(table_of(data, TABLE), tail.start), parquet=None, schema=None)
+    footer = pq.read_metadata(pa.BufferReader(data))
+    table = (footer.metadata or {}).get(TABLE.encode(), b"").decode()
+    groups = RowGroups.parse(table, tail.start)
+    if not np.array_equal(_rows_in(footer), groups.rows):
+        raise OstracaError("its table of row groups and its footer disagree on their rows")
+    return _Footer(groups=groups, parquet=footer, schema=footer.schema.to_arrow_schema())
+
+
+@lru_cache(maxsize=64)
+def _old_footer(url: str, path: str, stamp: tuple[int, str]) -> tuple[pq.FileMetaData, pa.Schema]:
+    """The footer of a file as it was at this stamp, and its schema."""
+    with closing(open_folder(url).open(path)) as source:
+        footer = pq.read_metadata(source)
+    return footer, footer.schema.to_arrow_schema()
+
+
+def _rows_in(footer: pq.FileMetaData) -> NDArray[np.int64]:
+    groups = range(footer.num_row_groups)
+    return np.array([footer.row_group(group).num_rows for group in groups], np.int64)
+
+
+def _read_parquet(
+    source: Any, footer: pq.FileMetaData, group: int, columns: list[str], *, checksums: bool
+) -> pa.RecordBatch:
+    with pq.ParquetFile(source, metadata=footer, page_checksum_verification=checksums) as file:
+        table = file.read_row_group(group, columns=columns, use_threads=False)
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+class _Region(io.RawIOBase):
+    """A file to read of which only `data`, from `start`, is there; OSError where other bytes are read."""
+
+    def __init__(self, data: bytes, start: int, size: int) -> None:
+        self._data, self._start, self._size = memoryview(data), start, size
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def read(self, size: int = -1) -> memoryview:
+        begin = self._place - self._start
+        if begin < 0 or size < 0 or begin + size > len(self._data):
+            raise OSError("its footer places a row group where it is not")
+        self._place += size
+        return self._data[begin : begin + size]

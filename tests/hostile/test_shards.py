@@ -1,0 +1,51 @@
+"""Damaged and swapped shards: every reader gives what the whole corpus gives, or tells in one line."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from attacks import (
+    BATCHES,
+    CONTENT,
+    DUPLICATES,
+    EVERY_FORMAT,
+    EXPORT,
+    LOAD,
+    ROWS,
+    VERIFY,
+    build_small,
+    flips,
+    replaced,
+    without_tails,
+)
+from harness.hostile import try_all
+
+ALL = [LOAD, BATCHES, ROWS, EXPORT, DUPLICATES, VERIFY, CONTENT]
+SOME = [LOAD, ROWS, VERIFY]
+
+
+@pytest.fixture(scope="module", params=EVERY_FORMAT)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A small corpus of each format, and that of another seed."""
+    folder = tmp_path_factory.mktemp("hostile")
+    extra = EVERY_FORMAT[request.param]
+    return build_small(folder / "c", **extra), build_small(folder / "other", seed=1, **extra)
+
+
+def test_shards_where_they_do_not_belong(built: tuple[Path, Path], tmp_path: Path) -> None:
+    corpus, other = built
+    readers = ALL if corpus.parent.name in ("hostile0", "hostile3") else SOME
+    try_all(corpus, replaced(other), readers, tmp_path).check()
+
+
+def test_single_bits(built: tuple[Path, Path], tmp_path: Path) -> None:
+    try_all(built[0], flips(built[0], 16), SOME, tmp_path).check()
+
+
+def test_shards_from_before_there_were_tails(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """They are still read, with spec digest, index and lengths compared; what is left only sha256 tells."""
+    old = without_tails(built[0], tmp_path / "old")
+    cases = itertools.chain(replaced(built[1], tails=False), flips(old, 12, seed=1))
+    try_all(old, cases, SOME, tmp_path / "trials").check()
