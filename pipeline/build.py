@@ -23,7 +23,7 @@ from pipeline.spec import check_spec, spec_digest
 from pipeline.spec_differences import first_difference
 from pipeline.spec_form import is_spec
 from pipeline.state import STATE
-from pipeline.totals import STATISTICS, Totals
+from pipeline.totals import Totals, are_lost, count_shard, write_totals
 from tasks.errors import ConfigError, OstracaError, shown
 from tasks.vocabulary import tokenizer_files
 
@@ -114,6 +114,7 @@ class _Build:
             found = None
         else:
             found = self._dedup()
+        files.append(write_totals(self._folder, self._totals))
         manifest = manifests.make_manifest(
             self._spec,
             (self._records[shard.path] for shard in self._shards()),
@@ -121,7 +122,6 @@ class _Build:
             part=self._part,
             dedup=found,
         )
-        write_json(self._folder, STATISTICS, self._totals.as_dict())
         if report and self._part == WHOLE:  # of a part it would say what no merged corpus holds
             write_reports(self._folder, manifest, self._totals)
         self._finish(manifest)
@@ -214,7 +214,7 @@ class _Build:
             )
 
     def _mend(self, whole: Mapping[str, Any]) -> None:
-        """Make those shards of a whole corpus again that are gone or damaged."""
+        """Make those shards of a whole corpus again that are gone or damaged, and its statistics."""
         listed = {
             record["path"]: ShardRecord(split=split, **record)
             for split, record in manifests.records_of(whole)
@@ -240,6 +240,12 @@ class _Build:
             self._check_made(made.record, before.content_digest)
             self._records[made.record.path] = made.record
             self._on_shard(made.record, False)
+        if are_lost(self._folder, whole):
+            changed = {path: record.changes for path, record in listed.items() if record.changes}
+            count = functools.partial(count_shard, self._spec, changed)
+            for counted in self._engine.map(count, list(self._shards())):
+                self._totals.add_all(counted)
+            write_totals(self._folder, self._totals)
         for _, record in manifests.records_of(whole):
             again = self._records.get(record["path"])
             if again is not None:  # other libraries may have written other bytes

@@ -18,7 +18,7 @@ from pipeline.reports import write_reports
 from pipeline.shard import ShardRecord
 from pipeline.state import STATE
 from pipeline.storage import plain_errors
-from pipeline.totals import STATISTICS, Totals
+from pipeline.totals import Totals, read_totals, write_totals
 from tasks.errors import ConfigError, OstracaError, shown
 from tasks.vocabulary import tokenizer_files
 
@@ -59,7 +59,7 @@ def merge(
         for each in opened:
             for split, plain in manifests.records_of(each.manifest):
                 sources[plain["path"]] = (each.folder, ShardRecord(split=split, **plain))
-            totals.add_all(Totals.from_dict(read_json(each.folder, STATISTICS)))
+            totals.add_all(read_totals(each.folder, each.manifest))
         records = [sources[shard.path] for shard in plan(spec)]
         with ThreadPoolExecutor(available_cores()) as pool:
             for record in pool.map(lambda source: _bring(folder, *source), records):
@@ -68,8 +68,8 @@ def merge(
         for path, content in tokenizer_files(manifests.spec_in(opened[0].folder, opened[0].manifest)):
             written = write_bytes(folder, path, content)
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
+        files.append(write_totals(folder, totals))
         manifest = manifests.make_manifest(spec, (record for _, record in records), files)
-        write_json(folder, STATISTICS, totals.as_dict())
         if report:
             write_reports(folder, manifest, totals)
         manifests.write_manifest(folder, manifest)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.folder import Folder, open_folder, read_json
+from pipeline.folder import Folder, open_folder
 from pipeline.manifest import spec_in
 from pipeline.readers import split_reader
 from pipeline.report import write_report
 from pipeline.report.figures import keys_of
 from pipeline.statistics import Counts, Statistics
-from pipeline.totals import STATISTICS, Totals
+from pipeline.totals import Totals, read_totals
 from tasks.errors import OstracaError
 
 _SAMPLES = 3  # rows of each split
@@ -33,11 +33,10 @@ def write_reports(folder: Folder, manifest: Mapping[str, Any], totals: Totals) -
 
 
 def statistics_of(root: Path | str, manifest: Mapping[str, Any]) -> dict[tuple[str, str], Counts]:
-    """The statistics that a corpus has of itself; empty ones where its file is gone."""
-    folder = open_folder(root)
+    """The statistics that a corpus has of itself; empty ones where its file is gone or another."""
     try:
-        totals = Totals.from_dict(read_json(folder, STATISTICS))
-    except (OstracaError, KeyError, TypeError, ValueError):
+        totals = read_totals(open_folder(root), manifest)
+    except OstracaError:
         totals = Totals()
     return told_of(manifest, totals)
 

@@ -14,6 +14,7 @@ from tasks.batch import unragged
 
 MAX_VALUES = 4096  # a histogram of more different values is coarse
 KEPT_BITS = 4  # of a value in a coarse histogram: its bins are 1/16 to 1/8 of their value wide
+_LIMIT = 1 << 63
 _DIRECT = 1 << 16  # values in a range no wider than this are counted in a table, else by sorting
 
 
@@ -106,9 +107,15 @@ class Histogram:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Histogram:
-        """What `as_dict` gave."""
-        pairs = sorted((int(value), count) for value, count in given["counts"].items())
+        """What `as_dict` gave; ValueError, TypeError, KeyError or AttributeError where it did not."""
+        pairs = sorted((int(value), _count(count)) for value, count in given["counts"].items())
+        if len(pairs) > MAX_VALUES or type(given["coarse"]) is not bool:
+            raise ValueError("counts")
+        if not all(-_LIMIT < value < _LIMIT and count for value, count in pairs):
+            raise ValueError("counts")
         values, counts = np.array(pairs, dtype=np.int64).reshape(-1, 2).T.copy()
+        if (np.diff(values) == 0).any():
+            raise ValueError("counts")
         return cls(values, counts, given["coarse"])
 
     def _small(self) -> Histogram:
@@ -171,11 +178,11 @@ class Statistics:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Statistics:
-        """What `as_dict` gave."""
+        """What `as_dict` gave; ValueError, TypeError, KeyError or AttributeError where it did not."""
         return cls(
-            rows=given["rows"],
-            tokens=given["tokens"],
-            learned=given["learned"],
+            rows=_count(given["rows"]),
+            tokens=_count(given["tokens"]),
+            learned=_count(given["learned"]),
             lengths=Histogram.from_dict(given["lengths"]),
             strata={label: Histogram.from_dict(values) for label, values in given["strata"].items()},
         )
@@ -193,6 +200,13 @@ class Counts:
     def dropped(self) -> int:
         """Rows that are no longer there."""
         return self.before.rows - self.after.rows
+
+
+def _count(value: Any) -> int:
+    """`value`, which must be how many there are of something."""
+    if type(value) is not int or not 0 <= value < _LIMIT:
+        raise ValueError("count")
+    return value
 
 
 def _flat(column: pa.Array) -> NDArray[Any]:

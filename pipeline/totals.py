@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.shard import Made
+from pipeline.changes import Changes
+from pipeline.folder import Folder, json_bytes, write_bytes
+from pipeline.plan import Shard
+from pipeline.shard import Made, shard_groups
 from pipeline.statistics import Counts, Statistics
+from tasks.errors import OstracaError
 
 STATISTICS = "report/statistics.json"
 
@@ -49,9 +55,71 @@ class Totals(Mapping[tuple[str, str], Counts]):
 
     @staticmethod
     def from_dict(plain: Mapping[str, Any]) -> Totals:
-        """What `as_dict` gave."""
+        """What `as_dict` gave; ValueError, TypeError, KeyError or AttributeError where it did not."""
         made = Totals()
         for name, each in plain.items():
             dataset, split = name.rsplit("/", 1)
             made.add(dataset, split, *(Statistics.from_dict(each[side]) for side in ("before", "after")))
         return made
+
+
+def count_shard(spec: Mapping[str, Any], changes: Mapping[str, str], shard: Shard) -> Totals:
+    """The totals of one shard, made again in memory. changes: path -> what deduplication changed in it."""
+    made = Totals()
+    for group in shard_groups(spec, shard, Changes.parse(changes.get(shard.path, ""), shard.count)):
+        made.add(shard.dataset, shard.split, group.before, group.after)
+    return made
+
+
+def write_totals(folder: Folder, totals: Totals) -> dict[str, Any]:
+    """Write the totals of a corpus; what its manifest lists of the file."""
+    file = write_bytes(folder, STATISTICS, json_bytes(totals.as_dict()))
+    return {"path": STATISTICS, "bytes": file.size, "sha256": file.sha256}
+
+
+def read_totals(folder: Folder, manifest: Mapping[str, Any]) -> Totals:
+    """The totals that were written of a corpus; OstracaError where they are not what its manifest says.
+
+    A manifest from before it listed the file only bounds them: as many examples and tokens.
+    """
+    data = folder.read(STATISTICS)
+    listed = [file["sha256"] for file in manifest["files"] if file["path"] == STATISTICS]
+    wrong = f"{folder}/{STATISTICS}: is not what the manifest says; run `ostraca verify path={folder}`"
+    if listed and hashlib.sha256(data).hexdigest() != listed[0]:
+        raise OstracaError(wrong)
+    try:
+        totals = Totals.from_dict(json.loads(data))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise OstracaError(wrong) from None
+    if not listed and not _fit(totals, manifest):
+        raise OstracaError(wrong)
+    return totals
+
+
+def are_lost(folder: Folder, manifest: Mapping[str, Any]) -> bool:
+    """Whether the totals that a manifest lists are gone or others."""
+    try:
+        read_totals(folder, manifest)
+    except OstracaError:
+        return any(file["path"] == STATISTICS for file in manifest["files"])
+    return False
+
+
+def _fit(totals: Totals, manifest: Mapping[str, Any]) -> bool:
+    """Whether totals are of as many examples, and where rows are not packed of as many tokens."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for split, entry in manifest["splits"].items():
+        for record in entry["shards"]:
+            dropped = Changes.parse(record.get("changes", ""), record["count"]).dropped
+            own = sums.setdefault((record["dataset"], split), [0, 0, 0])
+            for place, more in enumerate((record["count"], record["count"] - dropped, record["tokens"])):
+                own[place] += more
+    if sums.keys() != totals.keys():
+        return False
+    packed = manifest["spec"]["pack"] is not None
+    for part, (first, left, tokens) in sums.items():
+        before, after = totals[part].before, totals[part].after
+        rows = (before.rows, before.lengths.total, after.rows, after.lengths.total)
+        if rows != (first, first, left, left) or not (packed or after.tokens == tokens):
+            return False
+    return True

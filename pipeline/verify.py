@@ -22,6 +22,7 @@ from pipeline.readers import SplitReader
 from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.spec import check_spec
 from pipeline.state import STATE
+from pipeline.totals import STATISTICS
 from tasks import TASKS, get_task
 from tasks.errors import OstracaError, check_integer
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files
@@ -105,11 +106,11 @@ def sorted_as_planned(manifest: Mapping[str, Any], records: Iterable[ShardRecord
 
 
 def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
-    """The vocabulary's files: those that the spec makes, byte for byte, and no others beside them."""
+    """The files beside the shards: the vocabulary's as the spec makes them, no others of it, the totals."""
     folders = ["", *(f"{name}/" for name in manifest["spec"]["datasets"])]
     own = {f"{folder}{name}" for folder in folders for name in TOKENIZER_FILES}
     listed = [file["path"] for file in manifest["files"]]
-    strange = [path for path in listed if path not in own or listed.count(path) > 1]
+    strange = [path for path in listed if path not in {*own, STATISTICS} or listed.count(path) > 1]
     if strange:
         return [f"{NAME}: files lists {strange[0]!r}, which is no file of the spec, or lists it twice"]
     problems = [
@@ -125,12 +126,13 @@ def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
         made = dict(tokenizer_files(spec_in(folder, manifest)))
     except OstracaError as error:
         return [f"{NAME}: its vocabulary cannot be made again: {error}"]
-    if set(made) != set(listed):
-        odd = sorted(set(made) ^ set(listed))[0]
+    vocabulary = {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] != STATISTICS}
+    if set(made) != set(vocabulary):
+        odd = sorted(set(made) ^ set(vocabulary))[0]
         return [f"{NAME}: files and the spec disagree on {odd!r}; the manifest was edited"]
-    for file in manifest["files"]:
-        if hashlib.sha256(made[file["path"]]).hexdigest() != file["sha256"]:
-            problems.append(f"{NAME}: {file['path']} is listed with a sha256 that the spec does not make")
+    for path, sha256 in vocabulary.items():
+        if hashlib.sha256(made[path]).hexdigest() != sha256:
+            problems.append(f"{NAME}: {path} is listed with a sha256 that the spec does not make")
     return problems
 
 

@@ -254,7 +254,7 @@ def estimate(
         splits=splits,
         measured=measured,
         side_files=side_files,
-        manifest=manifest_size(spec, splits, side_files[:-1], listed),
+        manifest=manifest_size(spec, splits, side_files, listed),
         search=search,
         base_bytes=peak if sys.platform == "darwin" else 1024 * peak,
     )
