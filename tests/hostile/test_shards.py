@@ -20,8 +20,9 @@ from attacks import (
     replaced,
     without_tails,
 )
-from harness.hostile import try_all
+from harness.hostile import command, main, try_all
 
+CHOSEN = ("shards 0 and 1 swapped", "row groups 0 and 1 swapped", "shard 0 of another seed")
 ALL = [LOAD, BATCHES, ROWS, EXPORT, DUPLICATES, VERIFY, CONTENT]
 SOME = [LOAD, ROWS, VERIFY]
 
@@ -49,3 +50,15 @@ def test_shards_from_before_there_were_tails(built: tuple[Path, Path], tmp_path:
     old = without_tails(built[0], tmp_path / "old")
     cases = itertools.chain(replaced(built[1], tails=False), flips(old, 12, seed=1))
     try_all(old, cases, SOME, tmp_path / "trials").check()
+
+
+def test_commands_tell(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """What reads rows for people: in this process, and once as they call it."""
+    corpus, other = built
+    export = ("export", "path={path}", "to=jsonl", "out={out}")
+    readers = [main(*export), main("inspect", "path={path}", "show=2", "index=30")]
+    chosen = [case for case in replaced(other) if case.name in CHOSEN]
+    assert len(chosen) == len(CHOSEN)
+    try_all(corpus, chosen, readers, tmp_path).check()
+    if corpus.parent.name == "hostile0":
+        try_all(corpus, chosen[:1], [command(*export)], tmp_path / "own").check()
