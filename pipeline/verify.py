@@ -179,7 +179,7 @@ def _check_shard(
         reader.check(0)
         digest = _content_of(reader) if content else None
     except OstracaError as error:
-        return [str(error)]
+        return [str(error).removesuffix(f"; run `ostraca verify path={folder}`")]
     if digest is not None and str(digest) != record["content_digest"]:
         return [
             f"{folder}/{record['path']}: its content digest is {digest}, "

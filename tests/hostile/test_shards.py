@@ -37,7 +37,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_shards_where_they_do_not_belong(built: tuple[Path, Path], tmp_path: Path) -> None:
     corpus, other = built
-    readers = ALL if corpus.parent.name in ("hostile0", "hostile3") else SOME
+    readers = ALL if list(corpus.rglob("*.parquet")) else SOME
     try_all(corpus, replaced(other), readers, tmp_path).check()
 
 
@@ -48,17 +48,18 @@ def test_single_bits(built: tuple[Path, Path], tmp_path: Path) -> None:
 def test_shards_from_before_there_were_tails(built: tuple[Path, Path], tmp_path: Path) -> None:
     """They are still read, with spec digest, index and lengths compared; what is left only sha256 tells."""
     old = without_tails(built[0], tmp_path / "old")
-    cases = itertools.chain(replaced(built[1], tails=False), flips(old, 12, seed=1))
-    try_all(old, cases, SOME, tmp_path / "trials").check()
+    cases = itertools.chain(replaced(built[1], tails=False), flips(old, 8, seed=1))
+    try_all(old, cases, [ROWS, VERIFY], tmp_path / "trials").check()
 
 
 def test_commands_tell(built: tuple[Path, Path], tmp_path: Path) -> None:
     """What reads rows for people: in this process, and once as they call it."""
     corpus, other = built
     export = ("export", "path={path}", "to=jsonl", "out={out}")
-    readers = [main(*export), main("inspect", "path={path}", "show=2", "index=30")]
+    first = corpus.parent.name == "hostile0"
+    readers = [main("inspect", "path={path}", "show=2", "index=30"), *[main(*export)] * first]
     chosen = [case for case in replaced(other) if case.name in CHOSEN]
     assert len(chosen) == len(CHOSEN)
     try_all(corpus, chosen, readers, tmp_path).check()
-    if corpus.parent.name == "hostile0":
+    if first:
         try_all(corpus, chosen[:1], [command(*export)], tmp_path / "own").check()

@@ -34,7 +34,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _spec(**extra: Any) -> dict[str, Any]:
-    return make_spec(train=300, test=20, shard_tokens=6_000, **extra)
+    return make_spec(train=300, test=20, shard_tokens=6_000, vocabulary="shared", **extra)
 
 
 def _edit(change: Callable[[Any], object], root: Path) -> None:
