@@ -23,6 +23,7 @@ COMMANDS = {
     "merge": ("pipeline.commands:merge", "join the parts of a corpus that were built apart"),
     "export": ("pipeline.export.command:run", "write a corpus in the format of another training stack"),
     "diff": ("pipeline.diff:run", "where two corpora differ, and the first example that does"),
+    "audit": ("pipeline.audit.command:run", "test examples against their exact laws, look for shortcuts"),
     "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
     "train-tokenizer": ("pipeline.commands:train_tokenizer", "make a small tokenizer of Capo's text"),
     "random-grammar": ("pipeline.commands:random_grammar", "draw a grammar for Lano and write it to a file"),
@@ -102,6 +103,8 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
         raise OstracaError(
             f"unknown command {command!r}{nearest(command, COMMANDS)}; known: {', '.join(COMMANDS)}"
         )
+    if command == "audit":
+        overrides = ["json=true" if word == "--json" else word for word in overrides]
     for word in overrides:
         if word.startswith("-") or "=" not in word:
             raise OstracaError(

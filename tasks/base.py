@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.auditing import Audit
 from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 
 INT32_MAX = 2**31 - 1
@@ -156,6 +157,8 @@ class Task:
     distinct: Callable[[Mapping[str, Any], bool], int | None] | None = None
     # What the report counts: a label -> the column (of integers, or of lists of them) that holds it.
     strata: Mapping[str, str] = field(default_factory=dict)
+    # What `ostraca audit` holds the examples to; see `tasks.auditing`.
+    audit: Callable[[Mapping[str, Any]], Audit] | None = None
 
 
 def vocab_size(task: Task, config: Mapping[str, Any]) -> int:

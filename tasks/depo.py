@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tasks import examples
 from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
+from tasks.depo_audit import audit_of
 from tasks.depo_content import content, count_distinct
 from tasks.depo_validator import validate
 from tasks.errors import ConfigError
@@ -333,6 +334,7 @@ TASK = Task(
     content=content,
     distinct=distinct,
     strata={"nodes": "n", "hops": "query_hops"},
+    audit=lambda config: audit_of(config, hop_choices(config)),
 )
 
 
