@@ -6,7 +6,7 @@ READY := .venv/ready
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak peers clean
+.PHONY: help setup demo test lint audit bench soak peers clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -48,6 +48,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(READY)  ## a million examples of every preset against their exact laws, and no shortcut anywhere
+	@status=0; for preset in $(basename $(notdir $(wildcard conf/dataset/*-*.yaml))); do \
+	found=$$($(BIN)/ostraca audit dataset=$$preset) || status=1; echo "$$found" | grep -E ' OFF|: '; done; exit $$status
 
 bench: $(READY)  ## measure speed, next to yardsticks of the same run
 	$(BIN)/python tests/benchmarks/run.py

@@ -20,7 +20,8 @@ is known exactly (`law`). Tables have size(given) * size(feature) * size(target)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,30 @@ class Audit:
     pairs: tuple[Pair, ...] = ()
     neighbours: tuple[tuple[str, str], ...] = ()
     repeats: bool = False
+
+
+def fitting(
+    *,
+    columns: Mapping[str, Mapping[str, int]],
+    tables: Callable[[pa.RecordBatch], Tables],
+    laws: Sequence[Law],
+    pairs: Sequence[Pair],
+    neighbours: Sequence[tuple[str, str]],
+    repeats: bool = False,
+) -> Audit:
+    """An audit of those declarations whose tables have at most MOST_CELLS cells; odd configs lose some."""
+
+    def fits(unit: str, *names: str) -> bool:
+        return math.prod(columns[unit][name] for name in names) <= MOST_CELLS
+
+    return Audit(
+        columns=columns,
+        tables=tables,
+        laws=tuple(law for law in laws if fits(law.unit, *law.given, law.column)),
+        pairs=tuple(pair for pair in pairs if fits(pair.unit, *pair.given, pair.feature, pair.target)),
+        neighbours=tuple(each for each in neighbours if fits(each[0], each[1], each[1])),
+        repeats=repeats,
+    )
 
 
 def coins(index: NDArray[np.int64], salt: int) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from tasks import examples
 from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
+from tasks.brevo_audit import audit_of
 from tasks.brevo_content import content
 from tasks.brevo_draw import begin, name_by_ids, name_by_words, write
 from tasks.brevo_validator import MESSAGES, judge, validate
@@ -276,6 +277,7 @@ TASK = Task(
     test_form={"qa": True},
     content=content,
     strata={"nodes": "n", "depth": "depth", "answer nodes": "answer_length"},
+    audit=audit_of,
 )
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.auditing import BINS, Audit, Law, Pair, Tables, coins, spread, uniform
+from tasks.auditing import BINS, Audit, Law, Pair, Tables, coins, fitting, spread, uniform
 from tasks.batch import unragged
 from tasks.kernels import kernel
 from tasks.reading_words import read_words
-from tasks.sizes import MIN_SIZE, size_probabilities
-from tasks.word_laws import length_laws, token_groups, token_law, token_pair_law
+from tasks.sizes import MIN_SIZE
+from tasks.word_laws import length_laws, size_law, token_groups, token_law, token_pair_law
 
 _MOST_SIZES = 1024  # nodes up to which laws are told for each n
 _HOPS = 64  # hops that are told apart
@@ -31,7 +31,8 @@ _FACTS = (
 def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
     """The declarations for a config; hops int32: those that are asked, ascending, equally likely."""
     vocab, low, high = config["mini_vocab"], config["min_tlen"], config["max_tlen"]
-    groups, lengths, sizes = token_groups(vocab), high - low + 1, config["N"] + 1
+    lengths, sizes = high - low + 1, config["N"] + 1
+    groups = token_groups(vocab, lengths)
     by_size = sizes <= _MOST_SIZES
     kinds = min(len(hops), _HOPS)
     columns = {
@@ -64,10 +65,10 @@ def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
     ]
     pairs = []
     if by_size:
-        laws.append(Law(unit="question", column="n", law=_size_law(config)))
+        laws.append(Law(unit="question", column="n", law=size_law(config)))
         laws.append(Law(unit="question", column="walked", given=("n",), law=_walked_law(config["N"], hops)))
     found = length_laws(config["N"], vocab, low, high) if by_size else None
-    token, token_pair = token_law(vocab), token_pair_law(vocab, low, high)
+    token, token_pair = token_law(vocab, lengths), token_pair_law(vocab, low, high)
     for who in ("asked", "parent"):
         if found is not None:
             laws.append(Law(unit="question", column=f"{who}_length", given=("n",), law=found[0]))
@@ -128,24 +129,15 @@ def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
         pairs += [
             Pair(unit="question", feature=feature, target=target, given=given) for feature, target in held
         ]
-    return Audit(
+    return fitting(
         columns={"question": columns},
         tables=tables,
-        laws=tuple(laws),
-        pairs=tuple(pairs),
-        neighbours=tuple(
+        laws=laws,
+        pairs=pairs,
+        neighbours=[
             ("question", column) for column in ("hop", "asked_place", "asked_first", "distance", "tokens")
-        ),
+        ],
     )
-
-
-def _size_law(config: Mapping[str, Any]) -> NDArray[np.float64]:
-    law = np.zeros(config["N"] + 1)
-    if config["qa"]:
-        law[-1] = 1.0
-    else:
-        law[MIN_SIZE:] = size_probabilities(config["N"])
-    return law
 
 
 def _walked_law(largest: int, hops: NDArray[np.int32]) -> NDArray[np.float64]:

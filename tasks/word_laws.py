@@ -7,10 +7,15 @@ each length there are after m distinct draws is a Markov chain; its law is follo
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.auditing import MOST_CELLS
+from tasks.sizes import MIN_SIZE, size_probabilities
 
 _MOST_STATES = 1 << 16
 _MOST_STEPS = 1 << 25  # states * draws
@@ -64,14 +69,24 @@ def length_laws(
     return one, other
 
 
-def token_groups(mini_vocab: int) -> int:
-    """How many groups a token's place has: token t (0-based) is in group t % groups."""
-    return min(mini_vocab, _TOKEN_GROUPS)
+def size_law(config: Mapping[str, Any]) -> NDArray[np.float64]:
+    """P(n) of n = 0..N for Depo and Brevo, whose test form has n = N: float64 [N + 1]."""
+    law = np.zeros(config["N"] + 1)
+    if config["qa"]:
+        law[-1] = 1.0
+    else:
+        law[MIN_SIZE:] = size_probabilities(config["N"])
+    return law
 
 
-def token_law(mini_vocab: int) -> NDArray[np.float64]:
+def token_groups(mini_vocab: int, lengths: int) -> int:
+    """How many groups of tokens are told apart: token t (counted from 0) is in group t % groups."""
+    return max(1, min(mini_vocab, _TOKEN_GROUPS, math.isqrt(MOST_CELLS) // lengths))
+
+
+def token_law(mini_vocab: int, lengths: int) -> NDArray[np.float64]:
     """P(group) of the first, or of the last, token of a word: float64 [groups]."""
-    return np.bincount(np.arange(mini_vocab) % token_groups(mini_vocab)) / mini_vocab
+    return np.bincount(np.arange(mini_vocab) % token_groups(mini_vocab, lengths)) / mini_vocab
 
 
 @lru_cache(maxsize=16)
@@ -81,9 +96,9 @@ def token_pair_law(mini_vocab: int, min_tlen: int, max_tlen: int) -> NDArray[np.
     float64 [lengths, lengths, groups, groups]; of last tokens it is the same. Words of one length differ, so
     their tokens are equal a little less often; words of two lengths are independent.
     """
-    groups = token_groups(mini_vocab)
-    sizes = np.bincount(np.arange(mini_vocab) % groups).astype(float)
     lengths = max_tlen - min_tlen + 1
+    groups = token_groups(mini_vocab, lengths)
+    sizes = np.bincount(np.arange(mini_vocab) % groups).astype(float)
     law = np.empty((lengths, lengths, groups, groups))
     law[:] = sizes / mini_vocab
     for place, length in enumerate(range(min_tlen, max_tlen + 1)):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pipeline.audit.judge import LEVEL, Finding, judge
 from pipeline.audit.show import table_of, verdict
-from pipeline.audit.streams import compare, count_made, rows_of_split, sample_of
+from pipeline.audit.streams import Sample, compare, count_made, rows_of_split, sample_of
 from pipeline.audit.tally import KEPT, Tally
 from pipeline.engine import available_cores
 from pipeline.manifest import read_manifest, require_shards, spec_in
@@ -88,11 +88,9 @@ def _other_streams(task: Task, config: Mapping[str, Any], seed: int, split: str,
     other = "test" if split != "test" else "train"
     next_seed = seed + 1 if seed + 1 < 2**63 else seed - 1
     streams = {
-        label: sample_of(label, audit, generate_batches(task, config, each, name, 0, most), most)
-        for label, each, name in (
-            (split, seed, split),
-            (f"seed {next_seed}", next_seed, split),
-            (other, seed, other),
+        label: sample_of(label, audit, number, generate_batches(task, config, each, name, 0, most), most)
+        for number, (label, each, name) in enumerate(
+            ((split, seed, split), (f"seed {next_seed}", next_seed, split), (other, seed, other))
         )
     }
     own, by_seed, by_split = streams.values()
@@ -108,7 +106,8 @@ def _of_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
     require_shards(root, manifest)
     spec = spec_in(root, manifest)
     for dataset, held in spec["datasets"].items():
-        task, samples = _declared(get_task(held["task"])), {}
+        task = _declared(get_task(held["task"]))
+        samples: dict[str, Sample] = {}
         assert task.audit is not None
         tallies: dict[str, Tally] = {}
         times = {}
@@ -121,7 +120,7 @@ def _of_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
                 # Rows of a packed corpus may stand in any order; neighbours are told by their index.
                 batch = batch.sort_by("index")
                 tally.add(batch.column("index").to_numpy(), audit.tables(batch))
-            samples[split] = sample_of(split, audit, rows_of_split(reader, task, KEPT))
+            samples[split] = sample_of(split, audit, len(samples), rows_of_split(reader, task, KEPT))
             tallies[split] = tally
             times[split] = time.perf_counter() - begun
         between: dict[str, list[Finding]] = {split: [] for split in held["splits"]}

@@ -22,6 +22,7 @@ from tasks.base import Task
 from tasks.examples import batch_rows, stream_of
 from tasks.vocabulary import split_renaming
 
+_STREAM = 56  # the bit of an index from which on streams are told apart
 _BATCHES = 16  # that a thread counts at a time
 
 
@@ -60,9 +61,8 @@ def rows_of_split(reader: SplitReader, task: Task, most: int | None = None) -> I
     published = None if renaming is None else renaming.inverse()
     config = reader.entry["config"]
     first = task.schema(config).names[0]
-    columns = None if spec["pack"] is not None else [first, "index"]
     seen = 0
-    for _, batch in reader.batches(columns):
+    for _, batch in reader.batches():
         found: pa.RecordBatch = batch
         if spec["pack"] is not None:
             found = unpack_batch(batch)
@@ -88,12 +88,19 @@ class Sample:
     prints: NDArray[np.uint64]  # [rows, 2] of the tokens
 
 
-def sample_of(label: str, audit: Audit, batches: Iterator[pa.RecordBatch], most: int = KEPT) -> Sample:
-    """The first `most` examples of some batches."""
+def sample_of(
+    label: str, audit: Audit, number: int, batches: Iterator[pa.RecordBatch], most: int = KEPT
+) -> Sample:
+    """The first `most` examples of some batches; number: another one for each stream that is compared.
+
+    What is chosen by lot goes by the index, and streams that are compared must not share their lots.
+    """
     index, prints, columns = [], [], []
     held = 0
     for batch in batches:
-        tables = audit.tables(batch)
+        place = batch.schema.get_field_index("index")
+        lots = pa.array(batch.column("index").to_numpy() ^ np.int64(number << _STREAM))
+        tables = audit.tables(batch.set_column(place, batch.schema.field(place), lots))
         index.append(batch.column("index").to_numpy())
         prints.append(token_fingerprints(batch))
         columns.append([tables[unit][column] for unit, column in audit.neighbours])

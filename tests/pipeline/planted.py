@@ -26,8 +26,8 @@ def depo_rows(
 ) -> pa.RecordBatch:
     """Examples of the test form at `index`: `input_ids` and `index`.
 
-    draw_order: node i has the i-th word drawn, as in version 1. graph_order: edges stand as on the cycle, from
-    a random node on. biased: the share of questions whose hop is the first of `hops` whatever was drawn.
+    draw_order: node i has the i-th word drawn, as in version 1. graph_order: edges stand as on the cycle,
+    from a random node on. biased: the share of questions whose hop is the first of `hops` whatever was drawn.
     """
     rng = np.random.default_rng([seed, int(index[0])])
     rows, n, asked = len(index), config["N"], config["M"]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from planted import CONFIG, depo_rows
 
+import ostraca
 from pipeline.audit.judge import Finding, judge
+from pipeline.audit.streams import Sample, compare, count_made, sample_of
 from pipeline.audit.tally import Tally
-from tasks import get_task
-from tests.pipeline.planted import CONFIG, depo_rows
+from tasks import brevo, get_task
+from tasks.examples import generate_batches
 
 ROWS = 20_000
 
@@ -48,3 +54,103 @@ def test_an_answer_biased_by_one_percent_is_found() -> None:
 
 def test_edges_in_graph_order_are_found() -> None:
     assert off(findings(rows=5000, graph_order=True)) >= {"law answer_shift"}
+
+
+def brevo_findings(monkeypatch: pytest.MonkeyPatch, draw_order: bool, rows: int = 40_000) -> list[Finding]:
+    """The audit of Brevo2-50 whose nodes have their words in random order, or early ones the short."""
+    name_by_words = brevo.name_by_words
+
+    def named(states: Any, firsts: Any, *rest: Any) -> None:
+        name_by_words(states, firsts, *rest)
+        words, lengths = rest[3:5]
+        rng = np.random.default_rng(0)
+        times = rng.exponential(size=len(lengths)) * (4.0**lengths if draw_order else 1.0)
+        order = np.lexsort((times, np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))))
+        words[:], lengths[:] = words[order], lengths[order]
+
+    monkeypatch.setattr(brevo, "name_by_words", named)
+    task = get_task("brevo")
+    config = task.check({"N": 50, "multi": True})
+    return judge(count_made(task, config, 0, "train", rows, 1))
+
+
+def test_brevo_with_words_in_random_order_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert off(brevo_findings(monkeypatch, draw_order=False)) == set()
+
+
+def test_brevo_with_words_in_draw_order_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 1: the query is late, so its word is long; words in the answer grow."""
+    found = off(brevo_findings(monkeypatch, draw_order=True))
+    assert found >= {"law query_length", "pair node_length → rank", "pair node_length → leaf"}
+
+
+@pytest.mark.parametrize("name", ["depo", "brevo"])
+def test_a_seed_reused_by_two_splits_is_found(name: str) -> None:
+    """Whole examples that are equal, and every column; two real splits are independent."""
+    task = get_task(name)
+    config = task.check({"N": 20})
+    assert task.audit is not None
+    audit = task.audit(config)
+
+    def sample(number: int, seed: int, split: str) -> Sample:
+        made = generate_batches(task, config, seed, split, 0, 5000)
+        return sample_of(split, audit, number, made, 5000)
+
+    train, test = sample(0, 0, "train"), sample(1, 0, "test")
+    assert all(each.chance > 1e-5 for each in compare("splits", audit, train, test))
+    again = compare("splits", audit, train, replace(sample(2, 0, "train"), label="test"))
+    assert all(each.chance < 1e-30 for each in again if each.kind == "repeats")
+    assert sum(each.chance < 1e-30 for each in again) > len(again) / 2
+
+
+def test_equal_examples_of_a_small_space_are_no_repeats() -> None:
+    """Where there are few different examples, equal ones are chance: no more at equal indices."""
+    task = get_task("depo")
+    config = task.check({"N": 3, "K": 1, "M": 1, "mini_vocab": 3, "max_tlen": 1})
+    assert task.audit is not None
+    audit = task.audit(config)
+    one, other = (
+        sample_of(split, audit, number, generate_batches(task, config, 0, split, 0, 5000), 5000)
+        for number, split in enumerate(("train", "test"))
+    )
+    (found,) = (each for each in compare("splits", audit, one, other) if each.kind == "repeats")
+    assert found.bits > 0
+    assert found.chance > 1e-5
+
+
+def test_the_command_says_it_in_a_table_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["audit", "dataset=brevo1", "dataset.N=20", "examples=2000", "workers=2"]
+    assert ostraca.main(words) == 0
+    assert "clean: none of" in capsys.readouterr().out
+    assert ostraca.main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert not document["off"]
+    assert document["audits"][0]["examples"] == 2000
+    kinds = {each["kind"] for each in document["audits"][0]["findings"]}
+    assert kinds == {"law", "pair", "neighbours", "seeds", "splits", "repeats"}
+
+
+@pytest.mark.parametrize(
+    "settings", [[], ["format=webdataset"], ["pack.mode=whole", "pack.length=1024"], ["vocabulary=shared"]]
+)
+def test_a_built_corpus_is_audited_from_its_rows(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every format; the counts are those of the same examples made on the spot."""
+    out = f"out={tmp_path / 'c'}"
+    built = ["build", "dataset=brevo1", "dataset.N=20", out, "engine=local", "examples=600", "report=false"]
+    assert ostraca.main([*built, *settings]) == 0
+    capsys.readouterr()
+    assert ostraca.main(["audit", f"path={tmp_path / 'c'}", "json=true"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (train,) = (each for each in document["audits"] if each["name"].endswith(", train"))
+    assert train["examples"] == 600
+    task = get_task("brevo")
+    made = judge(count_made(task, task.check({"N": 20}), 0, "train", 600, 1))
+    found = {
+        each["name"]: (each["rows"], each["chance"]) for each in train["findings"] if each["kind"] == "pair"
+    }
+    packed = any(word.startswith("pack") for word in settings)
+    for each in made:
+        if each.kind == "pair" and not (packed and "n" in (*each.given, each.name.split()[0])):
+            assert found[each.name] == (each.rows, each.chance), each.name

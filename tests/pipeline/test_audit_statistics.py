@@ -1,4 +1,4 @@
-"""The audit's statistics against SciPy, worked cases and their own promise: uniform p-values of sound data."""
+"""The audit's statistics against SciPy, worked cases and a promise: uniform p-values of sound data."""
 
 from __future__ import annotations
 
