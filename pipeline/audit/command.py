@@ -12,10 +12,12 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.audit.judge import LEVEL, Finding, judge
+from pipeline.audit.page import add_to_report
 from pipeline.audit.show import table_of, verdict
 from pipeline.audit.streams import Sample, compare, count_made, rows_of_split, sample_of
 from pipeline.audit.tally import KEPT, Tally
 from pipeline.engine import available_cores
+from pipeline.folder import open_folder
 from pipeline.manifest import read_manifest, require_shards, spec_in
 from pipeline.pack import CUTTING
 from pipeline.readers import split_reader
@@ -34,10 +36,14 @@ def run(config: Mapping[str, Any]) -> int:
     workers = available_cores() if config["workers"] is None else config["workers"]
     workers = check_integer("audit: workers", workers, 1)
     audits = _made(config, most, workers) if config["path"] is None else _of_corpus(config, most)
-    documents, off = [], False
+    in_report = check_bool("audit: report", config["report"])
+    if in_report and config["path"] is None:
+        raise ConfigError("audit: report=true adds to a corpus's report; say which with path=DIR")
+    documents, off, told = [], False, []
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for title, examples, findings, note, seconds in audits:
         off = off or any(each.off for each in findings)
+        told.append((title.rpartition(": ")[2], examples, findings))
         if as_json:
             documents.append(
                 {
@@ -54,6 +60,8 @@ def run(config: Mapping[str, Any]) -> int:
         for line in (note, f"{title}, {examples:,} examples, {seconds:.1f} s: {verdict(findings)}"):
             if line:
                 print(line)
+    if in_report:
+        add_to_report(open_folder(check_path("path", config["path"])), told)
     if as_json:
         print(json.dumps({"off": off, "audits": documents}, indent=1, ensure_ascii=False))
     return int(off)

@@ -154,3 +154,37 @@ def test_a_built_corpus_is_audited_from_its_rows(
     for each in made:
         if each.kind == "pair" and not (packed and "n" in (*each.given, each.name.split()[0])):
             assert found[each.name] == (each.rows, each.chance), each.name
+
+
+def test_the_report_has_the_audit_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A section with a picture, put in place of an earlier one; the corpus stays whole."""
+    path = tmp_path / "c"
+    words = ["build", "dataset=brevo1", "dataset.N=20", f"out={path}", "engine=local", "examples=300"]
+    assert ostraca.main(words) == 0
+    for _ in range(2):
+        assert ostraca.main(["audit", f"path={path}", "report=true", "examples=300"]) == 0
+    page = (path / "report.html").read_text()
+    assert page.count('<section id="audit">') == 1
+    assert page.index('<section id="audit">') < page.index('<section id="again">')
+    section = page[page.index('<section id="audit">') :].partition("</section>")[0]
+    # Every test of both splits is a point of a picture.
+    assert section.count("<svg") == 2
+    assert section.count("<circle") > 60
+    assert ostraca.main(["verify", f"path={path}"]) == 0
+    (path / "report.html").unlink()
+    capsys.readouterr()
+    assert ostraca.main(["audit", f"path={path}", "report=true", "examples=300"]) != 0
+    assert "no report.html to add the audit to" in capsys.readouterr().err
+    assert ostraca.main(["audit", "dataset=brevo1", "report=true"]) != 0
+    assert "path=DIR" in capsys.readouterr().err
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("depo", {}), ("depo", {"qa": True}), ("brevo", {}), ("brevo", {"N": 50, "multi": True})],
+)
+def test_the_tasks_are_clean_at_ten_seeds(name: str, config: dict[str, Any], seed: int) -> None:
+    task = get_task(name)
+    assert off(judge(count_made(task, task.check(config), seed, "train", 1_000_000, 2))) == set()
