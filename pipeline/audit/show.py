@@ -35,6 +35,8 @@ def table_of(findings: Sequence[Finding]) -> Table:
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The audit's result in one line."""
+    if not any(each.rows for each in findings):
+        return "no whole example to judge"
     off = [each for each in findings if each.off]
     if not off:
         return f"clean: none of {len(findings)} tests is off (p below {LEVEL:g} after Holm's correction)"

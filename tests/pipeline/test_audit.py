@@ -179,6 +179,23 @@ def test_the_report_has_the_audit_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert "path=DIR" in capsys.readouterr().err
 
 
+def test_cut_rows_are_not_called_off_for_being_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of cut rows the whole examples are the short ones; nothing is said of a split that has none."""
+    words = ["build", "dataset=brevo1", f"out={tmp_path / 'c'}", "engine=local", "examples=3000"]
+    assert ostraca.main([*words, "report=false", "pack.mode=concat", "pack.length=400"]) == 0
+    capsys.readouterr()
+    assert ostraca.main(["audit", f"path={tmp_path / 'c'}"]) == 0
+    assert "pack.mode=concat cuts examples" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_real_brevo_is_clean_at_ten_seeds(seed: int) -> None:
+    task = get_task("brevo")
+    assert off(judge(count_made(task, task.check({"N": 40}), seed, "train", 10_000, 1))) == set()
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(
