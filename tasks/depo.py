@@ -41,7 +41,7 @@ from tasks.words import (
 if TYPE_CHECKING:
     import datasets
 
-VERSION = 1
+VERSION = 2  # 1 handed out words in the order in which they were drawn
 
 KEYS = {
     "N": Key(default=225, low=3, high=10**6, help="largest number of nodes"),
@@ -281,7 +281,7 @@ def _generate(
         if not qa:
             draw_size(state, thresholds)
         n = sizes[row]
-        # Names are independent draws, so the cycle word 0 -> word 1 -> ... is already a random one.
+        # Words are exchangeable, so the cycle word 0 -> word 1 -> ... is a random one.
         draw_distinct_words(state, n, mini_vocab, min_tlen, firsts, words, lengths, seen, seen_in, row + 1)
         tokens[at] = bos
         at += 1

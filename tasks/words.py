@@ -4,6 +4,11 @@ A word's length is uniform on min_tlen..max_tlen, its tokens uniform on 1..mini_
 shifted by mini_vocab. Words are drawn until enough distinct ones are found; where too few exist the
 config is refused, so the loop always ends: by a coupon collector's argument after about
 (number of lengths) * n * log n draws at the very worst.
+
+Where a draw was refused, as its word was there already, the words are then shuffled. In the order in which
+they were drawn they would not be exchangeable: short words run out, so late ones are long, and a word's
+length would tell its node's place. Where none was refused, they are independent draws, whose order tells
+nothing.
 """
 
 from __future__ import annotations
@@ -97,43 +102,53 @@ def mean_lengths(most: int, mini_vocab: int, min_tlen: int, max_tlen: int) -> ND
 def draw_distinct_words(
     state, count, mini_vocab, min_tlen, firsts, words, lengths, seen, seen_in, round_number
 ):
-    """Draw `count` distinct words into words int32 [count, max_tlen] and lengths int32 [count].
+    """Draw `count` distinct words, in an order that tells nothing of them.
 
-    seen int64 and seen_in int32, [2^`table_bits`], are a hash set kept over calls; an entry counts
-    only where seen_in holds this call's round_number, so it is never cleared.
+    They come to words int32 [count, max_tlen], where what follows a word's last token means nothing, and
+    lengths int32 [count]. seen int64 and seen_in int32, [2^`table_bits`], are a hash set kept over calls; an
+    entry counts only where seen_in holds this call's round_number, so it is never cleared.
     """
+    max_tlen = len(firsts) - 1
     length_choices = len(firsts) - min_tlen
     mask = len(seen) - 1
     shift = np.uint64(64)
     while (1 << (np.uint64(64) - shift)) < len(seen):
         shift -= np.uint64(1)
-    total = firsts[len(firsts) - 1] + mini_vocab ** (len(firsts) - 1)
+    total = firsts[max_tlen] + mini_vocab**max_tlen
     direct = total <= len(seen)
     found = 0
+    drawn = 0
     while found < count:
         length = min_tlen + integers(state, length_choices)
         number = np.int64(0)
-        for place in range(length):
+        drawn += 1
+        # As many tokens are drawn for every word: no branch depends on the length, which is random.
+        for place in range(max_tlen):
             token = integers(state, mini_vocab)
             words[found, place] = token + 1
-            number = number * mini_vocab + token
+            if place < length:
+                number = number * mini_vocab + token
         number += firsts[length]
+        words[found, length - 1] += mini_vocab
+        lengths[found] = length
         if direct:
-            slot = number
+            fresh = seen_in[number] != round_number
+            seen_in[number] = round_number
         else:
             slot = np.int64((np.uint64(number) * _MULTIPLIER) >> shift)
-        fresh = True
-        while seen_in[slot] == round_number:
-            if seen[slot] == number:
-                fresh = False
-                break
-            slot = (slot + 1) & mask
-        if fresh:
+            while seen_in[slot] == round_number and seen[slot] != number:
+                slot = (slot + 1) & mask
+            fresh = seen_in[slot] != round_number
             seen[slot] = number
             seen_in[slot] = round_number
-            words[found, length - 1] += mini_vocab
-            lengths[found] = length
-            found += 1
+        # A word that is there already is written over by the next.
+        found += int(fresh)
+    unsettled = count - 1 if drawn > count else 0
+    for place in range(unsettled, 0, -1):
+        other = integers(state, place + 1)
+        lengths[place], lengths[other] = lengths[other], lengths[place]
+        for each in range(max_tlen):
+            words[place, each], words[other, each] = words[other, each], words[place, each]
 
 
 @inlined

@@ -6,7 +6,9 @@ an example, in their order:
 1. unless qa: u of 53 bits; n = 3 + the number of thresholds that are <= u (qa: n = N)
 2. the number of leaves, less 1; for last_quarter: how far the node asked for stands before the last
 3. the names: for each node its place among the ids left (the first of these fills the gap); for words
-   (multi), words until n distinct ones are found: the length, then the tokens
+   (multi), words until n distinct ones are found: the length, then max_tlen tokens, of which the first so
+   many count; if a word came twice they are shuffled: from the last place on, the place whose word comes
+   here, among those up to this one
 4. for each node after the leaves: how many parents, less 1; for each of these its place among the nodes
    with room (the last of these fills the gap), then the place of the edge among those so far and itself
    (the one that stood there goes to the end). Afterwards the parents that still have room come back, in
@@ -120,10 +122,15 @@ def _ids(config: Mapping[str, Any], n: int, below: Any) -> list[list[int]]:
 
 def _words(config: Mapping[str, Any], n: int, below: Any) -> list[list[int]]:
     words: list[list[int]] = []
+    drawn = 0
     while len(words) < n:
         length = config["min_tlen"] + below(config["max_tlen"] - config["min_tlen"] + 1)
-        word = [1 + below(config["mini_vocab"]) for _ in range(length)]
+        word = [1 + below(config["mini_vocab"]) for _ in range(config["max_tlen"])][:length]
         word[-1] += config["mini_vocab"]
+        drawn += 1
         if word not in words:
             words.append(word)
+    for place in range(n - 1, 0, -1) if drawn > n else ():
+        other = below(place + 1)
+        words[place], words[other] = words[other], words[place]
     return words

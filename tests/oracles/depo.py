@@ -4,7 +4,9 @@ Shares nothing with `tasks.depo` but the stream (`numpy_generator`, whose own te
 `test_streams`) and the thresholds of n. The draws of an example, in their order:
 
 1. unless qa: u of 53 bits; n = 3 + the number of thresholds that are <= u (qa: n = N)
-2. words until n distinct ones are found: the length, then the tokens; word i is node i of the cycle
+2. words until n distinct ones are found: the length, then max_tlen tokens, of which the first so many count;
+   if a word came twice they are shuffled: from the last place on, the place whose word comes here, among
+   those up to this one; word i is node i of the cycle
 3. the edges: the place of the next edge among those that are left (the last one fills the gap)
 4. for each query: the place of its start among the nodes that are left, then the hop
 """
@@ -71,13 +73,18 @@ def replay(config: Mapping[str, Any], key: NDArray[np.uint64], index: int) -> di
 def _draw_words(draws: np.random.Generator, count: int, config: Mapping[str, Any]) -> list[list[int]]:
     words: list[list[int]] = []
     known = set()
+    drawn = 0
     while len(words) < count:
         length = config["min_tlen"] + int(draws.integers(config["max_tlen"] - config["min_tlen"] + 1))
-        word = [1 + int(draws.integers(config["mini_vocab"])) for _ in range(length)]
+        word = [1 + int(draws.integers(config["mini_vocab"])) for _ in range(config["max_tlen"])][:length]
         word[-1] += config["mini_vocab"]
+        drawn += 1
         if tuple(word) not in known:
             known.add(tuple(word))
             words.append(word)
+    for place in range(count - 1, 0, -1) if drawn > count else ():
+        other = int(draws.integers(place + 1))
+        words[place], words[other] = words[other], words[place]
     return words
 
 

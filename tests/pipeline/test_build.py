@@ -84,7 +84,7 @@ def test_manifest_has_what_is_promised(corpus: Path) -> None:
     for key in ("format_version", "content_digest", "spec", "spec_digest", "tasks", "splits", "totals"):
         assert key in manifest
     assert {"python", "libraries", "created"} <= manifest.keys()
-    assert manifest["tasks"] == {"depo": 1}
+    assert manifest["tasks"] == {"depo": 2}
     for entry in manifest["splits"].values():
         for shard in entry["shards"]:
             wanted = {"path", "rows", "tokens", "bytes", "sha256", "content_digest", "first_index", "count"}

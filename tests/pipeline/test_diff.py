@@ -25,6 +25,7 @@ from pipeline.shard import ShardRecord, split_key
 from pipeline.spec import spec_digest
 from pipeline.storage import sha256_of
 from tasks.batch import column, list_type
+from tasks.depo import VERSION
 
 Spec = Callable[..., dict[str, Any]]
 
@@ -33,7 +34,9 @@ def kinds(found: Comparison) -> set[str]:
     return {each.what for each in found.differences}
 
 
-def rewrite(root: Path, change: Callable[[str, list[dict[str, Any]]], None] | None, version: int = 1) -> None:
+def rewrite(
+    root: Path, change: Callable[[str, list[dict[str, Any]]], None] | None, version: int = VERSION
+) -> None:
     """Change rows of a corpus shard by shard, or its tasks' version, and write a manifest that fits."""
     manifest = read_manifest(root)
     spec = copy.deepcopy(manifest["spec"])
@@ -219,7 +222,7 @@ def test_other_versions(corpus: Path, corpus_copy: Path) -> None:
     assert not found.same
     assert {"version", "content"} <= kinds(found)
     (version,) = (each for each in found.differences if each.what == "version")
-    assert (version.where, version.path, version.other) == ("small (depo)", "1", "99")
+    assert (version.where, version.path, version.other) == ("small (depo)", str(VERSION), "99")
     assert found.example is None
     assert len(found.notes) == 2
     assert all("every row is equal, but not its address" in note for note in found.notes)

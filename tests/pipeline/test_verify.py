@@ -164,10 +164,10 @@ def test_a_newer_task_still_verifies_and_loads(corpus_copy: Path, monkeypatch: p
     from loaders import CorpusSource
     from tasks import depo
 
-    monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=2))
+    monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=3))
     assert verify(corpus_copy, content=True) == []
     assert len(next(CorpusSource(corpus_copy).rows_from(0))) > 0
-    with pytest.raises(OstracaError, match="needs version 1 of task depo, but version 2 is installed"):
+    with pytest.raises(OstracaError, match="needs version 2 of task depo, but version 3 is installed"):
         reproduce(corpus_copy)
 
 

@@ -91,19 +91,6 @@ def test_names_are_distinct_and_uniform() -> None:
     chi_square(seen, uniform(itertools.permutations(range(1, 7), 3)))
 
 
-def test_words_of_a_small_space_follow_the_law_of_repeated_draws() -> None:
-    """Six words, lengths 1-2 equally likely: the names of a chain of three, exactly."""
-    law = {(3,): Fraction(1, 4), (4,): Fraction(1, 4)}
-    law |= {(first, last): Fraction(1, 8) for first in (1, 2) for last in (3, 4)}
-    joint = {}
-    for a, b, c in itertools.permutations(law, 3):
-        joint[a, b, c] = law[a] * law[b] / (1 - law[a]) * law[c] / (1 - law[a] - law[b])
-    words = {"multi": True, "mini_vocab": 2, "min_tlen": 1, "max_tlen": 2}
-    config, batch = make({"N": 3, "max_in": 1, **words}, 20_000, seed=3)
-    answer_of = [split(config, row["input_ids"])[2] for row in rows_of(batch)]
-    chi_square(Counter(tuple(map(tuple, answer)) for answer in answer_of), joint)
-
-
 # ---- the graph, the query, the answer
 
 

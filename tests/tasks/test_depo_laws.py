@@ -10,7 +10,6 @@ import itertools
 import math
 from collections import Counter
 from decimal import Decimal, getcontext
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -156,23 +155,6 @@ def test_word_lengths_and_tokens_are_uniform() -> None:
             chi_square_uniform(Counter(of_length[:, place].tolist()), vocab)
         chi_square_uniform(Counter(zip(*of_length[:, :2].T.tolist(), strict=True)), vocab**2)
         chi_square_uniform(Counter(zip(*of_length[:, -2:].T.tolist(), strict=True)), vocab**2)
-
-
-def test_words_of_a_small_space_follow_the_law_of_repeated_draws() -> None:
-    """Six words, lengths 1-2 equally likely: the law of the first three distinct ones, exactly.
-
-    P(a, b, c) = p(a) * p(b) / (1 - p(a)) * p(c) / (1 - p(a) - p(b)); the set's law is the sum over orders.
-    """
-    law = {(3,): Fraction(1, 4), (4,): Fraction(1, 4)}
-    law |= {(first, last): Fraction(1, 8) for first in (1, 2) for last in (3, 4)}
-    sets: dict[frozenset[Any], Fraction] = {}
-    for a, b, c in itertools.permutations(law, 3):
-        p = law[a] * law[b] / (1 - law[a]) * law[c] / (1 - law[a] - law[b])
-        sets[frozenset((a, b, c))] = sets.get(frozenset((a, b, c)), Fraction(0)) + p
-    examples = parsed({"N": 3, "mini_vocab": 2, "min_tlen": 1, "max_tlen": 2, "K": 1}, 12_000, seed=3)
-    seen = Counter(frozenset(source for source, _ in edges) for edges, _ in examples)
-    assert set(seen) == set(sets)
-    chi_square([seen[words] for words in sets], [float(p) for p in sets.values()])
 
 
 # ---- the cycle and the edges
