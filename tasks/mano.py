@@ -23,6 +23,7 @@ from tasks import examples
 from tasks.base import INT32_MAX, Look, Task, ValidationResult
 from tasks.batch import column, list_type, ragged
 from tasks.kernels import kernel
+from tasks.mano_audit import audit_of
 from tasks.mano_config import FIRST_VALUE, KEYS, LETTERS, SYMBOLS, check, is_prime, lengths_of, tokens
 from tasks.mano_content import content, distinct
 from tasks.mano_validator import validate
@@ -272,6 +273,7 @@ TASK = Task(
     content=content,
     distinct=distinct,
     strata={"length": "length", "answer": "answer"},
+    audit=audit_of,
 )
 
 

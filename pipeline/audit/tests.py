@@ -8,6 +8,7 @@ information); Holm 1979.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,21 +179,22 @@ def _joined(table: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np
 
 
 def gain(halves: NDArray[np.int64], law: NDArray[np.float64] | None = None) -> float:
-    """How much more often the best guess from the feature alone is right than the best one without it.
+    """How much more often the best guess from the feature is right than the best one without it.
 
-    halves: [2, strata, features, targets]; guesses are learned on one half and counted on the other. With a
-    law [strata, features, targets] the gain is over the guess that the law allows.
+    halves: [2, strata, features, targets]; guesses are learned on one half, stratum by stratum, and counted
+    on the other. With a law [strata, features, targets] the gain is over the guess that the law allows.
     """
-    total = right = base = 0.0
+    total = right = base = 0
     for learned, tried in (halves, halves[::-1]):
-        plain = np.broadcast_to(learned.sum((0, 1)), learned.shape[1:])
-        if law is not None:
-            plain = (learned.sum(-1, keepdims=True) * np.nan_to_num(law)).sum(0)
-        tried = tried.sum(0)
-        total += tried.sum()
-        right += np.take_along_axis(tried, learned.sum(0).argmax(-1)[:, None], -1).sum()
-        base += np.take_along_axis(tried, plain.argmax(-1)[:, None], -1).sum()
-    return float((right - base) / total) if total else 0.0
+        plain = learned.sum(1, keepdims=True) if law is None else np.nan_to_num(law)
+        total += int(tried.sum())
+        right += _hits(learned, tried)
+        base += _hits(np.broadcast_to(plain, learned.shape), tried)
+    return (right - base) / total if total else 0.0
+
+
+def _hits(guessed: NDArray[Any], tried: NDArray[np.int64]) -> int:
+    return int(np.take_along_axis(tried, guessed.argmax(-1)[..., None], -1).sum())
 
 
 def permuted(table: NDArray[np.int64], times: int, rng: np.random.Generator) -> float:

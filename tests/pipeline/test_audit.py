@@ -84,11 +84,11 @@ def test_brevo_with_words_in_draw_order_is_flagged(monkeypatch: pytest.MonkeyPat
     assert found >= {"law query_length", "pair node_length → rank", "pair node_length → leaf"}
 
 
-@pytest.mark.parametrize("name", ["depo", "brevo"])
+@pytest.mark.parametrize("name", ["depo", "brevo", "mano"])
 def test_a_seed_reused_by_two_splits_is_found(name: str) -> None:
     """Whole examples that are equal, and every column; two real splits are independent."""
     task = get_task(name)
-    config = task.check({"N": 20})
+    config = task.check({"N": 20} if "N" in task.keys else {})
     assert task.audit is not None
     audit = task.audit(config)
 

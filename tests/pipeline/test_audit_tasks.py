@@ -1,0 +1,115 @@
+"""The audits of all tasks: sound configs of every kind are clean, and each planted leak is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.audit.judge import judge
+from pipeline.audit.streams import count_made
+from tasks import get_task
+from tasks.auditing import coins
+from tasks.base import Task
+from tasks.batch import ragged, unragged
+from tasks.examples import complete_config
+
+Plant = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]], None]
+
+
+def planted(task: Task, plant: Plant) -> Task:
+    """The task with a fault: plant(tokens, offsets, index) writes over the tokens."""
+
+    def generate(config: Any, key: Any, indices: Any) -> pa.RecordBatch:
+        batch = task.generate(config, key, indices)
+        values, offsets = unragged(batch.column("input_ids"))
+        tokens = values.copy()
+        plant(tokens, offsets, indices)
+        return batch.set_column(0, batch.schema.field(0), ragged(tokens, offsets))
+
+    return replace(task, generate=generate)
+
+
+def off(task: Task, given: dict[str, Any], rows: int, seed: int = 0) -> set[str]:
+    config = complete_config(task, given, seed)
+    if task.count is not None:
+        rows = min(rows, task.count(config)[0])
+    found = judge(count_made(task, config, seed, "train", rows, 1))
+    return {f"{each.kind} {each.name}" for each in found if each.off}
+
+
+def some(index: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """A share of the examples, by lot."""
+    return coins(index, 1000) < share
+
+
+# ---- Mano: 2 tokens, the expression, 2 tokens
+
+
+def answer_is_more_often_0(tokens: Any, offsets: Any, index: Any) -> None:
+    tokens[offsets[1:][some(index, 0.01)] - 1] = 5000
+
+
+def root_is_more_often_plus(tokens: Any, offsets: Any, index: Any) -> None:
+    tokens[offsets[:-1][some(index, 0.01)] + 2] = 1
+
+
+def operands_are_sorted(tokens: Any, offsets: Any, index: Any) -> None:
+    row = np.repeat(np.arange(len(index)), np.diff(offsets))
+    inside = np.ones(len(tokens), bool)
+    inside[offsets[1:] - 1] = False
+    places = np.flatnonzero(inside & (tokens >= 5000) & (tokens < 9000))
+    order = np.lexsort((tokens[places], row[places]))
+    tokens[places] = tokens[places[order]]
+
+
+def alias_tells_the_answer(tokens: Any, offsets: Any, index: Any) -> None:
+    """In one example of ten."""
+    rows = np.flatnonzero(some(index, 0.1))
+    tokens[offsets[rows]] = 9999 - (tokens[offsets[rows + 1] - 1] & 1)
+
+
+def length_goes_by_the_index(tokens: Any, offsets: Any, index: Any) -> None:
+    """The length's alias is that of the index."""
+    tokens[offsets[:-1]] = 9999 - (index // 8 & 1)
+
+
+MANO: dict[str, Any] = {"L": 4}
+LEAKS = [
+    ("mano", MANO, answer_is_more_often_0, 200_000, {"law answer"}),
+    ("mano", MANO, root_is_more_often_plus, 200_000, {"law operator"}),
+    ("mano", MANO, operands_are_sorted, 5000, {"law first", "law last", "pair operand → next"}),
+    ("mano", MANO, alias_tells_the_answer, 100_000, {"pair bos_alias → answer"}),
+    ("mano", MANO, length_goes_by_the_index, 5000, {"neighbours bos_alias of index i and i + 1"}),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "plant", "rows", "wanted"), LEAKS)
+def test_a_planted_leak_is_found(
+    name: str, config: dict[str, Any], plant: Plant, rows: int, wanted: set[str]
+) -> None:
+    assert off(planted(get_task(name), plant), config, rows) >= wanted
+
+
+ODD = [
+    ("mano", {"L": 8, "ttype": "asmd"}),
+    ("mano", {"L": 6, "ttype": "asmd", "knowledge_augment": False}),
+    ("mano", {"L": 7, "qa": True}),
+    ("mano", {"L": 12, "ttype": "sd", "fixed_length": 4}),
+    ("mano", {"L": 1, "ttype": "d", "value_mod": 3}),
+    ("mano", {"L": 5, "ttype": "a", "value_mod": 2}),
+    ("mano", {"L": 9, "value_mod": 24}),
+    ("mano", {"L": 60, "ttype": "asmd"}),
+    ("mano", {"L": 12, "ttype": "asmd", "value_mod": 32749, "bos_token_id": 40_000}),
+]
+
+
+@pytest.mark.parametrize(("name", "config"), ODD)
+def test_odd_configs_are_clean(name: str, config: dict[str, Any]) -> None:
+    """Every branch of the declarations; what cannot be told exactly is left out."""
+    assert off(get_task(name), config, 4000) == set()

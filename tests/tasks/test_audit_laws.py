@@ -1,0 +1,84 @@
+"""The exact laws that tasks declare for `ostraca audit`, against oracles that find them in other ways."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytest
+from oracles.mano_law import expressions
+
+from tasks.mano_laws import SHAPES, distinct_law, expression_laws
+
+
+def depth_of(prefix: tuple[Any, ...]) -> int:
+    """Levels of operators, by a reader of prefixes."""
+
+    def read(at: int) -> tuple[int, int]:
+        if not isinstance(prefix[at], str):
+            return at + 1, 0
+        middle, left = read(at + 1)
+        end, right = read(middle)
+        return end, 1 + max(left, right)
+
+    return read(0)[1]
+
+
+def end_of(prefix: tuple[Any, ...], at: int) -> int:
+    missing = 1
+    while missing:
+        missing += 1 if isinstance(prefix[at], str) else -1
+        at += 1
+    return at
+
+
+@pytest.mark.parametrize(
+    ("letters", "modulus", "longest"), [("asmd", 3, 3), ("asm", 4, 2), ("md", 5, 2), ("d", 2, 4)]
+)
+def test_manos_laws_are_those_of_all_expressions(letters: str, modulus: int, longest: int) -> None:
+    """Every expression with its probability: each feature, its place and the answer, added up."""
+    known = expression_laws(modulus, letters, longest)
+    symbols = ["+-*/"["asmd".index(letter)] for letter in letters]
+    for length in range(longest + 1):
+        wanted: dict[str, Any] = defaultdict(lambda: defaultdict(float))
+        for prefix, probability, value in expressions(length, modulus, letters):
+            if value is None:
+                continue
+            operands = [each for each in prefix if not isinstance(each, str)]
+            found: dict[str, Any] = {
+                "answer": (),
+                "first": (operands[0],),
+                "last": (operands[-1],),
+                "depth": (depth_of(prefix),),
+            }
+            if length:
+                found["left"] = ((end_of(prefix, 1) - 2) // 2,)
+            if length <= 4:
+                found["shape"] = (int("".join("01"[isinstance(each, str)] for each in prefix), 2),)
+            if length <= 2:
+                found["distinct"] = (len(set(operands)),)
+            for which, symbol in enumerate(symbols):
+                found[f"counts {which}"] = (prefix.count(symbol),)
+            for name, key in found.items():
+                wanted[name][(*key, value)] += float(probability)
+            for at, each in enumerate(prefix):
+                token = symbols.index(each) if isinstance(each, str) else len(symbols) + each
+                wanted["token"][at, token, value] += float(probability)
+                wanted["size"][at, (end_of(prefix, at) - at - 1) // 2, value] += float(probability)
+        for name, masses in wanted.items():
+            kind, _, which = name.partition(" ")
+            law = getattr(known, kind)
+            table = law[int(which)][length] if which else law[length]
+            filled = np.zeros_like(table)
+            for key, probability in masses.items():
+                filled[key] = probability
+            np.testing.assert_allclose(table, filled, atol=1e-13, err_msg=f"{name}, {length} operators")
+    assert known.shape[-1].shape == (SHAPES, modulus)
+
+
+def test_the_law_of_different_operands_is_that_of_all_draws() -> None:
+    for modulus, operands in ((2, 3), (4, 1), (3, 5), (5, 4)):
+        drawn = np.stack(np.meshgrid(*[np.arange(modulus)] * operands)).reshape(operands, -1)
+        counts = np.bincount([len(set(column)) for column in drawn.T.tolist()], minlength=8)
+        np.testing.assert_allclose(distinct_law(modulus, operands, 8), counts / counts.sum(), atol=1e-14)
