@@ -28,6 +28,7 @@ from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
 from tasks.batch import column, list_type, ragged
 from tasks.errors import ConfigError
 from tasks.kernels import kernel
+from tasks.lano.audit import audit_of
 from tasks.lano.content import content, distinct
 from tasks.lano.grammar import (
     PUBLISHED,
@@ -312,6 +313,7 @@ TASK = Task(
     content=content,
     distinct=distinct,
     strata={"length": "length"},
+    audit=audit_of,
 )
 
 

@@ -84,7 +84,7 @@ def test_brevo_with_words_in_draw_order_is_flagged(monkeypatch: pytest.MonkeyPat
     assert found >= {"law query_length", "pair node_length → rank", "pair node_length → leaf"}
 
 
-@pytest.mark.parametrize("name", ["depo", "brevo", "mano"])
+@pytest.mark.parametrize("name", ["depo", "brevo", "mano", "lano"])
 def test_a_seed_reused_by_two_splits_is_found(name: str) -> None:
     """Whole examples that are equal, and every column; two real splits are independent."""
     task = get_task(name)

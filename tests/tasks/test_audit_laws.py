@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from lano_configs import GRAMMARS
+from oracles.lano import rules_of
+from oracles.lano_cyk import enumerate_language
 from oracles.mano_law import expressions
 
+from tasks.lano.grammar import Grammar, published
+from tasks.lano.laws import can_follow, sentence_laws
 from tasks.mano_laws import SHAPES, distinct_law, expression_laws
 
 
@@ -82,3 +88,49 @@ def test_the_law_of_different_operands_is_that_of_all_draws() -> None:
         drawn = np.stack(np.meshgrid(*[np.arange(modulus)] * operands)).reshape(operands, -1)
         counts = np.bincount([len(set(column)) for column in drawn.T.tolist()], minlength=8)
         np.testing.assert_allclose(distinct_law(modulus, operands, 8), counts / counts.sum(), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_lanos_laws_are_those_of_all_sentences(name: str) -> None:
+    """Every sentence with its probability: lengths, places from both ends, ends, counts, added up."""
+    grammar = Grammar.from_text(GRAMMARS[name])
+    assert can_follow(grammar)
+    known = sentence_laws(grammar)
+    wanted = {
+        field: np.zeros_like(getattr(known, field))
+        for field in known.__dataclass_fields__
+        if field != "width"
+    }
+    size, width = len(grammar.terminals), known.width
+
+    def number(string: list[int]) -> int:
+        return sum(each * size**place for place, each in enumerate(reversed(string)))
+
+    for sentence, chance in enumerate_language(rules_of(GRAMMARS[name]))[0].items():
+        p, places = float(chance), [grammar.terminals.index(each) for each in sentence]
+        wanted["length"][len(places)] += p
+        padded = places + [size] * (len(known.token) + 1 - len(places))
+        for at in range(len(known.token)):
+            wanted["token"][at, padded[at]] += p
+            wanted["token_back"][at, (places[::-1] + padded[len(places) :])[at]] += p
+            if padded[at] < size:
+                wanted["following"][at, padded[at], padded[at + 1]] += p
+        if len(places) >= width:
+            begin, end = number(places[:width]), number(places[-width:])
+            wanted["ends"][begin, end] += p
+            wanted["begin_length"][begin, len(places)] += p
+            wanted["end_length"][end, len(places)] += p
+        for one in range(size):
+            wanted["counts"][one, places.count(one)] += p
+            for other in range(size):
+                side_by_side = sum(pair == (one, other) for pair in pairwise(places))
+                wanted["pairs"][one, other, side_by_side] += p
+    for field, law in wanted.items():
+        np.testing.assert_allclose(getattr(known, field), law, atol=1e-13, err_msg=field)
+
+
+def test_lanos_mean_length_is_the_known_one() -> None:
+    for name in ("cfg3b", "cfg3k"):
+        grammar = published(name)
+        length = sentence_laws(grammar).length
+        assert length @ np.arange(len(length)) == pytest.approx(grammar.mean_length, rel=1e-12)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import lano_configs
+import mano_configs
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.audit.judge import judge
 from pipeline.audit.streams import count_made
-from tasks import get_task
+from tasks import get_task, lano
 from tasks.auditing import coins
 from tasks.base import Task
 from tasks.batch import ragged, unragged
@@ -79,13 +81,37 @@ def length_goes_by_the_index(tokens: Any, offsets: Any, index: Any) -> None:
     tokens[offsets[:-1]] = 9999 - (index // 8 & 1)
 
 
+# ---- Lano: <bos>, the sentence
+
+
+def a_sentence_in_fifty_begins_alike(tokens: Any, offsets: Any, index: Any) -> None:
+    """Its first terminal is always the same."""
+    tokens[offsets[:-1][some(index, 0.02)] + 1] = 1
+
+
+def beginnings_go_by_the_index(tokens: Any, offsets: Any, index: Any) -> None:
+    """Where it is even, in one example of ten, the beginning is that of the example before."""
+    rows = np.flatnonzero((index[1:] % 2 == 1) & some(index[1:], 0.1)) + 1
+    for place in (1, 2, 3):
+        tokens[offsets[rows] + place] = tokens[offsets[rows - 1] + place]
+
+
+def eos_is_missing(tokens: Any, offsets: Any, index: Any) -> None:
+    """In one example of a thousand."""
+    tokens[offsets[1:][some(index, 0.001)] - 1] = 1
+
+
 MANO: dict[str, Any] = {"L": 4}
+LANO = {"config_name": "cfg3b", "eos": True}
 LEAKS = [
     ("mano", MANO, answer_is_more_often_0, 200_000, {"law answer"}),
     ("mano", MANO, root_is_more_often_plus, 200_000, {"law operator"}),
     ("mano", MANO, operands_are_sorted, 5000, {"law first", "law last", "pair operand → next"}),
     ("mano", MANO, alias_tells_the_answer, 100_000, {"pair bos_alias → answer"}),
     ("mano", MANO, length_goes_by_the_index, 5000, {"neighbours bos_alias of index i and i + 1"}),
+    ("lano", LANO, a_sentence_in_fifty_begins_alike, 50_000, {"law begin"}),
+    ("lano", LANO, beginnings_go_by_the_index, 20_000, {"neighbours begin of index i and i + 1"}),
+    ("lano", LANO, eos_is_missing, 20_000, {"law frame"}),
 ]
 
 
@@ -96,20 +122,31 @@ def test_a_planted_leak_is_found(
     assert off(planted(get_task(name), plant), config, rows) >= wanted
 
 
-ODD = [
-    ("mano", {"L": 8, "ttype": "asmd"}),
-    ("mano", {"L": 6, "ttype": "asmd", "knowledge_augment": False}),
-    ("mano", {"L": 7, "qa": True}),
-    ("mano", {"L": 12, "ttype": "sd", "fixed_length": 4}),
-    ("mano", {"L": 1, "ttype": "d", "value_mod": 3}),
-    ("mano", {"L": 5, "ttype": "a", "value_mod": 2}),
-    ("mano", {"L": 9, "value_mod": 24}),
-    ("mano", {"L": 60, "ttype": "asmd"}),
-    ("mano", {"L": 12, "ttype": "asmd", "value_mod": 32749, "bos_token_id": 40_000}),
-]
+@pytest.mark.parametrize(("symbol", "wanted"), [(7, "law end"), (13, "law pair_0_0")])
+def test_a_rule_that_is_chosen_one_percent_more_often_is_found(
+    monkeypatch: pytest.MonkeyPatch, symbol: int, wanted: str
+) -> None:
+    """One rule of one symbol of cfg3b, 0.51 and 0.49: symbols of the last but two and of the last level."""
+    rule_table = lano._rule_table
+
+    def biased(grammar: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        choices, rules = (each.copy() for each in rule_table(grammar))
+        first = choices[symbol, 0]
+        assert choices[symbol, 1] == 2
+        choices[symbol] = len(rules), 100
+        return choices, np.concatenate([rules, np.repeat(rules[first : first + 2], [51, 49], axis=0)])
+
+    monkeypatch.setattr(lano, "_rule_table", biased)
+    assert wanted in off(get_task("lano"), {"config_name": "cfg3b"}, 250_000)
 
 
-@pytest.mark.parametrize(("name", "config"), ODD)
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        *(("mano", config) for config in mano_configs.VARIED.values()),
+        *(("lano", config) for config in lano_configs.VARIED.values()),
+    ],
+)
 def test_odd_configs_are_clean(name: str, config: dict[str, Any]) -> None:
     """Every branch of the declarations; what cannot be told exactly is left out."""
     assert off(get_task(name), config, 4000) == set()
