@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,19 +16,27 @@ from pipeline.dedup.prints import prints_size
 from pipeline.dedup.search import OUTCOME, changed_shards, changes_of, find_duplicates, ranked
 from pipeline.dedup.settings import check_memory
 from pipeline.engine import Engine, available_cores, check_engine, open_engine
+from pipeline.fence import Fence
 from pipeline.folder import Folder, open_folder, read_json, write_bytes, write_json
 from pipeline.plan import WHOLE, Part, Shard, plan
 from pipeline.reports import write_reports
-from pipeline.shard import Made, ShardRecord, make_shard, prints_path, record_path
+from pipeline.shard import (
+    Made,
+    ShardRecord,
+    aside_path,
+    make_shard,
+    prints_path,
+    record_path,
+    write_record,
+)
 from pipeline.spec import check_spec, spec_digest
 from pipeline.spec_differences import first_difference
 from pipeline.spec_form import is_spec
-from pipeline.state import STATE
+from pipeline.state import LOCK, STATE
 from pipeline.totals import Totals, are_lost, count_shard, write_totals
 from tasks.errors import ConfigError, OstracaError, shown
 from tasks.vocabulary import tokenizer_files
 
-LOCK = f"{STATE}/lock"
 SPEC = f"{STATE}/spec.json"
 
 
@@ -61,12 +70,13 @@ def build(
     _check_part(complete, part)
     budget = check_memory(memory)
     digest = spec_digest(complete)
-    whole = _refuse_other(folder, complete, part)
+    whole = _refuse_other(folder, complete, part, locked=False)
     if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
         return whole
-    with folder.lock(LOCK):
+    with folder.lock(LOCK) as owner:
+        folder = folder.fenced(Fence(path=LOCK, owner=owner))
         # Since the lock is ours: another build may have finished a moment ago.
-        whole = _refuse_other(folder, complete, part)
+        whole = _refuse_other(folder, complete, part, locked=True)
         if whole is None or _missing(folder, whole):
             with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
                 work = _Build(folder, complete, digest, part, runner, budget, on_shard, on_step)
@@ -107,7 +117,7 @@ class _Build:
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
         if whole is not None:
             self._mend(whole)
-            self._finish(whole)
+            self._finish(whole, new=False)
             return dict(whole)
         if self._spec["dedup"]["mode"] == "off":
             self._make_all()
@@ -124,26 +134,26 @@ class _Build:
         )
         if report and self._part == WHOLE:  # of a part it would say what no merged corpus holds
             write_reports(self._folder, manifest, self._totals)
-        self._finish(manifest)
+        self._finish(manifest, new=True)
         return manifest
 
-    def _finish(self, manifest: Mapping[str, Any]) -> None:
+    def _finish(self, manifest: Mapping[str, Any], *, new: bool) -> None:
         self._folder.remove_unfinished()  # of workers that were lost on the way
-        manifests.write_manifest(self._folder, manifest)
+        manifests.write_manifest(self._folder, manifest, new=new)
 
     def _shards(self) -> Iterator[Shard]:
         return plan(self._spec, self._part)
 
     def _make_all(self) -> None:
         """All shards, without deduplication."""
-        job = functools.partial(make_shard, self._spec, self._digest, Changes(), self._folder.url)
+        job = functools.partial(make_shard, self._spec, self._digest, Changes(), self._folder)
         self._stage(job, lambda made: True, last=True)
 
     def _dedup(self) -> dict[str, Any]:
         """All shards; then those again in which an example must go. Returns what the manifest says of it."""
         order = ranked(self._spec)
         if self._folder.size(OUTCOME) is None:
-            job = functools.partial(make_shard, self._spec, self._digest, None, self._folder.url)
+            job = functools.partial(make_shard, self._spec, self._digest, None, self._folder)
             self._stage(job, self._has_prints, last=False)
             others = against_prints(self._spec, self._folder, self._engine, self._on_step)
             outcome = find_duplicates(
@@ -153,9 +163,9 @@ class _Build:
             outcome = read_json(self._folder, OUTCOME)
         changed = {order[rank].path: rank for rank in changed_shards(self._folder, outcome, order)}
         job = functools.partial(
-            _make_again, self._spec, self._digest, outcome, order, changed, self._folder.url
+            _finish_shard, self._spec, self._digest, outcome, order, changed, self._folder
         )
-        self._stage(job, lambda made: made.final or made.record.path not in changed, last=True)
+        self._stage(job, lambda made: made.final, last=True)
         splits: dict[str, Any] = outcome["splits"]
         return splits
 
@@ -181,7 +191,7 @@ class _Build:
                 self._take(made, last)
         for number, made in enumerate(self._engine.map(job, missing), 1):
             before = self._records.get(made.record.path)
-            self._check_made(made.record, None)
+            self._check_made(made, None)
             self._take(made, last)
             if before is None:
                 self._on_shard(made.record, False)
@@ -193,16 +203,17 @@ class _Build:
         made = _record(self._folder, shard, self._digest)
         if made is None or not accept(made):
             return None
-        return made if shard.path in fresh or _is_intact(self._folder, made.record) else None
+        return made if shard.path in fresh or _is_intact(self._folder, made.record, _where(made)) else None
 
     def _take(self, made: Made, last: bool) -> None:
         self._records[made.record.path] = made.record
         if last:
             self._totals.add_shard(made)
 
-    def _check_made(self, record: ShardRecord, before: str | None) -> None:
+    def _check_made(self, made: Made, before: str | None) -> None:
         """OstracaError where a worker's file is not here, or is not what stood there before."""
-        if self._folder.size(record.path) != record.bytes:
+        record = made.record
+        if self._folder.size(_where(made)) != record.bytes:
             raise OstracaError(
                 f"{self._folder}/{record.path}: was made by a worker but is not here; "
                 "out= must be a folder that all nodes share"
@@ -222,8 +233,8 @@ class _Build:
         missing = []
         with ThreadPoolExecutor(available_cores()) as pool:
             # In the plan's order, which is not the manifest's.
-            planned = (listed[shard.path] for shard in self._shards())
-            intact = pool.map(functools.partial(_is_intact, self._folder), planned)
+            planned = [listed[shard.path] for shard in self._shards()]
+            intact = pool.map(lambda record: _is_intact(self._folder, record, record.path), planned)
             for shard, good in zip(self._shards(), intact, strict=True):
                 if good:
                     self._on_shard(listed[shard.path], True)
@@ -234,10 +245,10 @@ class _Build:
             for shard in missing
             if listed[shard.path].changes
         }
-        job = functools.partial(_mend_shard, self._spec, self._digest, changes, self._folder.url)
+        job = functools.partial(_mend_shard, self._spec, self._digest, changes, self._folder)
         for made in self._engine.map(job, missing):
             before = listed[made.record.path]
-            self._check_made(made.record, before.content_digest)
+            self._check_made(made, before.content_digest)
             self._records[made.record.path] = made.record
             self._on_shard(made.record, False)
         if are_lost(self._folder, whole):
@@ -253,27 +264,43 @@ class _Build:
                 record.update({k: v for k, v in again.as_dict().items() if k != "split"})
 
 
-def _make_again(
+def _finish_shard(
     spec: Mapping[str, Any],
     digest: str,
     outcome: Mapping[str, Any],
     order: tuple[Shard, ...],
     changed: Mapping[str, int],
-    url: str,
+    folder: Folder,
     shard: Shard,
 ) -> Made:
-    """A shard without its duplicates."""
-    changes = Changes()
+    """A shard as it stays: made again without its duplicates, or, where it has none, the one put aside."""
     if shard.path in changed:
-        changes = changes_of(open_folder(url), outcome, order, changed[shard.path])
-    return make_shard(spec, digest, changes, url, shard)
+        changes = changes_of(folder, outcome, order, changed[shard.path])
+        made = make_shard(spec, digest, changes, folder, shard)
+        folder.remove(aside_path(shard.path))
+        return made
+    before = _record(folder, shard, digest)
+    if before is None:
+        return make_shard(spec, digest, Changes(), folder, shard)
+    if folder.size(aside_path(shard.path)) is not None:
+        folder.move(aside_path(shard.path), shard.path)
+    elif not _is_intact(folder, before.record, shard.path):  # else it was moved, and its record not written
+        return make_shard(spec, digest, Changes(), folder, shard)
+    made = dataclasses.replace(before, final=True)
+    write_record(folder, shard, digest, made)
+    return made
+
+
+def _where(made: Made) -> str:
+    """Where the file of a shard stands."""
+    return made.record.path if made.final else aside_path(made.record.path)
 
 
 def _mend_shard(
-    spec: Mapping[str, Any], digest: str, changes: Mapping[str, Changes], url: str, shard: Shard
+    spec: Mapping[str, Any], digest: str, changes: Mapping[str, Changes], folder: Folder, shard: Shard
 ) -> Made:
     """A shard that a whole corpus has lost."""
-    return make_shard(spec, digest, changes.get(shard.path, Changes()), url, shard)
+    return make_shard(spec, digest, changes.get(shard.path, Changes()), folder, shard)
 
 
 def _check_part(spec: Mapping[str, Any], part: Part) -> None:
@@ -322,15 +349,17 @@ def _record(folder: Folder, shard: Shard, digest: str) -> Made | None:
         return None
 
 
-def _is_intact(folder: Folder, record: ShardRecord) -> bool:
-    """Whether the shard's file is there with every byte that the record counts and hashes."""
+def _is_intact(folder: Folder, record: ShardRecord, path: str) -> bool:
+    """Whether the shard's file stands at `path` with every byte that the record counts and hashes."""
     try:
-        return folder.size(record.path) == record.bytes and folder.sha256(record.path) == record.sha256
+        return folder.size(path) == record.bytes and folder.sha256(path) == record.sha256
     except OstracaError:
         return False
 
 
-def _refuse_other(folder: Folder, spec: Mapping[str, Any], part: Part) -> dict[str, Any] | None:
+def _refuse_other(
+    folder: Folder, spec: Mapping[str, Any], part: Part, *, locked: bool
+) -> dict[str, Any] | None:
     """The manifest of the whole corpus in `folder`, or None where this build may begin or go on there.
 
     Refuses a folder that holds, or was begun as, the corpus of another spec, or anything of the user's.
@@ -359,7 +388,9 @@ def _refuse_other(folder: Folder, spec: Mapping[str, Any], part: Part) -> dict[s
             _refuse_spec(folder, other, spec, "was begun as")
         return None
     # A build that has not got to spec.json leaves its lock alone.
-    stranger = next((name for name in folder.names() if name != LOCK), None)
+    names = (name for name in folder.names() if name != LOCK)
+    # Another may be clearing away this very moment, its manifest written since we looked.
+    stranger = next((name for name in names if locked or not name.startswith(f"{STATE}/")), None)
     if stranger is not None:
         raise OstracaError(
             f"{folder}: is not empty ({stranger.split('/')[0]} is there) and holds no corpus; "

@@ -10,12 +10,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from pipeline.fence import Fence
 from pipeline.remote import RemoteFolder
 from pipeline.storage import (
     HashingFile,
     atomic_file,
     is_temporary,
     lock,
+    lock_owner,
+    move_file,
     plain_errors,
     remove_temporary_files,
     sha256_of,
@@ -33,8 +36,17 @@ class Folder(Protocol):
     @property
     def url(self) -> str: ...
 
-    def create(self, path: str) -> AbstractContextManager[HashingFile]:
-        """Write a file that takes its name, whole and durable, at a clean end; else nothing is left."""
+    def fenced(self, fence: Fence) -> Folder:
+        """This folder for the holder of a lock: once that is lost, to write or remove is a LostLockError."""
+
+    def create(self, path: str, *, new: bool = False) -> AbstractContextManager[HashingFile]:
+        """Write a file that takes its name, whole and durable, at a clean end; else nothing is left.
+
+        new: no other should stand there, and none that another build has made is written over.
+        """
+
+    def move(self, source: str, target: str) -> None:
+        """Give a file another name, at which it appears whole."""
 
     def open(self, path: str) -> IO[bytes]:
         """A file to read, seekable."""
@@ -69,25 +81,43 @@ class Folder(Protocol):
     def remove_unfinished(self) -> None:
         """Remove what a killed process left half-written. Only for the holder of the lock."""
 
-    def lock(self, path: str) -> AbstractContextManager[None]:
-        """Hold a lock for this process alone; OstracaError where another holds it. A dead one holds none."""
+    def lock(self, path: str) -> AbstractContextManager[str]:
+        """Hold a lock for this process alone; OstracaError where another holds it. A dead one holds none.
+
+        Yields the `owner` of a `Fence`.
+        """
 
 
 class LocalFolder:
     """A folder of the file system. See `Folder`."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, fence: Fence | None = None) -> None:
         self.root = Path(root)
+        self._fence = fence
 
     def __str__(self) -> str:
         return str(self.root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalFolder, (self.url, self._fence)
 
     @property
     def url(self) -> str:
         return str(self.root.resolve())
 
-    def create(self, path: str) -> AbstractContextManager[HashingFile]:
-        return atomic_file(self.root / path)
+    def fenced(self, fence: Fence) -> LocalFolder:
+        return LocalFolder(self.root, fence)
+
+    def _allowed(self) -> None:
+        if self._fence is not None:
+            self._fence.require(str(self), lambda path: lock_owner(self.root / path))
+
+    def create(self, path: str, *, new: bool = False) -> AbstractContextManager[HashingFile]:
+        return atomic_file(self.root / path, allowed=self._allowed, new=new)
+
+    def move(self, source: str, target: str) -> None:
+        self._allowed()
+        move_file(self.root / source, self.root / target)
 
     def open(self, path: str) -> IO[bytes]:
         with plain_errors(self.root / path):
@@ -134,11 +164,18 @@ class LocalFolder:
             return self.root.exists()
 
     def remove(self, path: str) -> None:
+        self._allowed()
         with plain_errors(self.root / path):
             (self.root / path).unlink(missing_ok=True)
 
     def remove_all(self, below: str) -> None:
+        self._allowed()
         with plain_errors(self.root / below):
+            if self._fence is not None and (self.root / below).is_dir():
+                for each in (self.root / below).iterdir():
+                    if each != self.root / self._fence.path:  # last: until then no other begins here
+                        shutil.rmtree(each) if each.is_dir() else each.unlink()
+                self._allowed()
             while (self.root / below).exists():
                 try:
                     shutil.rmtree(self.root / below)
@@ -150,10 +187,11 @@ class LocalFolder:
                     return  # another process has begun to use it again
 
     def remove_unfinished(self) -> None:
+        self._allowed()
         with plain_errors(self.root):
             remove_temporary_files(self.root, [each for each in self.root.iterdir() if each.is_dir()])
 
-    def lock(self, path: str) -> AbstractContextManager[None]:
+    def lock(self, path: str) -> AbstractContextManager[str]:
         return lock(self.root / path)
 
 

@@ -1,7 +1,9 @@
 """A lock where no system frees it: a small file that its holder renews and that runs out without him.
 
-To lose a lease is not dangerous: a corpus is a pure function of its spec and files appear whole, so two
-builds in one folder write the same bytes under the same names. The lease spares the work of the second.
+A holder that is held up for long (stopped, suspended, cut off) loses it to another, and may wake up when that
+one has finished: see `pipeline.fence` for what keeps it from harm then. Others take a lease over that looks
+old and has then not changed for a third of its term by a clock of their own, whatever the time of day is here
+or there.
 
 Where the store makes a file only if there is none (S3, GCS), one of many gets it, whenever they come. Where
 it cannot, a lease is written, and read back after a while: of two that come within the same moment, one held
@@ -21,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.store_errors import is_missing
 from tasks.errors import OstracaError
 
 if TYPE_CHECKING:
@@ -56,8 +59,10 @@ class Lease:
 @contextmanager
 def hold(
     folder: Folder, path: str, create_new: Callable[[str, bytes], bool | None], term: Term
-) -> Iterator[None]:
+) -> Iterator[str]:
     """Hold the lease at `path` for the body, renewed by a thread; OstracaError where a living process has it.
+
+    Yields its owner, a name that no other lease has.
 
     `create_new(path, content)`: whether the file was made, False where it was there; None where the store
     cannot tell.
@@ -70,17 +75,64 @@ def hold(
         renewed=time.time(),
     )
     _take(folder, path, create_new, term, me)
+    holder = _Holder(folder, path, term, me)
+    _HOLDERS[me.owner] = holder
     over = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(folder, path, term, me, over), daemon=True)
+    renewing = threading.Thread(target=_renew, args=(holder, over), daemon=True)
     renewing.start()
     try:
-        yield
+        yield me.owner
     finally:
         over.set()
         renewing.join(timeout=term.expires)
+        del _HOLDERS[me.owner]
+        holder.release()
+
+
+class _Holder:
+    """The lease that this process holds, until it is lost."""
+
+    def __init__(self, folder: Folder, path: str, term: Term, me: Lease) -> None:
+        self._folder, self._path, self.term, self._me = folder, path, term, me
+        self._mutex = threading.Lock()
+        self._lost = False
+        self._renewed = now()
+
+    def renew(self) -> bool:
+        """Renew it; whether it is still held."""
+        with self._mutex:
+            if self._lost:
+                return False
+            began = now()
+            self._lost = not _holds(self._folder, self._path, self._me)
+            if not self._lost:
+                _write(self._folder, self._path, self._me)
+                # Held up between looking and writing, it may have written over the lease of another.
+                self._lost = now() - began > self.term.expires / 2
+                self._renewed = began
+                if self._lost:
+                    self.release()
+            return not self._lost
+
+    def holds(self) -> bool:
+        """Whether it is still held: looks where the last renewal is so long ago that it may be lost."""
+        if now() - self._renewed > self.term.expires / 3:
+            return self.renew()
+        return not self._lost
+
+    def release(self) -> None:
+        """Let others have it."""
         with suppress(OstracaError):  # it runs out by itself
-            if _holds(folder, path, me):
-                folder.remove(path)
+            if _holds(self._folder, self._path, self._me):
+                self._folder.remove(self._path)
+
+
+_HOLDERS: dict[str, _Holder] = {}  # owner -> holder, of the leases of this process
+
+
+def now() -> float:
+    """Seconds of a clock that nobody sets, and that goes on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _take(
@@ -102,12 +154,11 @@ def _take(
         raise _refusal(folder, _read(folder, path))
 
 
-def _renew(folder: Folder, path: str, term: Term, me: Lease, over: threading.Event) -> None:
-    while not over.wait(term.expires / 4):
+def _renew(holder: _Holder, over: threading.Event) -> None:
+    while not over.wait(holder.term.expires / 4):
         with suppress(OstracaError):  # the store does not answer: the next time is soon
-            if not _holds(folder, path, me):
-                return  # lost
-            _write(folder, path, me)
+            if not holder.renew():
+                return
 
 
 def _alive(folder: Folder, path: str, term: Term, found: Lease) -> bool:
@@ -140,8 +191,6 @@ def _write(folder: Folder, path: str, lease: Lease) -> None:
 
 def _read(folder: Folder, path: str) -> Lease | None:
     """The lease at a path; None where there is none, or nothing that can be read as one."""
-    if folder.size(path) is None:
-        return None
     try:
         found = json.loads(folder.read(path))
         return Lease(
@@ -153,10 +202,19 @@ def _read(folder: Folder, path: str) -> Lease | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
-    except OstracaError:
-        if folder.size(path) is None:  # released in between
+    except OstracaError as error:
+        if error.__cause__ is not None and is_missing(error.__cause__):
             return None
         raise
+
+
+def owner_of(folder: Folder, path: str) -> str | None:
+    """Who holds the lease at a path; None where nobody does, or this process has lost it."""
+    found = _read(folder, path)
+    if found is None:
+        return None
+    holder = _HOLDERS.get(found.owner)
+    return found.owner if holder is None or holder.holds() else None
 
 
 def _holds(folder: Folder, path: str, me: Lease) -> bool:

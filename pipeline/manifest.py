@@ -91,8 +91,8 @@ def _library_version(name: str) -> str | None:
         return None
 
 
-def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of the corpus in `root`, atomically.
+def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any], *, new: bool = False) -> None:
+    """Write the manifest of the corpus in `root`, atomically; `new`: see `Folder.create`.
 
     One line a shard; where these lines are many they go, compressed, to files that the manifest lists.
     """
@@ -106,7 +106,8 @@ def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any]) -> No
     text = json_bytes(head).decode()
     for split, own in lines.items() if inline else ():
         text = text.replace(json.dumps(_mark(split)), "[\n    " + ",\n    ".join(own) + "\n   ]")
-    write_bytes(folder, NAME, text.encode())
+    with folder.create(NAME, new=new) as file:
+        file.write(text.encode())
 
 
 def _mark(split: str) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 
 from pipeline import manifest as manifests
 from pipeline.engine import available_cores
+from pipeline.fence import Fence
 from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
 from pipeline.plan import Part, plan
 from pipeline.reports import write_reports
 from pipeline.shard import ShardRecord
-from pipeline.state import STATE
+from pipeline.state import LOCK, STATE
 from pipeline.storage import plain_errors
 from pipeline.totals import Totals, read_totals, write_totals
 from tasks.errors import ConfigError, OstracaError, shown
@@ -50,7 +51,8 @@ def merge(
     folder = open_folder(out)
     digest = opened[0].manifest["spec_digest"]
     _refuse_other(folder, digest)  # before a lock is put into a folder of somebody else
-    with folder.lock(f"{STATE}/lock"):
+    with folder.lock(LOCK) as owner:
+        folder = folder.fenced(Fence(path=LOCK, owner=owner))
         _refuse_other(folder, digest)
         folder.remove_unfinished()
         write_json(folder, f"{STATE}/merge.json", {"spec_digest": digest})
@@ -72,7 +74,7 @@ def merge(
         manifest = manifests.make_manifest(spec, (record for _, record in records), files)
         if report:
             write_reports(folder, manifest, totals)
-        manifests.write_manifest(folder, manifest)
+        manifests.write_manifest(folder, manifest, new=True)
         folder.remove_all(STATE)
     return manifest
 
@@ -121,7 +123,7 @@ def _check_parts(opened: Sequence[_Opened]) -> dict[str, Any]:
 
 def _refuse_other(folder: Folder, digest: str) -> None:
     """OstracaError where the folder holds anything but what an earlier call for the same corpus left."""
-    names = [name for name in folder.names() if name != f"{STATE}/lock"]
+    names = [name for name in folder.names() if name != LOCK]
     if not names:
         return
     if f"{STATE}/merge.json" in names:

@@ -17,7 +17,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pipeline.lease import TERM, Term, hold
+from pipeline.fence import Fence, require_lately
+from pipeline.lease import TERM, Term, hold, owner_of
 from pipeline.storage import TEMPORARY, HashingFile, is_temporary
 from pipeline.storage import plain_reason as plain_local_reason
 from pipeline.store_errors import PATIENCE, Patience, TornError, answer_of, is_missing, plain_reason, repeat
@@ -49,8 +50,11 @@ class RemoteFolder:
     moves it to its own when it is whole; that is as atomic as the store's move.
     """
 
-    def __init__(self, url: str, patience: Patience = PATIENCE, term: Term = TERM) -> None:
+    def __init__(
+        self, url: str, patience: Patience = PATIENCE, term: Term = TERM, fence: Fence | None = None
+    ) -> None:
         self._url = _tidy(url)
+        self._fence = fence
         self._patience = patience
         self._term = term
         self._protocol = url.partition("://")[0]
@@ -62,14 +66,23 @@ class RemoteFolder:
         return self._url
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteFolder, (self._url, self._patience, self._term)
+        return RemoteFolder, (self._url, self._patience, self._term, self._fence)
 
     @property
     def url(self) -> str:
         return self._url
 
+    def fenced(self, fence: Fence) -> RemoteFolder:
+        return RemoteFolder(self._url, self._patience, self._term, fence)
+
+    def _allowed(self, *, lately: bool = True) -> None:
+        """LostLockError where the lock is lost. lately: a look of a moment ago will do."""
+        if self._fence is not None:
+            fresh = self._term.expires / 60 if lately else 0.0
+            require_lately(self._fence, self._url, lambda path: owner_of(self, path), fresh)
+
     @contextmanager
-    def create(self, path: str) -> Iterator[HashingFile]:
+    def create(self, path: str, *, new: bool = False) -> Iterator[HashingFile]:
         with tempfile.SpooledTemporaryFile(max_size=SPOOLED) as spool:
             file = HashingFile(spool)
             try:
@@ -77,7 +90,26 @@ class RemoteFolder:
             except OSError as error:
                 where = error.filename or f"{tempfile.gettempdir()} (TMPDIR), for {self}/{path}"
                 raise OstracaError(plain_local_reason(error, where)) from error
-            self._upload(path, spool, file)
+            self._upload(path, spool, file, new)
+
+    def move(self, source: str, target: str) -> None:
+        def attempt() -> None:
+            self._allowed()
+            size = self.size(source)
+            if size is None:
+                if self.size(target) is None:
+                    raise FileNotFoundError(source)
+                return  # moved by a first try whose answer was lost
+            if self._protocol in ATOMIC:
+                self._once("cp_file", self._full(source), self._full(target), moved=size)
+                if self.size(target) != size:
+                    raise TornError("the copy has another size")
+                self._once("rm_file", self._full(source))
+            else:
+                self._once("makedirs", self._full(target).rpartition("/")[0], exist_ok=True)
+                self._once("mv", self._full(source), self._full(target))
+
+        self._retried(target, attempt)
 
     def open(self, path: str) -> IO[bytes]:
         stamp = self.stamp(path)
@@ -130,6 +162,7 @@ class RemoteFolder:
 
     def remove(self, path: str) -> None:
         def attempt() -> None:
+            self._allowed()
             try:
                 self._once("rm_file", self._full(path))
             except OSError as error:
@@ -139,16 +172,19 @@ class RemoteFolder:
         self._retried(path, attempt)
 
     def remove_all(self, below: str) -> None:
-        self._remove_each(self._all_names(below))
+        self._allowed()
+        held = None if self._fence is None else self._fence.path  # goes when it is released
+        self._remove_each([name for name in self._all_names(below) if name != held])
         if self._protocol not in ATOMIC:  # its folders are there without files in them
             self._retried(below, lambda: self._remove_folders(below))
 
     def remove_unfinished(self) -> None:
+        self._allowed()
         self._remove_each([name for name in self._all_names("") if is_temporary(Path(name))])
         if self._protocol in S3:
             self._retried("", self._abort_uploads)
 
-    def lock(self, path: str) -> AbstractContextManager[None]:
+    def lock(self, path: str) -> AbstractContextManager[str]:
         return hold(self, path, self._create_new, self._term)
 
     def _where(self, path: str) -> str:
@@ -216,7 +252,7 @@ class RemoteFolder:
 
         return self._retried(path, attempt)
 
-    def _upload(self, path: str, spool: IO[bytes], file: HashingFile) -> None:
+    def _upload(self, path: str, spool: IO[bytes], file: HashingFile, new: bool) -> None:
         """Send a file until what stands in the store is what was written; else leave nothing torn."""
         atomic = self._protocol in ATOMIC
         place = Path(path)
@@ -224,15 +260,21 @@ class RemoteFolder:
         before = self.stamp(target)
 
         def attempt() -> None:
+            self._allowed()
             if not atomic:
                 self._once("makedirs", self._full(path).rpartition("/")[0], exist_ok=True)
-            self._send(target, spool, file.size)
+            stood = self._send(target, spool, file.size, new and atomic)
             try:
                 self._check_whole(target, spool, file)
             except TornError:
-                self._drop_torn(target, spool, file, before)
+                if stood:  # what a killed build left; or another's, and then the lock is lost
+                    self._allowed(lately=False)
+                    self._once("rm_file", self._full(target))
+                else:
+                    self._drop_torn(target, spool, file, before)
                 raise
             if not atomic:
+                self._allowed()
                 self._once("mv", self._full(target), self._full(path))
                 self._check_whole(path, spool, file)
 
@@ -242,12 +284,21 @@ class RemoteFolder:
             self._drop_torn(target, spool, file, before)
             raise
 
-    def _send(self, path: str, spool: IO[bytes], size: int) -> None:
+    def _send(self, path: str, spool: IO[bytes], size: int, new: bool) -> bool:
+        """Send a file. new: nothing is sent where one stands, if the store can tell; whether one stood."""
+        options = {"mode": "create"} if new else {}
         spool.seek(0)
-        if size <= SPOOLED:
-            self._once("pipe_file", self._full(path), spool.read(), moved=size)
-        else:  # a nameless file has a name here
-            self._once("put_file", f"/dev/fd/{spool.fileno()}", self._full(path), moved=size)
+        try:
+            if size <= SPOOLED:
+                self._once("pipe_file", self._full(path), spool.read(), moved=size, **options)
+            else:  # a nameless file has a name here
+                self._once("put_file", f"/dev/fd/{spool.fileno()}", self._full(path), moved=size, **options)
+        except Exception as error:
+            stands = _stands_already(error) if new else False
+            if stands is False:
+                raise
+            return stands or self._send(path, spool, size, new=False)
+        return False
 
     def _check_whole(self, path: str, spool: IO[bytes], file: HashingFile) -> None:
         """TornError where what stands in the store is not what was written."""
@@ -267,7 +318,8 @@ class RemoteFolder:
     ) -> None:
         """Remove what a failed upload left, if it is not whole and not what stood there before."""
         unwanted = is_temporary(Path(path))
-        with suppress(Exception):  # the store fails: more cannot be done
+        with suppress(Exception):  # the store fails, or the lock is lost: more cannot be done
+            self._allowed()
             if stamp_of(self._info(path)) in (None, before):
                 return
             try:
@@ -285,15 +337,11 @@ class RemoteFolder:
         def attempt() -> bool | None:
             try:
                 self._once("pipe_file", self._full(path), content, mode="create")
-            except FileExistsError:
-                return False
-            except (NotImplementedError, TypeError, ValueError):
-                return None
-            except OSError as error:
-                status = answer_of(error)[0]
-                if status in (412, 501):
-                    return False if status == 412 else None
-                raise
+            except Exception as error:
+                known = _stands_already(error)
+                if known is False:
+                    raise
+                return False if known else None
             return True
 
         return self._retried(path, attempt)
@@ -336,6 +384,15 @@ class RemoteFolder:
             if upload["Key"].startswith(f"{prefix}/" if prefix else ""):
                 with suppress(FileNotFoundError):
                     self._once("abort_mpu", bucket, upload["Key"], upload["UploadId"])
+
+
+def _stands_already(error: Exception) -> bool | None:
+    """Whether no file was made since one stands there; None: the store cannot tell; False: another error."""
+    if isinstance(error, FileExistsError) or (isinstance(error, OSError) and answer_of(error)[0] == 412):
+        return True
+    if isinstance(error, NotImplementedError | TypeError | ValueError):
+        return None
+    return None if isinstance(error, OSError) and answer_of(error)[0] == 501 else False
 
 
 def _open_store(url: str) -> tuple[Any, str]:

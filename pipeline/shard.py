@@ -14,7 +14,7 @@ from pipeline.changes import Changes
 from pipeline.compact import encode_numbers
 from pipeline.dedup.prints import draw_prints, fingerprints, write_prints
 from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.folder import open_folder, write_json
+from pipeline.folder import Folder, write_json
 from pipeline.formats import open_writer
 from pipeline.pack import PACKED_SCHEMA, pack_batch
 from pipeline.plan import Shard
@@ -93,15 +93,14 @@ class Group:
 
 
 def make_shard(
-    spec: Mapping[str, Any], digest: str, changes: Changes | None, root: str, shard: Shard
+    spec: Mapping[str, Any], digest: str, changes: Changes | None, folder: Folder, shard: Shard
 ) -> Made:
-    """Make, check and write one shard below `root`; then its record, so that it is never made again.
+    """Make, check and write one shard in a corpus's folder; then its record, so that it is never made again.
 
     digest: the spec's; file and record carry it. changes: what deduplication found; None: it has still to
-    look, and the fingerprints are left for it. OstracaError where an example is not valid or the file cannot
-    be written; nothing half-written stays.
+    look, so the shard is put aside (`aside_path`) and its fingerprints are left. OstracaError where an
+    example is not valid or the file cannot be written; nothing half-written stays.
     """
-    folder = open_folder(root)
     look = changes is None and spec["dedup"]["mode"] != "off"
     own = Changes() if changes is None else changes
     tokens, content = 0, ContentDigest()
@@ -109,7 +108,8 @@ def make_shard(
     prints = [np.zeros((0, 2), np.uint64)]
     metadata = {"ostraca_spec_digest": digest}
     schema = shard_schema(spec, shard.dataset, shard.split)
-    with folder.create(shard.path) as file:
+    path = aside_path(shard.path) if look else shard.path
+    with folder.create(path, new=not look) as file:
         grouped = GroupedFile(file)
         with open_writer(spec, shard, schema, grouped, metadata) as writer:
             for group in shard_groups(spec, shard, own, look=look):
@@ -141,8 +141,18 @@ def make_shard(
     if look:
         write_prints(folder, prints_path(shard.path), np.concatenate(prints), np.arange(shard.count))
     made = Made(record=record, final=not look, before=before, after=after)
-    write_json(folder, record_path(shard), {"spec_digest": digest, **made.as_dict()})
+    write_record(folder, shard, digest, made)
     return made
+
+
+def write_record(folder: Folder, shard: Shard, digest: str, made: Made) -> None:
+    """Write the record of a shard whose file stands."""
+    write_json(folder, record_path(shard), {"spec_digest": digest, **made.as_dict()})
+
+
+def aside_path(path: str) -> str:
+    """Where the shard that will stand at `path` stands as long as it may hold duplicates."""
+    return f"{STATE}/aside/{path}"
 
 
 def record_path(shard: Shard) -> str:

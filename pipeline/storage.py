@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -60,11 +60,19 @@ class HashingFile:
         return self._sha256.hexdigest()
 
 
+def _always() -> None:
+    """What may be written without a lock."""
+
+
 @contextmanager
-def atomic_file(path: Path) -> Iterator[HashingFile]:
+def atomic_file(
+    path: Path, *, allowed: Callable[[], None] = _always, new: bool = False
+) -> Iterator[HashingFile]:
     """Write a file under a temporary name; it takes its own name, whole and synced, at a clean end.
 
-    Where the body raises, nothing is left.
+    Where the body raises, nothing is left. allowed: raises where the file may not be written (any more); it
+    is asked when that is about to take its name. new: none should stand there; where one does, it is asked
+    again.
     """
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +82,38 @@ def atomic_file(path: Path) -> Iterator[HashingFile]:
                 yield HashingFile(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            allowed()
+            if new and _linked(temporary, path):
+                temporary.unlink()
+            else:
+                if new:
+                    allowed()
+                os.replace(temporary, path)
+        except FileNotFoundError:  # cleared away by another
+            allowed()
+            raise
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
         _sync_folder(path.parent)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give a file the name of one that is not there; whether it could be done."""
+    try:
+        os.link(temporary, path)
+    except OSError:  # it is there, or the file system has no links
+        return False
+    return True
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Give a whole file another name, for good."""
+    with plain_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+        _sync_folder(target.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> HashingFile:
@@ -114,14 +148,33 @@ def is_temporary(path: Path) -> bool:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the build of a folder for this process alone; the system frees it when the process ends."""
+def lock(path: Path) -> Iterator[str]:
+    """Hold the build of a folder for this process alone; the system frees it when the process ends.
+
+    Yields what stands in the file as long as it is held: no other lock's file has the same.
+    """
     with plain_errors(path):
         file = next((found for found in map(_locked, [path] * _LOCK_TRIES) if found is not None), None)
     if file is None:
         raise OstracaError(f"{path}: is removed again and again by others; choose another out=")
     with file:
-        yield
+        owner = secrets.token_hex(16)
+        with plain_errors(path):
+            file.truncate(0)
+            file.write(owner)
+            file.flush()
+        yield owner
+
+
+def lock_owner(path: Path) -> str | None:
+    """What stands in the file of a lock; None where there is none."""
+    try:
+        with plain_errors(path):
+            return path.read_text()
+    except OstracaError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return None
+        raise
 
 
 def _locked(path: Path) -> IO[str] | None:
@@ -129,7 +182,7 @@ def _locked(path: Path) -> IO[str] | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(open(path, "w"))
+            file = stack.enter_context(open(path, "a"))  # what stands there may be its holder's
         except FileNotFoundError:
             return None
         try:

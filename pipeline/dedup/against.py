@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.changes import Changes
 from pipeline.dedup.prints import prints_size, write_prints
 from pipeline.engine import Engine
-from pipeline.folder import Folder, open_folder
+from pipeline.folder import Folder
 from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
 from pipeline.plan import Shard, plan
 from pipeline.shard import shard_prints
@@ -73,7 +73,7 @@ def against_prints(
         theirs = spec_in(other["path"], manifest)
         theirs["dedup"] = {**theirs["dedup"], "key": spec["dedup"]["key"]}
         changes = {record["path"]: record.get("changes", "") for _, record in records_of(manifest)}
-        job = functools.partial(_print_shard, theirs, changes, folder.url, number)
+        job = functools.partial(_print_shard, theirs, changes, folder, number)
         wanted = {_path(number, shard): shard for shard in plan(theirs)}
         made |= {
             path: shard.count - Changes.parse(changes[shard.path], shard.count).dropped
@@ -90,8 +90,8 @@ def _path(number: int, shard: Shard) -> str:
 
 
 def _print_shard(
-    theirs: Mapping[str, Any], changes: Mapping[str, str], url: str, number: int, shard: Shard
+    theirs: Mapping[str, Any], changes: Mapping[str, str], folder: Folder, number: int, shard: Shard
 ) -> None:
     """Write the fingerprints of a shard of another corpus."""
     prints = shard_prints(theirs, shard, Changes.parse(changes[shard.path], shard.count))
-    write_prints(open_folder(url), _path(number, shard), prints, np.arange(len(prints)))
+    write_prints(folder, _path(number, shard), prints, np.arange(len(prints)))

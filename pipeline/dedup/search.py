@@ -10,6 +10,7 @@ works on them when.
 
 Files below `.ostraca-build/dedup/`: prints/<attempt>/<shard> (who tries), lost/<round>/<range> (who lost),
 table/<round>/<range> (who has stayed), tail/<stage> and tail-prints/<stage>, and at the end outcome.json.
+What stands in a file follows from the spec and its name: two builds in one folder cannot spoil each other's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pipeline.dedup.prints import RANGE_BITS, draw_prints, read_prints, write_pr
 from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
 from pipeline.dedup.tail import draw_tail, read_tail, write_tail
 from pipeline.engine import Engine
-from pipeline.folder import Folder, LocalFolder, open_folder, write_bytes, write_json
+from pipeline.folder import Folder, LocalFolder, write_bytes, write_json
 from pipeline.plan import Shard, plan
 from pipeline.shard import prints_path
 from pipeline.state import STATE
@@ -82,7 +83,7 @@ class _Search:
     """What every job is told."""
 
     spec: Mapping[str, Any]
-    url: str
+    folder: Folder
     shards: tuple[Shard, ...]  # by rank
     others: tuple[str, ...]  # files of the fingerprints of the corpora that the spec is against
     ranges: int
@@ -116,7 +117,7 @@ def find_duplicates(
     shards = ranked(spec)
     examples = sum(shard.count for shard in shards) + sum(others.values())
     ranges = count_ranges(examples, memory, engine.slots)
-    search = _Search(spec=spec, url=folder.url, shards=shards, others=tuple(others), ranges=ranges)
+    search = _Search(spec=spec, folder=folder, shards=shards, others=tuple(others), ranges=ranges)
     run = _Run(search, folder, engine, memory, sum(others.values()), on_step)
     redraws = spec["dedup"]["mode"] == "redraw"
     splits = list(dict.fromkeys(shard.split for shard in shards))
@@ -259,18 +260,18 @@ def changed_shards(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[
     changed = np.zeros(len(shards), bool)
     for stage in outcome["stages"]:
         for part in range(outcome["ranges"]):
-            path = _lost_path(stage["first_round"], part)
+            path = _lost_path(stage["first_round"], outcome["ranges"], part)
             changed |= np.diff(np.frombuffer(folder.read_range(path, 0, 8 * (len(shards) + 1)), "<i8")) > 0
     return np.flatnonzero(changed).tolist()
 
 
 def _settle(search: _Search, one: _Round, part: int) -> NDArray[np.int64]:
     """Range `part` of a round; int64 [shards]: how many of those that try lost there."""
-    folder = open_folder(search.url)
+    folder = search.folder
     width = _MOST_RANGES // search.ranges
     first, last = part * width, (part + 1) * width
     if one.number:
-        table = Table.read(folder, _table_path(one.number - 1, part))
+        table = Table.read(folder, _table_path(one.number - 1, search.ranges, part))
     else:
         table = Table.of_size(range_room(one.room, search.ranges))
     for path in (*one.stayed, *(search.others if one.number == 0 else ())):
@@ -285,16 +286,16 @@ def _settle(search: _Search, one: _Round, part: int) -> NDArray[np.int64]:
         losers.append(gone)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lost)])
     data = b"".join(each.astype("<i8").tobytes() for each in losers)
-    write_bytes(folder, _lost_path(one.number, part), offsets.astype("<i8").tobytes() + data)
+    write_bytes(folder, _lost_path(one.number, search.ranges, part), offsets.astype("<i8").tobytes() + data)
     if search.spec["dedup"]["mode"] == "redraw":
         # A file of each round: a job that is run again finds what it found before.
-        table.write(folder, _table_path(one.number, part))
+        table.write(folder, _table_path(one.number, search.ranges, part))
     return lost
 
 
 def _redraw(search: _Search, number: int, attempt: int, rank: int) -> int:
     """Draw attempt `attempt` of the examples of a shard that lost in round `number`."""
-    folder = open_folder(search.url)
+    folder = search.folder
     places = _lost(folder, number, search.ranges, len(search.shards), rank)
     shard = search.shards[rank]
     prints = draw_prints(search.spec, shard.dataset, shard.split, shard.first_index + places, attempt)
@@ -306,19 +307,19 @@ def _tail_path(stage: int) -> str:
     return f"{FOLDER}/tail/{stage:04d}"
 
 
-def _lost_path(number: int, part: int) -> str:
-    return f"{FOLDER}/lost/{number:04d}/{part:04d}"
+def _lost_path(number: int, ranges: int, part: int) -> str:
+    return f"{FOLDER}/lost/{number:04d}/{part:04d}-of-{ranges:04d}"
 
 
-def _table_path(number: int, part: int) -> str:
-    return f"{FOLDER}/table/{number:04d}/{part:04d}"
+def _table_path(number: int, ranges: int, part: int) -> str:
+    return f"{FOLDER}/table/{number:04d}/{part:04d}-of-{ranges:04d}"
 
 
 def _lost(folder: Folder, number: int, ranges: int, shards: int, rank: int) -> Places:
     """The places of those examples of the shard of this rank, of so many, that lost in a round."""
     found: list[Places] = [np.zeros(0, np.int64)]
     for part in range(ranges):
-        path = _lost_path(number, part)
+        path = _lost_path(number, ranges, part)
         bounds = np.frombuffer(folder.read_range(path, 8 * rank, 8 * rank + 16), "<i8")
         start, stop = (8 * (shards + 1 + bounds)).tolist()
         if stop > start:
@@ -334,7 +335,7 @@ def _all_lost(
     ranks: list[NDArray[np.int64]] = []
     places: list[Places] = []
     for part in range(ranges):
-        path = _lost_path(number, part)
+        path = _lost_path(number, ranges, part)
         offsets = np.frombuffer(folder.read_range(path, 0, 8 * (shards + 1)), "<i8")
         for rank in np.flatnonzero((np.diff(offsets) > 0) & (trying > 0)).tolist():
             start, stop = (8 * (shards + 1 + offsets[rank : rank + 2])).tolist()
@@ -350,7 +351,7 @@ class _Tables:
 
     def __init__(self, folder: Folder, number: int, ranges: int, memory: int) -> None:
         self._folder, self._number, self._ranges = folder, number, ranges
-        size = sum(folder.size(_table_path(number, part)) or 0 for part in range(ranges))
+        size = sum(folder.size(_table_path(number, ranges, part)) or 0 for part in range(ranges))
         self._keep = size <= memory
         self._kept: dict[int, Table] = {}
 
@@ -367,7 +368,7 @@ class _Tables:
     def _table(self, part: int) -> Table:
         table = self._kept.get(part)
         if table is None:
-            path = _table_path(self._number, part)
+            path = _table_path(self._number, self._ranges, part)
             local = self._folder.root / path if isinstance(self._folder, LocalFolder) else None
             table = Table.mapped(local) if local else Table.read(self._folder, path)
             if local or self._keep:

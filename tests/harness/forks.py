@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,54 @@ class Forks:
         """Build `spec` in `root` in a process of its own; see `_serve` for options and answer."""
         return self.all_of([{"root": str(root), "spec": spec, **options}])[0]
 
+    def hold(self, root: Path | str, spec: dict[str, Any], *, number: int, after: bool) -> bool:
+        """Begin a build that stops (SIGSTOP) where it looks for the `number`-th time whether it may write.
+
+        after: when it has looked. Whether it stopped; else it has ended. `go_on` ends it.
+        """
+        order = {"root": str(root), "spec": spec, "hold": [number, after]}
+        return bool(self._ask(order))
+
+    def go_on(self) -> dict[str, Any]:
+        """Let the build that was stopped go on to its end; its stages: how often it looked."""
+        answer: dict[str, Any] = self._ask("go on")
+        return answer
+
     def all_of(self, orders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Several builds at the same time."""
+        answers: list[dict[str, Any]] = self._ask(orders)
+        return answers
+
+    def _ask(self, message: Any) -> Any:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(orders) + "\n")
+        self._server.stdin.write(json.dumps(message) + "\n")
         self._server.stdin.flush()
-        answers: list[dict[str, Any]] = json.loads(self._server.stdout.readline())
-        return answers
+        return json.loads(self._server.stdout.readline())
+
+
+def _begin(order: dict[str, Any]) -> tuple[int, Any]:
+    """A process that builds, and what it tells."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        _drive(order, write)
+    os.close(write)
+    return child, os.fdopen(read)
+
+
+def _end(child: int, lines: Any, passed: list[str], status: int | None = None) -> dict[str, Any]:
+    """The answer of a build, at its end; `status`: how it ended, where that is known."""
+    passed += lines  # the pipe ends with the process
+    lines.close()
+    if status is None:
+        _, status = os.waitpid(child, 0)
+    words = [each.strip() for each in passed if each.strip()]
+    errors = [each.removeprefix("error: ") for each in words if each.startswith("error: ")]
+    killed = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    stages = [each for each in words if not each.startswith("error: ")]
+    return {"killed": killed, "error": errors[0] if errors else None, "stages": stages}
 
 
 def _serve(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -68,27 +109,14 @@ def _serve(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     begun = []
     for order in orders:
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(read)
-            _drive(order, write)
-        os.close(write)
-        begun.append((order, child, os.fdopen(read)))
+        begun.append((order, *_begin(order)))
     answers = []
     for order, child, lines in begun:
         passed = [lines.readline()]
         if order.get("after") is not None:
             time.sleep(order["after"])
             os.kill(child, signal.SIGKILL)
-        passed += lines  # the pipe ends with the process
-        lines.close()
-        _, status = os.waitpid(child, 0)
-        words = [each.strip() for each in passed if each.strip()]
-        errors = [each.removeprefix("error: ") for each in words if each.startswith("error: ")]
-        killed = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-        stages = [each for each in words if not each.startswith("error: ")]
-        answers.append({"killed": killed, "error": errors[0] if errors else None, "stages": stages})
+        answers.append(_end(child, lines, passed))
     return answers
 
 
@@ -121,12 +149,15 @@ def _build(order: dict[str, Any], pipe: int) -> None:
 
     def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            at_point(_stage(root, name, arguments[-1] if name == "replace" else arguments[0]))
+            at_point(_stage(root, name, arguments[-1] if name in ("link", "replace") else arguments[0]))
             return real(*arguments, **options)
 
         return call
 
-    for name in ("fsync", "replace", "unlink", "rmdir"):
+    if "hold" in order:
+        build(order["spec"], _held(order, pipe), engine="local")
+        return
+    for name in ("fsync", "link", "replace", "unlink", "rmdir"):
         setattr(os, name, wrapped(name, getattr(os, name)))
     options = {key: order[key] for key in ("workers", "ray", "report") if key in order}
     engine = order.get("engine", "local")
@@ -134,6 +165,34 @@ def _build(order: dict[str, Any], pipe: int) -> None:
         options["on_shard"] = lambda record, kept: at_point("a shard is made")
         options["on_step"] = lambda what, done, of: at_point("a step is done")
     build(order["spec"], order["root"], engine=engine, **{"workers": 2, **options})
+
+
+def _held(order: dict[str, Any], pipe: int) -> Any:
+    """The folder of an order to hold: of a store with short leases, or of the disk."""
+    from pipeline.folder import LocalFolder
+    from pipeline.lease import Term
+    from pipeline.remote import RemoteFolder
+
+    (number, after), looks = order["hold"], 0
+
+    def wrapped(real: Callable[..., None]) -> Callable[..., None]:
+        def look(self: Any, **how: bool) -> None:
+            nonlocal looks
+            looks += 1
+            os.write(pipe, b"look\n")
+            stops = looks == number
+            if stops and not after:
+                signal.raise_signal(signal.SIGSTOP)  # this thread, here
+            real(self, **how)
+            if stops and after:
+                signal.raise_signal(signal.SIGSTOP)  # this thread, here
+
+        return look
+
+    for kind in (LocalFolder, RemoteFolder):
+        kind._allowed = wrapped(kind._allowed)  # type: ignore[attr-defined, method-assign]
+    where = order["root"]
+    return RemoteFolder(where, term=Term(expires=1.0, settle=0.01)) if "://" in where else where
 
 
 def _stage(root: Path, name: str, where: Any) -> str:
@@ -184,8 +243,25 @@ def main() -> None:
 
     for spec in json.loads(sys.argv[1]):
         warm_kernels(check_spec(spec))
+    held, status = None, None
     for line in sys.stdin:
-        print(json.dumps(_serve(json.loads(line))), flush=True)
+        message = json.loads(line)
+        if isinstance(message, dict):
+            held = _begin(message)
+            _, status = os.waitpid(held[0], os.WUNTRACED)
+            answer: Any = os.WIFSTOPPED(status)
+        elif message == "go on":
+            assert held is not None
+            if os.WIFSTOPPED(status):
+                os.kill(held[0], signal.SIGCONT)
+                status = None
+            answer = _end(*held, [], status)
+        else:
+            answer = _serve(message)
+        print(json.dumps(answer), flush=True)
+    if held is not None:
+        with suppress(ProcessLookupError):
+            os.kill(held[0], signal.SIGKILL)
 
 
 if __name__ == "__main__":

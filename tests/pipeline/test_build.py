@@ -16,6 +16,7 @@ from conftest import files_of
 
 from pipeline.build import build
 from pipeline.engine import open_engine
+from pipeline.folder import LocalFolder
 from pipeline.manifest import read_manifest
 from pipeline.plan import Shard, plan
 from pipeline.spec import check_spec
@@ -276,17 +277,28 @@ def test_a_folder_in_which_nothing_was_finished_can_be_taken_over(spec: Maker, t
 def test_a_worker_that_writes_elsewhere_is_noticed(
     spec: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a cluster without a shared folder no manifest is written over absent files."""
+    """On a cluster without a shared folder no manifest is written over absent files.
+
+    A worker finds no lock there; one that does not look is found out by what it has made.
+    """
     import pipeline.build as module
+    from pipeline.fence import LostLockError
 
     real = module.make_shard
 
-    def elsewhere(spec: Any, digest: str, changes: Any, root: str, shard: Shard) -> Any:
-        return real(spec, digest, changes, f"{root}-of-another-node", shard)
+    def elsewhere(spec: Any, digest: str, changes: Any, folder: LocalFolder, shard: Shard) -> Any:
+        return real(spec, digest, changes, move(folder, f"{folder}-of-another-node"), shard)
 
-    monkeypatch.setattr(module, "make_shard", elsewhere)
-    with pytest.raises(OstracaError, match="all nodes share"):
-        build(spec(), tmp_path / "c", engine="local")
+    def fenced(folder: LocalFolder, root: str) -> LocalFolder:
+        return LocalFolder(root, folder.__reduce__()[1][1])
+
+    def unfenced(folder: LocalFolder, root: str) -> LocalFolder:
+        return LocalFolder(root)
+
+    for move, error in ((fenced, LostLockError), (unfenced, OstracaError)):  # noqa: B007 (`elsewhere` takes it)
+        monkeypatch.setattr(module, "make_shard", elsewhere)
+        with pytest.raises(error, match="all nodes share"):
+            build(spec(), tmp_path / "c", engine="local")
     assert not (tmp_path / "c" / "manifest.json").exists()
 
 
@@ -311,7 +323,7 @@ def test_shards_of_another_task_version_are_not_made(spec: Maker) -> None:
     complete = check_spec(spec())
     complete["datasets"]["small"]["version"] = 99
     with pytest.raises(OstracaError, match="needs version 99 of task depo"):
-        make_shard(complete, "digest", None, "/nowhere", next(plan(complete)))
+        make_shard(complete, "digest", None, LocalFolder("/nowhere"), next(plan(complete)))
 
 
 def test_a_folder_with_something_else_in_it_is_refused(spec: Maker, tmp_path: Path) -> None:

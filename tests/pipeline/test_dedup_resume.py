@@ -62,7 +62,7 @@ def test_stopped_at_any_write(
     real = LocalFolder.create
     left = 0
 
-    def create(self: LocalFolder, path: str) -> Any:
+    def create(self: LocalFolder, path: str, **how: bool) -> Any:
         nonlocal left
         left -= 1
         if left == 0:
@@ -70,14 +70,14 @@ def test_stopped_at_any_write(
             torn.parent.mkdir(parents=True, exist_ok=True)
             (torn.parent / f".{torn.name}.tmp-0123456789ab").write_bytes(b"half")
             raise Stopped
-        return real(self, path)
+        return real(self, path, **how)
 
     count = 0
 
-    def counted(self: LocalFolder, path: str) -> Any:
+    def counted(self: LocalFolder, path: str, **how: bool) -> Any:
         nonlocal count
         count += 1
-        return real(self, path)
+        return real(self, path, **how)
 
     monkeypatch.setattr(LocalFolder, "create", counted)
     build(spec, tmp_path / "counted", engine="local")

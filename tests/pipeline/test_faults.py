@@ -197,7 +197,7 @@ def test_a_full_disk_at_every_stage(tmp_path: Path) -> None:
     check_whole(tmp_path / "copy", tmp_path / "reference")
     full = json.loads(done.stdout)
     search = [f".ostraca-build/dedup/{each}" for each in ("prints/0000", "lost", "table", "prints/0001")]
-    for stage in ("mano/train", ".ostraca-build/shards", *search, "report/"):
+    for stage in (".ostraca-build/aside/mano/train", ".ostraca-build/shards", *search, "report/"):
         assert any(path.startswith(stage) for path in full), (stage, full)
 
 

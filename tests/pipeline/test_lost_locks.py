@@ -1,0 +1,163 @@
+"""A build that is held up, loses its folder to another, and wakes up when that one has finished: no harm.
+
+It is stopped (SIGSTOP) at each look whether it may still write, just before and just after. On S3 its lease
+runs out meanwhile; on a disk its lock goes, as on a file server that was cut off.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.forks import Forks
+from test_kill import specs
+
+from pipeline.build import build
+from pipeline.changes import Changes
+from pipeline.engine import open_engine
+from pipeline.fence import Fence, LostLockError
+from pipeline.folder import Folder, LocalFolder, open_folder, write_json
+from pipeline.lease import Term
+from pipeline.plan import plan
+from pipeline.remote import RemoteFolder
+from pipeline.shard import make_shard
+from pipeline.spec import check_spec
+from pipeline.state import LOCK, STATE
+from pipeline.verify import verify
+from tasks.errors import OstracaError
+
+NAMES = ("plain", "packed-drop", "redraw")
+TERM = Term(expires=1.0, settle=0.01)
+
+
+@pytest.fixture(params=["s3", "disk"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Where a corpus may be, by a name."""
+    base = request.getfixturevalue("s3") if request.param == "s3" else str(tmp_path)
+    return lambda name: f"{base}/{name}"
+
+
+@pytest.fixture
+def forks(places: Any) -> Iterator[Forks]:
+    """After `places`, so that it finds S3."""
+    with Forks([specs()[name] for name in NAMES]) as server:
+        yield server
+
+
+def folder_of(where: str) -> Folder:
+    return RemoteFolder(where, term=TERM) if "://" in where else LocalFolder(where)
+
+
+def finish_as_another(where: str, spec: dict[str, Any]) -> None:
+    """Build the corpus though another has begun it and does not answer."""
+    folder = folder_of(where)
+    if isinstance(folder, LocalFolder):
+        folder.remove(LOCK)
+    for _ in range(100):
+        try:
+            build(spec, folder, engine="local")  # type: ignore[arg-type]
+            return
+        except OstracaError as error:
+            if "another build is running" not in str(error):
+                raise
+            time.sleep(0.1)
+    raise AssertionError("the lock of the one that was stopped never ran out")
+
+
+def files_of(where: str) -> dict[str, bytes]:
+    """All files of a corpus but its state; of the manifest all but when and how it was written."""
+    folder = open_folder(where)
+    found = {name: folder.read(name) for name in folder.names() if not name.startswith(STATE)}
+    if "manifest.json" in found:
+        plain = json.loads(found["manifest.json"])
+        found["manifest.json"] = json.dumps({**plain, "created": None}).encode()
+    return found
+
+
+def try_all(forks: Forks, places: Callable[[str], str], name: str, most: int | None) -> int:
+    """Hold a build before or after some of its looks, or before and after each; how often it was held."""
+    spec = specs()[name]
+    assert not forks.hold(places("reference"), spec, number=10**6, after=False)
+    ended = forks.go_on()
+    assert ended["error"] is None
+    reference = files_of(places("reference"))
+    held, looks = 0, range(1, len(ended["stages"]))
+    for number in looks if most is None else looks[len(looks) // (2 * most) :: len(looks) // most]:
+        for after in (False, True) if most is None else (number % 2 == 0,):
+            where = places(f"{number}-{after}")
+            if not forks.hold(where, spec, number=number, after=after):
+                assert forks.go_on()["error"] is None
+                continue
+            held += 1
+            finish_as_another(where, spec)
+            manifest = open_folder(where).read("manifest.json")
+            error = forks.go_on()["error"]
+            at = f"{name}, {'after' if after else 'before'} look {number}: {error}"
+            assert error is None or error.startswith(("LostLockError: ", "OstracaError: ")), at
+            if not after:
+                assert error is None or error.startswith("LostLockError: "), at
+            assert open_folder(where).read("manifest.json") == manifest, at
+            assert files_of(where) == reference, at
+            assert verify(where) == [], at
+            build(spec, where, engine="local")
+            assert not [name for name in open_folder(where).names() if name.startswith(STATE)], at
+    return held
+
+
+@pytest.mark.parametrize(("name", "holds"), [("plain", 2), ("packed-drop", 2), ("redraw", 4)])
+def test_one_that_wakes_up_changes_nothing(
+    forks: Forks, places: Callable[[str], str], name: str, holds: int
+) -> None:
+    """At some looks, spread over the stages of a build."""
+    assert try_all(forks, places, name, holds) >= holds
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", NAMES)
+def test_one_that_wakes_up_anywhere_changes_nothing(
+    forks: Forks, places: Callable[[str], str], name: str
+) -> None:
+    held = try_all(forks, places, name, None)
+    print(f"\n{name}: held up {held} times, and never any harm")
+    assert held > 50
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_workers_of_a_build_that_lost_its_folder_stop(
+    places: Callable[[str], str], engine: str, ray_session: Any
+) -> None:
+    """A worker that is cut off from its driver looks for itself, before it writes or removes."""
+    if engine == "ray" and "://" in places(""):
+        pytest.skip("the workers of the session's Ray do not find this S3; local threads do")
+    spec = check_spec(specs()["plain"])
+    folder = open_folder(places("corpus"))
+    shards = list(plan(spec))
+    lost = r"has lost the folder to another|is gone, so this build stops"
+    with folder.lock(LOCK) as owner:
+        fenced = folder.fenced(Fence(path=LOCK, owner=owner))
+        job = functools.partial(make_shard, spec, "digest", Changes(), fenced)
+        with open_engine(spec, engine=engine) as runner:
+            assert len(list(runner.map(job, shards[:1]))) == 1
+            with folder.create(LOCK) as file:  # another's
+                file.write(b"another")
+            time.sleep(1.1)  # for so long the last look counts in a store
+            before = sorted(folder.names())
+            with pytest.raises(OstracaError, match=lost):
+                list(runner.map(job, shards[1:2]))
+        first = shards[0].path
+        for write in (
+            lambda: fenced.remove(first),
+            lambda: fenced.remove_all(STATE),
+            fenced.remove_unfinished,
+            lambda: fenced.move(first, "elsewhere"),
+            lambda: write_json(fenced, first, {}),
+        ):
+            with pytest.raises(LostLockError, match=lost):
+                write()
+        assert sorted(folder.names()) == before
