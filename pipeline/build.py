@@ -50,14 +50,16 @@ def build(
     part: Part = WHOLE,
     memory: int | str | None = None,
     report: bool = False,
+    mend: bool = False,
     on_shard: Callable[[ShardRecord, bool], None] = lambda record, kept: None,
     on_step: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> dict[str, Any]:
     """Build the corpus of `spec` in the folder `out` (a path or a URL of fsspec) and return its manifest.
 
     A folder in which the same build was begun is finished, its intact shards (sha256) kept. In one that
-    holds the corpus already, shards that are gone or of another size are made again; else it is left as
-    it is. Any other folder that is not empty is refused.
+    holds the corpus already, shards that are gone or of another size are made again, with `mend` all that
+    are not what the manifest says, byte for byte; else it is left as it is. Any other folder that is not
+    empty is refused.
 
     workers, ray: see `pipeline.engine`. part: build only this part, for `ostraca merge`. memory: bytes that
     deduplication may take. report: write the dataset card, report.html and croissant.json too, of no part.
@@ -71,13 +73,13 @@ def build(
     budget = check_memory(memory)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, complete, part, locked=False)
-    if whole is not None and not _missing(folder, whole) and not _left_behind(folder):
+    if whole is not None and not mend and not _missing(folder, whole) and not _left_behind(folder):
         return whole
     with folder.lock(LOCK) as owner:
         folder = folder.fenced(Fence(path=LOCK, owner=owner))
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, complete, part, locked=True)
-        if whole is None or _missing(folder, whole):
+        if whole is None or mend or _missing(folder, whole):
             with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
                 work = _Build(folder, complete, digest, part, runner, budget, on_shard, on_step)
                 whole = work.run(whole, report)

@@ -104,6 +104,7 @@ def build(config: Mapping[str, Any]) -> int:
     """`ostraca build`: see conf/build.yaml."""
     out = check_path("out", config["out"])
     part, report = _part(config["part"]), check_bool("report", config["report"])
+    mend = check_bool("mend", config["mend"])
     spec = check_spec(with_own_tokenizers(out, with_against(corpus_spec(config))))
     begun = time.perf_counter()
     kept = made = 0
@@ -125,6 +126,7 @@ def build(config: Mapping[str, Any]) -> int:
             part=part,
             memory=config["dedup"]["memory"],
             report=report,
+            mend=mend,
             on_shard=on_shard,
             on_step=progress.step,
         )
@@ -183,7 +185,7 @@ def verify(config: Mapping[str, Any]) -> int:
     if problems:
         for problem in problems:
             print(problem)
-        advice = "remove the files named and run the same `ostraca build` again: it makes what is missing"
+        advice = "run its `ostraca build` again with mend=true, which makes again what is damaged or missing"
         if any(problem.startswith(MANIFEST) for problem in problems):
             advice = f"restore {MANIFEST}, or build the corpus again in another folder"
         print(f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says; {advice}")

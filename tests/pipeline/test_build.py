@@ -223,6 +223,28 @@ def test_a_whole_corpus_that_lost_shards_is_mended(spec: Maker, corpus: Path, co
     assert verify(corpus_copy) == []
 
 
+def test_damage_that_changes_no_size_is_mended_where_that_is_asked(
+    spec: Maker, corpus: Path, corpus_copy: Path
+) -> None:
+    """A flipped bit, a shard copied over another, a tokenizer and statistics of other bytes."""
+    flipped, other, *kept = sorted(corpus_copy.rglob("*.parquet"))
+    data = bytearray(flipped.read_bytes())
+    data[len(data) // 2] ^= 1
+    flipped.write_bytes(data)
+    size = other.stat().st_size
+    other.write_bytes(kept[0].read_bytes()[:size].ljust(size, b"x"))
+    files = [*corpus_copy.rglob("tokenizer.json"), corpus_copy / "report" / "statistics.json"]
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-1] + b" ")
+    before = {path: path.stat().st_ino for path in kept}
+    build(spec(), corpus_copy, engine="local")
+    assert len(verify(corpus_copy)) == 2 + len(files), "left alone: all sizes are as they were"
+    build(spec(), corpus_copy, engine="local", mend=True)
+    assert verify(corpus_copy) == []
+    assert files_of(corpus_copy) == files_of(corpus)
+    assert before == {path: path.stat().st_ino for path in kept}
+
+
 @pytest.mark.parametrize("name", ["_build", ".ostraca-build"])
 def test_nothing_of_the_users_is_ever_removed(spec: Maker, tmp_path: Path, name: str) -> None:
     """Whatever a folder is called, files that no build made stay, and the build is refused."""
