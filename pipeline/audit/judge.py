@@ -15,7 +15,7 @@ from tasks.auditing import Audit
 
 LEVEL = 1e-4  # the chance that an audit of sound examples finds anything off
 _PERMUTATIONS = 199
-_DRAWS = 4_000_000  # numbers drawn for the permutations of one pair
+_DRAWS = 2_000_000  # numbers drawn for the permutations of one pair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,8 @@ def compare(kind: str, audit: Audit, one: Sample, other: Sample) -> list[Finding
         size = audit.columns[unit][column]
         counts = np.zeros((size, size), np.int64)
         cross(counts, one.columns[place][mine], other.columns[place][theirs])
+        if not counts.any():
+            continue
         found.append(compared(kind, unit, f"{column}, {between}", counts))
     return found
 

@@ -7,6 +7,7 @@ information); Holm 1979.
 
 from __future__ import annotations
 
+import heapq
 import math
 from typing import Any
 
@@ -157,25 +158,39 @@ def independence(table: NDArray[np.int64]) -> tuple[float, int, float]:
 
 def _pooled_table(table: NDArray[np.float64]) -> NDArray[np.float64]:
     table = table[table.sum(1) > 0][:, table.sum(0) > 0]
+    # Margins alone decide what is pooled, so the test stays one given the margins.
+    margins = [_Margin(table.sum(axis)) for axis in (1, 0)]
     size = table.sum()
-    while min(table.shape, default=0) > 1:
-        rows, columns = table.sum(1), table.sum(0)
-        if rows.min() * columns.min() >= LEAST_EXPECTED * size:
+    while min(len(each.heap) for each in margins) > 1:
+        rows, columns = (each.heap for each in margins)
+        if rows[0][0] * columns[0][0] >= LEAST_EXPECTED * size:
             break
-        # Margins alone decide what is pooled, so the test stays one given the margins.
-        if rows.min() / size * len(rows) < columns.min() / size * len(columns):
-            table = _joined(table, rows)
-        else:
-            table = _joined(table.T, columns).T
-    return table
+        margins[0 if rows[0][0] * len(rows) < columns[0][0] * len(columns) else 1].join()
+    return margins[1].pooled(margins[0].pooled(table).T).T
 
 
-def _joined(table: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The two rows of the smallest sums put together."""
-    first, second = np.argsort(sums, kind="stable")[:2]
-    table = table.copy()
-    table[second] += table[first]
-    return np.delete(table, first, axis=0)
+class _Margin:
+    """The sums of a table's rows, of which the two smallest are joined again and again."""
+
+    def __init__(self, sums: NDArray[np.float64]) -> None:
+        self.group = np.arange(len(sums))
+        self.heap = [(float(each), place) for place, each in enumerate(sums)]
+        heapq.heapify(self.heap)
+
+    def join(self) -> None:
+        first, place = heapq.heappop(self.heap)
+        second, into = self.heap[0]
+        heapq.heapreplace(self.heap, (first + second, into))
+        self.group[self.group == place] = into
+
+    def pooled(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The rows of a table, those of one group added up."""
+        if len(self.heap) == len(table):
+            return table
+        groups, into = np.unique(self.group, return_inverse=True)
+        made = np.zeros((len(groups), table.shape[1]))
+        np.add.at(made, into, table)
+        return made
 
 
 def gain(halves: NDArray[np.int64], law: NDArray[np.float64] | None = None) -> float:
@@ -200,22 +215,38 @@ def _hits(guessed: NDArray[Any], tried: NDArray[np.int64]) -> int:
 def permuted(table: NDArray[np.int64], times: int, rng: np.random.Generator) -> float:
     """The share of `times` permutations of the targets within strata that look at least as dependent.
 
-    table: [strata, features, targets]. (1 + those as far) / (1 + times), of the statistic of `independence`
-    without pooling.
+    table: [strata, features, targets]. (1 + those as far) / (1 + times), of the statistic of `independence`.
     """
     held = [_pooled_table(each.astype(np.float64)).astype(np.int64) for each in table]
     held = [each for each in held if min(each.shape) > 1]
     found, drawn = 0.0, np.zeros(times)
     for each in held:
-        size = each.sum()
-        expected = each.sum(1)[:, None] * each.sum(0)[None, :] / size
+        expected = each.sum(1)[:, None] * each.sum(0)[None, :] / each.sum()
         found += float(((each - expected) ** 2 / expected).sum())
+        # Nanoseconds: a permutation's are of its rows, those of drawn counts of the cells.
+        if 30 * times * each.sum() < each.size * (20_000 + 200 * times):
+            drawn += _of_permutations(each, expected, times, rng)
+            continue
         left = np.tile(each.sum(0), (times, 1))
         for row, expects in zip(each.sum(1), expected, strict=True):
             one = _hypergeometric(left, int(row), rng)
             left -= one
             drawn += ((one - expects) ** 2 / expects).sum(1)
     return float((1 + (drawn >= found * (1 - 1e-12)).sum()) / (1 + times))
+
+
+def _of_permutations(
+    table: NDArray[np.int64], expected: NDArray[np.float64], times: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The statistic of `times` tables of the same margins: float64 [times]."""
+    first = np.repeat(np.arange(len(table)) * table.shape[1], table.sum(1))
+    targets = np.repeat(np.arange(table.shape[1]), table.sum(0))
+    found = np.empty(times)
+    for each in range(times):
+        rng.shuffle(targets)
+        counts = np.bincount(first + targets, minlength=table.size).reshape(table.shape)
+        found[each] = ((counts - expected) ** 2 / expected).sum()
+    return found
 
 
 def redrawn(

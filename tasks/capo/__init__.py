@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tasks import examples
 from tasks.base import INT32_MAX, Look, Task, ValidationResult
 from tasks.batch import column, list_type, ragged, texts
+from tasks.capo.audit import audit_of
 from tasks.capo.config import (
     KEYS,
     address,
@@ -280,6 +281,7 @@ TASK = Task(
     tokenizer=own_tokenizer,
     seeded=seeded,
     address=address,
+    audit=audit_of,
 )
 
 

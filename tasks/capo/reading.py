@@ -51,6 +51,7 @@ class Reading:
     # is a template. Lines of one kind are sorted, and know how many items they share with the one before.
     items: NDArray[np.int32]
     lines: NDArray[np.int64]  # [lines + 1, 2]: the first item, items shared
+    templates: NDArray[np.int64]  # [lines]: which template of its sentence a line is
     # [2, 7]: the first line of each sentence of SENTENCES; those that open a text, then the others.
     firsts: NDArray[np.int64]
     most: int  # no paragraph has more elements
@@ -178,23 +179,26 @@ def reading(
 
     items: list[tuple[int, int, int]] = []
     lines: list[tuple[int, int]] = []
+    line_templates: list[int] = []
     firsts: list[int] = []
     for opens in (True, False):
         for sentence, texts in templates or default_templates():
             firsts.append(len(lines))
             before: list[tuple[int, int, int]] = []
-            for line in sorted(sentence_items(sentence, text, opens) for text in texts):
+            made = ((sentence_items(sentence, text, opens), place) for place, text in enumerate(texts))
+            for line, place in sorted(made):
                 lines.append((len(items), _shared(before, line)))
+                line_templates.append(place)
                 items += line
                 before = line
         firsts.append(len(lines))
     lines.append((len(items), 0))
     parts, strings, offset = [], [], 0
     for string in writer.all:
-        made, start, end = writer.elements(string)
-        parts += made
-        strings.append((offset, len(made), len(string[0]), start, end, string[1], string[2], 0))
-        offset += len(made)
+        ids, start, end = writer.elements(string)
+        parts += ids
+        strings.append((offset, len(ids), len(string[0]), start, end, string[1], string[2], 0))
+        offset += len(ids)
     table = np.array(strings, dtype=np.int32)
     elements = np.array(parts, dtype=np.uint8 if loaded is None else np.int32)
     # A generous bound: every item of every row at its longest.
@@ -212,6 +216,7 @@ def reading(
         strings=table,
         items=np.array(items, dtype=np.int32),
         lines=np.array(lines, dtype=np.int64),
+        templates=np.array(line_templates, dtype=np.int64),
         firsts=np.array(firsts, dtype=np.int64).reshape(2, -1),
         most=most,
         slots=slots,

@@ -16,7 +16,7 @@ from pipeline.audit.judge import Finding, judge
 from pipeline.audit.streams import Sample, compare, count_made, sample_of
 from pipeline.audit.tally import Tally
 from tasks import brevo, get_task
-from tasks.examples import generate_batches
+from tasks.examples import complete_config, generate_batches
 
 ROWS = 20_000
 
@@ -84,11 +84,11 @@ def test_brevo_with_words_in_draw_order_is_flagged(monkeypatch: pytest.MonkeyPat
     assert found >= {"law query_length", "pair node_length → rank", "pair node_length → leaf"}
 
 
-@pytest.mark.parametrize("name", ["depo", "brevo", "mano", "lano"])
+@pytest.mark.parametrize("name", ["depo", "brevo", "mano", "lano", "capo"])
 def test_a_seed_reused_by_two_splits_is_found(name: str) -> None:
     """Whole examples that are equal, and every column; two real splits are independent."""
     task = get_task(name)
-    config = task.check({"N": 20} if "N" in task.keys else {})
+    config = complete_config(task, {"N": 20} if "N" in task.keys else {}, 0)
     assert task.audit is not None
     audit = task.audit(config)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import numpy as np
 import pytest
 from lano_configs import GRAMMARS
+from oracles import capo as oracle
 from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 from oracles.mano_law import expressions
 
+from tasks import get_task
+from tasks.examples import complete_config, stream_of
 from tasks.lano.grammar import Grammar, published
 from tasks.lano.laws import can_follow, sentence_laws
 from tasks.mano_laws import SHAPES, distinct_law, expression_laws
@@ -134,3 +137,39 @@ def test_lanos_mean_length_is_the_known_one() -> None:
         grammar = published(name)
         length = sentence_laws(grammar).length
         assert length @ np.arange(len(length)) == pytest.approx(grammar.mean_length, rel=1e-12)
+
+
+@pytest.mark.parametrize("bio", ["tokens", "text"])
+def test_what_is_read_of_capos_paragraphs_is_what_was_drawn(bio: str) -> None:
+    """Order, templates and facts of 300 paragraphs, against the draws replayed with NumPy."""
+    task = get_task("capo")
+    config = complete_config(task, {"num_people": 30, "exposures": 10, "bio": bio}, 5)
+    key = stream_of(task, config, 5, "train")
+    assert task.audit is not None
+    batch = task.generate(config, key, np.arange(300, dtype=np.int64))
+    table = task.audit(config).tables(batch)["text"]
+    people = batch.column("person").to_pylist()
+    for row, number in enumerate(people):
+        stream = oracle.draws(oracle.stream_key(config, 5, "train"), row)
+        order = list(range(6))
+        for last in range(5, 0, -1):
+            chosen = int(stream.integers(last + 1))
+            order[last], order[chosen] = order[chosen], order[last]
+        templates = [
+            int(stream.integers(len(oracle.templates(config, oracle.SENTENCES[which])))) for which in order
+        ]
+        turn = int(table["turn"][row])
+        assert table["sentence"][row] == order[turn]
+        assert table["template"][row] == templates[turn]
+        assert table["opening"][row] == templates[0]
+        if turn < 5:
+            assert (table["next_sentence"][row], table["next_template"][row]) == (
+                order[turn + 1],
+                templates[turn + 1],
+            )
+        place = sorted(permutations(range(6))).index(tuple(order)) if row < 40 else table["order"][row]
+        assert table["order"][row] == place
+        told = oracle.person(config, number)
+        assert oracle.pool(config, "cities")[table["birth_city"][row]] == told["birth_city"]
+        assert oracle.pool(config, "employers")[table["employer"][row]].split("\t")[0] == told["employer"]
+        assert table["number"][row] == number % 16

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import brevo_configs
+import capo_configs
+import depo_configs
 import lano_configs
 import mano_configs
 import numpy as np
@@ -15,11 +18,12 @@ from numpy.typing import NDArray
 
 from pipeline.audit.judge import judge
 from pipeline.audit.streams import count_made
-from tasks import get_task, lano
+from tasks import capo, get_task, lano
 from tasks.auditing import coins
 from tasks.base import Task
 from tasks.batch import ragged, unragged
-from tasks.examples import complete_config
+from tasks.capo.people import BIRTH_CITY, EMPLOYER, Population
+from tasks.examples import complete_config, stream_of
 
 Plant = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]], None]
 
@@ -140,11 +144,79 @@ def test_a_rule_that_is_chosen_one_percent_more_often_is_found(
     assert wanted in off(get_task("lano"), {"config_name": "cfg3b"}, 250_000)
 
 
+CAPO = {"num_people": 5000, "exposures": 20}
+
+
+def programs_of(monkeypatch: pytest.MonkeyPatch, plant: Callable[[Any, Any, Any], None]) -> None:
+    """Capo with plant(sentences and templates of the rows, first template of each sentence, index)."""
+    draw = capo.draw_programs
+
+    def drawn(plan: Any, order: bool, key: Any, indices: Any) -> NDArray[np.int32]:
+        programs = draw(plan, order, key, indices)
+        plant(programs, plan.firsts, indices)
+        return programs
+
+    monkeypatch.setattr(capo, "draw_programs", drawn)
+
+
+def test_capo_whose_templates_follow_the_index_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the second sentence, in one paragraph of five."""
+
+    def follow(programs: Any, firsts: Any, index: Any) -> None:
+        rows = np.flatnonzero(some(index, 0.2))
+        first = firsts[np.searchsorted(firsts, programs[rows, 1] // 2, side="right") - 1]
+        programs[rows, 1] = 2 * (first + index[rows] % 16) + 1
+
+    programs_of(monkeypatch, follow)
+    assert off(get_task("capo"), CAPO, 20_000) >= {"pair index → template"}
+
+
+def test_capo_with_a_template_one_percent_more_often_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prefer(programs: Any, firsts: Any, index: Any) -> None:
+        rows = np.flatnonzero(some(index, 0.01))
+        first = firsts[np.searchsorted(firsts, programs[rows] // 2, side="right") - 1]
+        programs[rows] = 2 * first + programs[rows] % 2
+
+    programs_of(monkeypatch, prefer)
+    assert off(get_task("capo"), CAPO, 50_000) >= {"law template"}
+
+
+def test_capo_whose_order_tells_the_person_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Birth date and birth city stand first and second for even people, in one paragraph of five."""
+    task = get_task("capo")
+    config = complete_config(task, CAPO, 0)
+
+    def arrange(programs: Any, firsts: Any, index: Any) -> None:
+        people, _ = capo.who(config, stream_of(task, config, 0, "train"), index)
+        for row in np.flatnonzero((people % 2 == 0) & some(index, 0.2)):
+            programs[row] = np.sort(programs[row] // 2) * 2 + [0, 1, 1, 1, 1, 1]
+
+    programs_of(monkeypatch, arrange)
+    assert off(task, CAPO, 20_000) >= {"pair number → order", "law order"}
+
+
+def test_people_whose_cities_tell_their_employers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a fifth of the people the employer's number is that of the city."""
+    facts = Population.facts
+
+    def telling(self: Population, people: NDArray[np.int64]) -> NDArray[np.int32]:
+        found = facts(self, people)
+        found[:, EMPLOYER] = np.where(some(people, 0.2), found[:, BIRTH_CITY], found[:, EMPLOYER])
+        return found
+
+    monkeypatch.setattr(Population, "facts", telling)
+    assert off(get_task("capo"), {**CAPO, "exposures": 1}, 5000) >= {"pair birth_city → employer"}
+
+
 @pytest.mark.parametrize(
     ("name", "config"),
     [
+        *(("depo", config) for config in depo_configs.VARIED.values()),
+        *(("brevo", config) for config in brevo_configs.VARIED.values()),
         *(("mano", config) for config in mano_configs.VARIED.values()),
         *(("lano", config) for config in lano_configs.VARIED.values()),
+        *(("capo", config) for config in capo_configs.VARIED.values()),
+        ("capo", {"bio": "text", "num_people": 30}),
     ],
 )
 def test_odd_configs_are_clean(name: str, config: dict[str, Any]) -> None:
