@@ -95,26 +95,49 @@ def tokenizer_names(name_or_path: str, renaming: Renaming | None = None) -> Call
 
     renaming: from the ids that are asked for to the tokenizer's.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        try:  # first without the network: offline, the hub's client would retry for a long while
-            tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=True)
-        except OSError:
-            if os.path.isdir(name_or_path) or name_or_path.startswith(("/", ".", "~")):
-                raise
-            tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OstracaError(
-            f"tokenizer_name_or_path={name_or_path}: cannot be loaded ({reason}); "
-            "pass a folder that holds a tokenizer.json"
-        ) from error
-    size = len(tokenizer)
+    if name_or_path.startswith(("/", ".", "~")) or os.path.exists(name_or_path):
+        backend = _from_disk(name_or_path)
+        called, size = backend.id_to_token, backend.get_vocab_size(with_added_tokens=True)
+    else:
+        tokenizer = _from_hub(name_or_path)
+        called, size = tokenizer.convert_ids_to_tokens, len(tokenizer)
 
     def name_of(token: int) -> str:
         if renaming is not None:
             token = int(renaming.ids(np.array([token], dtype=np.int32))[0])
-        return str(tokenizer.convert_ids_to_tokens(token)) if token < size else str(token)
+        return str(called(token)) if token < size else str(token)
 
     return name_of
+
+
+def _from_disk(path: str) -> Any:
+    """The tokenizer in a folder or file."""
+    from tasks.capo.tokenizer import UnusableError, load_tokenizer
+
+    try:
+        return load_tokenizer(path).backend
+    except UnusableError as error:
+        raise _not_loaded(path, error.why) from error
+
+
+def _from_hub(name: str) -> Any:
+    """A tokenizer of transformers, by its name on the Hugging Face hub."""
+    from transformers import AutoTokenizer
+
+    from tasks.capo.tokenizer import wants_code
+
+    try:
+        try:  # first without the network: offline, the hub's client would retry for a long while
+            return AutoTokenizer.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+        except OSError:
+            return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        if wants_code(error):
+            raise _not_loaded(name, "has code of its own (auto_map), which ostraca never runs") from error
+        raise _not_loaded(name, str(error).strip().splitlines()[0]) from error
+
+
+def _not_loaded(name: str, why: str) -> OstracaError:
+    return OstracaError(
+        f"tokenizer_name_or_path={name}: cannot be loaded ({why}); pass a folder that holds a tokenizer.json"
+    )

@@ -87,9 +87,13 @@ def from_pretrained(vocab_size: int, positions: int, name_or_path: str | None) -
             "Hugging Face hub, e.g. model.name_or_path=gpt2"
         )
     try:
-        inner = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32)
+        inner = AutoModelForCausalLM.from_pretrained(
+            name_or_path, dtype=torch.float32, trust_remote_code=False
+        )
     except Exception as error:  # the library raises half a dozen kinds, all of them meaning this
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        if "trust_remote_code" in str(error):
+            reason = "it has code of its own (auto_map), which ostraca never runs"
         raise OstracaError(
             f"model.name_or_path={str(name_or_path)!r} could not be loaded ({reason}); give a folder that "
             "save_pretrained wrote, or a causal model's name on the Hugging Face hub (offline: one that "

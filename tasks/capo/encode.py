@@ -22,7 +22,8 @@ from tasks.capo.people import EMPLOYER, PRONOUN
 from tasks.capo.pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces
 from tasks.capo.text import SENTENCES, Content
 from tasks.capo.tokenizer import Loaded, read_back
-from tasks.errors import ConfigError, shown
+from tasks.capo.tokenizer_file import check_texts
+from tasks.errors import ConfigError, OstracaError, shown
 
 PREFIX = 8  # tokens at most of what a tokenizer puts before a text
 _SAMPLE = (200, 1000)  # biographies, at least and at most
@@ -162,6 +163,10 @@ class Encoder:
 def encoder(fields: Content | None, templates: Content | None, reverse_md: bool, loaded: Loaded) -> Encoder:
     """The encoder of checked pools and templates; ConfigError where the tokenizer will not do."""
     plan = plan_of(fields, templates, reverse_md)
+    try:
+        check_texts(loaded.backend, loaded.parts, plan.texts)
+    except OstracaError as error:
+        raise ConfigError(f"capo: {loaded.name}: {error}; pass another tokenizer") from None
     letters = text_pieces(fields, templates, reverse_md)
     facts, programs = sample(plan)
     written = compose(letters, facts, programs, max_elements(letters))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.capo.text import DATA
+from tasks.capo.tokenizer_file import check_parts, check_vocabulary, parse_json, read_regular
 from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
 from tasks.rng import canonical_json
 
@@ -51,7 +52,9 @@ class Loaded:
         """The tokens of a text, without special ones; ConfigError where the tokenizer cannot."""
         try:
             return self.backend.encode(text, add_special_tokens=False)
-        except Exception as error:  # the library raises nothing more special
+        except BaseException as error:
+            if not _is_the_librarys(error):
+                raise
             raise ConfigError(
                 f"capo: {self.name} cannot encode {shown(text)} ({_first_line(error)}); pass a tokenizer "
                 "that knows every character, or one with an unknown token"
@@ -67,22 +70,26 @@ def load_tokenizer(name_or_path: str | None) -> Loaded:
         return _from_file(str(DATA / "tokenizer.json"), 0, 0)
     path = Path(name_or_path).expanduser().absolute()
     if path.is_dir():
-        if not (path / "tokenizer.json").is_file():
+        if not (path / "tokenizer.json").exists():
             return _from_transformers(str(path))
         path = path / "tokenizer.json"
-    if path.is_file():
+    if path.exists():
         facts = path.stat()
         return _from_file(str(path), facts.st_mtime_ns, facts.st_size)
     if name_or_path.startswith(("/", ".", "~")) or name_or_path.endswith(".json"):
-        raise _unusable(name_or_path, "there is no such file or folder")
+        raise UnusableError(name_or_path, "there is no such file or folder")
     return _from_transformers(name_or_path)
 
 
-def _unusable(name: str, why: str) -> ConfigError:
-    return ConfigError(
-        f"capo: tokenizer_name_or_path={shown(name)}: {why}; pass a folder with a tokenizer.json, make one "
-        "with `ostraca train-tokenizer`, or leave it null for the one that comes with the task"
-    )
+class UnusableError(ConfigError):
+    """A tokenizer that cannot be used, and why."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"capo: tokenizer_name_or_path={shown(name)}: {why}; pass a folder with a tokenizer.json, make "
+            "one with `ostraca train-tokenizer`, or leave it null for the one that comes with the task"
+        )
 
 
 @lru_cache(maxsize=8)
@@ -90,24 +97,29 @@ def _from_file(path: str, modified: int, size: int) -> Loaded:
     """modified and size only tell one state of the file from another."""
     import tokenizers
 
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        backend = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # OSError, or what the library raises of a wrong file
-        raise _unusable(path, f"cannot be loaded ({_first_line(error)})") from None
     beside = Path(path).with_name("tokenizer_config.json")
-    end = None
     try:
-        about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-        said = about.get("eos_token")
-    except (OSError, ValueError, AttributeError) as error:
-        raise _unusable(path, f"its tokenizer_config.json cannot be read ({_first_line(error)})") from None
+        text = read_regular(Path(path))
+        check_parts(parse_json(Path(path).name, text))
+        backend = tokenizers.Tokenizer.from_str(text)
+        about = parse_json(beside.name, read_regular(beside)) if beside.exists() else {}
+    except BaseException as error:  # OstracaError, or what the library raises of a wrong file
+        if not _is_the_librarys(error):
+            raise
+        raise UnusableError(path, f"cannot be loaded ({_first_line(error)})") from None
+    said = about.get("eos_token")
     if isinstance(said, Mapping):
         said = said.get("content")
+    end = None
     # An eos_token of null says that there is none; only where nothing is said is it guessed.
     for token in (said,) if isinstance(said, str) else () if "eos_token" in about else _ENDS:
         end = backend.token_to_id(token) if end is None else end
     return _ready(path, backend, text, end)
+
+
+def _is_the_librarys(error: BaseException) -> bool:
+    """Whether this says that a tokenizer cannot be used. A panic of the library is no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 @lru_cache(maxsize=8)
@@ -115,21 +127,35 @@ def _from_transformers(name: str) -> Loaded:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(name, local_files_only=True)
-    except Exception as error:  # whatever its many back ends raise
-        raise _unusable(name, f"cannot be loaded without the network ({_first_line(error)})") from None
+        found = AutoTokenizer.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+    except BaseException as error:  # whatever its many back ends raise
+        if not _is_the_librarys(error):
+            raise
+        if wants_code(error):
+            raise UnusableError(name, "has code of its own (auto_map), which ostraca never runs") from None
+        raise UnusableError(name, f"cannot be loaded without the network ({_first_line(error)})") from None
     backend = getattr(found, "backend_tokenizer", None)
     if backend is None:
-        raise _unusable(name, "is a slow tokenizer, written in Python, that has no tokenizer.json")
+        raise UnusableError(name, "is a slow tokenizer, written in Python, that has no tokenizer.json")
     return _ready(name, backend, backend.to_str(), found.eos_token_id)
+
+
+def wants_code(error: BaseException) -> bool:
+    """Whether transformers refused a folder because loading it would run code that lies in it."""
+    return "trust_remote_code" in str(error)
 
 
 def _ready(name: str, backend: tokenizers.Tokenizer, serialised: str, end: int | None) -> Loaded:
     parts = {**json.loads(serialised), "truncation": None, "padding": None}
+    try:
+        check_parts(parts)
+        check_vocabulary(backend.get_vocab(with_added_tokens=True))
+    except OstracaError as error:
+        raise UnusableError(name, str(error)) from None
     model = parts.get("model") or {}
     for key in ("dropout", "alpha", "nbest_size"):
         if model.get(key):
-            raise _unusable(
+            raise UnusableError(
                 name,
                 f"draws its tokens at random (model.{key}={shown(model[key])}), so no corpus of it is fixed",
             )
@@ -145,7 +171,7 @@ def _ready(name: str, backend: tokenizers.Tokenizer, serialised: str, end: int |
     )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
