@@ -1,4 +1,4 @@
-"""What `ostraca audit` holds Brevo to: an edge, a node of the answer and the query of each example."""
+"""What `ostraca audit` holds Brevo to: the graph, and an edge, a node of the answer and the query of each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.auditing import BINS, Audit, Law, Pair, coins, fitting, spread, uniform
 from tasks.batch import unragged
+from tasks.brevo_laws import LISTED, can_follow, graph_laws, listed_laws
 from tasks.kernels import kernel
 from tasks.reading_words import read_words
 from tasks.word_laws import length_laws, size_law, token_groups, token_law, token_pair_law
@@ -20,11 +21,14 @@ _ANSWERS = 32  # lengths of an answer that are told apart
 _UNIT = "example"
 # Whose words are looked at: the query, the first of the answer, the ends of an edge, two neighbours in the
 # answer.
+_CHOICES = ("by_seen", "by_time", "by_parents")
 _WHO = ("query", "first", "parent", "child", "node", "next")
-# What `_read` finds in an example, a column each; then of each of _WHO its length, first and last token.
+# What `_read` finds in an example, a column each: `ready` are the nodes that could stand at a place of the
+# answer once all behind it stand, by_... is which of them does, in three orders. Then of each of _WHO its
+# length, first and last token.
 _FACTS = (
     *("edges", "answer_length", "edge", "query_edge", "rank", "leaf", "child_rank", "parent_rank"),
-    *("query_parents", "distinct"),
+    *("query_parents", "distinct", "shown", "depth", "ready", "by_seen", "by_time", "by_parents"),
     *(f"{who}_{what}" for who in _WHO for what in ("length", "first", "last")),
 )
 
@@ -44,20 +48,26 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
         "leaf": 2,
         "answer_length": _ANSWERS,
         "query_parents": config["max_in"] + 1,
+        "edges": config["N"] * config["max_in"] + 1,
+        "exact_length": LISTED + 1,
+        "depth": LISTED + 1,
+        "shown": LISTED + 1,
+        **dict.fromkeys(_CHOICES, BINS),
         "tokens": BINS,
         "distinct": BINS,
         **{f"{who}_length": lengths for who in _WHO},
         **{f"{who}_{what}": groups for who in _WHO for what in ("first", "last")},
     }
     ends = ("first", "last") if high > 1 else ("first",)
-    laws = [_law("query_edge_place", uniform(BINS))]
+    laws = [_law(column, uniform(BINS)) for column in ("query_edge_place", *_CHOICES)]
     if by_size:
-        laws.append(_law("n", size_law(config)))
+        laws += [_law("n", size_law(config)), *_graph_laws(config)]
     token = np.tile(token_law(vocab, lengths), (lengths, 1))
     for who in _WHO:
         laws += [_law(f"{who}_{what}", token, f"{who}_length") for what in ends]
     pairs = [
         *(_pair("edge_place", target) for target in ("child_rank", "parent_rank", "answer_length")),
+        *(_pair(choice, target) for choice in _CHOICES for target in ("answer_length", "query_first")),
         *(_pair("query_edge_place", target) for target in ("answer_length", "query_parents", "leaf")),
         *(_pair("edge_place", f"{who}_{what}") for who in ("parent", "child", "query") for what in ends),
         *(_pair(f"node_{what}", target) for what in ends for target in ("rank", "leaf")),
@@ -98,6 +108,22 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
     )
 
 
+def _graph_laws(config: Mapping[str, Any]) -> list[Law]:
+    """Of edges and the query's parents for each n; of all else where the graphs can be listed."""
+    most, last_quarter = config["N"], config["query"] != "last"
+    laws = []
+    if can_follow(most, config["max_in"]):
+        edges, parents = graph_laws(most, config["max_in"], last_quarter)
+        laws += [_law("edges", edges, "n"), _law("query_parents", parents, "n")]
+    small = min(most, LISTED) + 1
+    names = ("exact_length", "depth", "shown")
+    for name, law in zip(names, listed_laws(config["max_in"], last_quarter), strict=True):
+        padded = np.full((most + 1, LISTED + 1), np.nan)
+        padded[:small] = law[:small]
+        laws.append(_law(name, padded, "n"))
+    return laws
+
+
 def _space(config: Mapping[str, Any]) -> tuple[int, int, int]:
     """Tokens at a place of a node's word, its fewest and most tokens; a node's id is a word of one token."""
     if config["multi"]:
@@ -134,6 +160,15 @@ def _table(batch: pa.RecordBatch, config: Mapping[str, Any], groups: int) -> dic
         "leaf": facts["leaf"],
         "answer_length": np.minimum(length, _ANSWERS - 1),
         "query_parents": facts["query_parents"],
+        "edges": edges,
+        # Sizes of the smallest graphs; n is known to be small where they count.
+        "exact_length": np.where(n <= LISTED, np.minimum(length, LISTED), -1),
+        "depth": np.where(n <= LISTED, np.minimum(facts["depth"], LISTED), -1),
+        "shown": np.where(n <= LISTED, np.minimum(facts["shown"], LISTED), -1),
+        **{
+            name: spread(np.where(facts["ready"] > 1, facts[name], -1), facts["ready"], index, 15 + place)
+            for place, name in enumerate(_CHOICES)
+        },
         # Lengths have no scale of their own: their lowest bits, which are as telling as any.
         "tokens": widths % BINS,
         "distinct": facts["distinct"] % BINS,
@@ -160,7 +195,7 @@ def _facts(
     _read(
         tokens,
         offsets,
-        np.stack([coins(index, salt) for salt in range(3)]),
+        np.stack([coins(index, salt) for salt in (0, 1, 2, 3)]),
         config["mini_vocab"] if config["multi"] else 0,
         most,
         config["query_token_id"],
@@ -171,7 +206,7 @@ def _facts(
         np.empty(slots, np.int64),
         np.zeros(slots, np.int32),
         np.empty(slots, np.int32),
-        np.empty((2, longest), np.int64),
+        np.empty((6, longest + 1), np.int64),
         np.zeros(most + 1, np.int32),
     )
     return {name: facts[:, place] for place, name in enumerate(_FACTS)}, index, widths
@@ -195,10 +230,12 @@ def _read(
     scratch,
     used,
 ):
-    """Of the query, an edge (coin[0]), a node of the answer (coin[1]) and an edge to the query (coin[2]) of
-    each valid example, facts int64 [rows, facts]; -1 where there is none, and a word's length is 0.
+    """Of the query, an edge (coin[0]), a node of the answer (coin[1]), an edge to the query (coin[2]) and a
+    place of the answer (coin[3]) of each valid example, facts int64 [rows, facts]; -1 where there is none,
+    and a word's length is 0.
     """
-    rank, parents = scratch[0], scratch[1]
+    rank, parents, depth = scratch[0], scratch[1], scratch[2]
+    begins, above, follower = scratch[3], scratch[4], scratch[5]
     for row in range(len(facts)):
         words, shown, nodes, _ = read_words(
             tokens,
@@ -226,6 +263,39 @@ def _read(
             rank[node[shown + 1 + place]] = place
         for edge in range(edges):
             parents[node[2 * edge + 1]] += 1
+        # above[begins[x]:begins[x + 1]] are the parents of x, and follower[x] its first child in the answer.
+        begins[0] = 0
+        for each in range(nodes):
+            begins[each + 1] = begins[each] + parents[each]
+            follower[each] = length
+        for edge in range(edges):
+            parent, child = node[2 * edge], node[2 * edge + 1]
+            above[begins[child]] = parent
+            begins[child] += 1
+            if rank[child] >= 0:
+                follower[parent] = min(follower[parent], rank[child])
+        for place in range(length):
+            each = node[shown + 1 + place]
+            nearest = np.int64(0)
+            for which in range(begins[each] - parents[each], begins[each]):
+                if which == begins[each] - parents[each] or depth[above[which]] + 1 < nearest:
+                    nearest = depth[above[which]] + 1
+            depth[each] = nearest
+        # The nodes that could stand at a place before the last, once all behind it stand.
+        wanted = min(np.int64(coin[3, row] * (length - 1)), length - 2)
+        ready, by_seen, by_time, by_parents = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        if wanted >= 0:
+            taken = node[shown + 1 + wanted]
+            for place in range(wanted + 1):
+                each = node[shown + 1 + place]
+                if follower[each] > wanted:
+                    ready += 1
+                    earlier = each < taken
+                    by_seen += earlier
+                    later = follower[each] - follower[taken]
+                    by_time += later > 0 or (later == 0 and earlier)
+                    more = parents[each] - parents[taken]
+                    by_parents += more < 0 or (more == 0 and earlier)
         # One of the edges that lead to the query.
         wanted = min(np.int64(coin[2, row] * parents[query]), parents[query] - 1)
         query_edge, met = np.int64(-1), np.int64(0)
@@ -246,11 +316,12 @@ def _read(
         found[0], found[1], found[2], found[3], found[4] = edges, length, edge, query_edge, place
         found[5] = 1 if parents[node[shown + 1 + place]] == 0 else 0
         found[6], found[7] = rank[node[2 * edge + 1]], rank[node[2 * edge]]
-        found[8], found[9] = parents[query], distinct
-        at = 10
+        found[8], found[9], found[10], found[11] = parents[query], distinct, nodes, depth[query]
+        found[12], found[13], found[14], found[15] = ready, by_seen, by_time, by_parents
+        at = 16
         for which in (shown, shown + 1, 2 * edge, 2 * edge + 1, shown + 1 + place, shown + 2 + place):
             # The query is the answer's last node; a leaf is the only one; the last has none after it.
-            there = which < words and (which != shown + 1 or at != 13 or node[which] != query)
+            there = which < words and (which != shown + 1 or at != 19 or node[which] != query)
             for what in range(3):
                 found[at] = surface[which, what] if there else 0
                 at += 1

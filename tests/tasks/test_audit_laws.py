@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from lano_configs import GRAMMARS
 from oracles import capo as oracle
+from oracles.brevo_law import ancestors, graphs, queries
 from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 from oracles.mano_law import expressions
 
 from tasks import get_task
+from tasks.brevo_laws import graph_laws, listed_laws
 from tasks.examples import complete_config, stream_of
 from tasks.lano.grammar import Grammar, published
 from tasks.lano.laws import can_follow, sentence_laws
@@ -137,6 +139,32 @@ def test_lanos_mean_length_is_the_known_one() -> None:
         grammar = published(name)
         length = sentence_laws(grammar).length
         assert length @ np.arange(len(length)) == pytest.approx(grammar.mean_length, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("max_in", "kind"), [(4, "last"), (4, "last_quarter"), (2, "last_quarter"), (1, "last")]
+)
+def test_brevos_laws_are_those_of_all_graphs(max_in: int, kind: str) -> None:
+    """Edges, the query's parents, its depth and answer, and nodes that are in an edge, graph by graph."""
+    most = 6 if max_in < 4 else 5
+    edges, parents = graph_laws(most, max_in, kind != "last")
+    length, depth, shown = listed_laws(max_in, kind != "last")
+    for n in range(3, most + 1):
+        wanted = [np.zeros(size) for size in (edges.shape[1], max_in + 1, *[length.shape[1]] * 3)]
+        for graph, fraction in graphs(n, max_in):
+            asked = queries(n, kind)
+            wanted[0][sum(map(len, graph))] += float(fraction)
+            wanted[4][sum(bool(graph[x]) or any(x in y for y in graph) for x in range(n))] += float(fraction)
+            for query in asked:
+                share = float(fraction) / len(asked)
+                wanted[1][len(graph[query])] += share
+                wanted[2][len(ancestors(graph, query))] += share
+                steps, reached = 0, {query}
+                while all(graph[each] for each in reached):
+                    steps, reached = steps + 1, set().union(*(graph[each] for each in reached))
+                wanted[3][steps] += share
+        for found, law in zip((edges, parents, length, depth, shown), wanted, strict=True):
+            np.testing.assert_allclose(found[n], law, atol=1e-13)
 
 
 @pytest.mark.parametrize("bio", ["tokens", "text"])

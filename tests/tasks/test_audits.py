@@ -105,9 +105,30 @@ def eos_is_missing(tokens: Any, offsets: Any, index: Any) -> None:
     tokens[offsets[1:][some(index, 0.001)] - 1] = 1
 
 
+# ---- Brevo: <bos>, edges, <query>, a node, <ans>, the answer, <eos>
+
+
+def answers_are_depth_first(tokens: Any, offsets: Any, index: Any) -> None:
+    """From the query back, of the nodes that may come next always one that has become free last."""
+    for row in range(len(index)):
+        example = tokens[offsets[row] : offsets[row + 1]]
+        asked = int(np.flatnonzero(example == 9997)[0])
+        edges = example[1:asked].reshape(-1, 2).tolist()
+        answer = example[asked + 3 : -1]
+        held, placed, ready = set(answer.tolist()), [], [int(example[asked + 1])]
+        while ready:
+            placed.append(ready.pop())
+            for parent in {a for a, b in edges if b == placed[-1]}:
+                if all(b in placed for a, b in edges if a == parent and b in held):
+                    ready.append(parent)
+        answer[:] = placed[::-1]
+
+
+BREVO: dict[str, Any] = {"N": 14}
 MANO: dict[str, Any] = {"L": 4}
 LANO = {"config_name": "cfg3b", "eos": True}
 LEAKS = [
+    ("brevo", BREVO, answers_are_depth_first, 2000, {"law by_time"}),
     ("mano", MANO, answer_is_more_often_0, 200_000, {"law answer"}),
     ("mano", MANO, root_is_more_often_plus, 200_000, {"law operator"}),
     ("mano", MANO, operands_are_sorted, 5000, {"law first", "law last", "pair operand → next"}),
