@@ -19,9 +19,9 @@ from tasks.word_laws import length_laws, size_law, token_groups, token_law, toke
 _MOST_SIZES = 1024
 _ANSWERS = 32  # lengths of an answer that are told apart
 _UNIT = "example"
+_CHOICES = ("by_seen", "by_time", "by_parents")
 # Whose words are looked at: the query, the first of the answer, the ends of an edge, two neighbours in the
 # answer.
-_CHOICES = ("by_seen", "by_time", "by_parents")
 _WHO = ("query", "first", "parent", "child", "node", "next")
 # What `_read` finds in an example, a column each: `ready` are the nodes that could stand at a place of the
 # answer once all behind it stand, by_... is which of them does, in three orders. Then of each of _WHO its

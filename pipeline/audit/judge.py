@@ -14,8 +14,6 @@ from pipeline.audit.tally import Tally
 from tasks.auditing import Audit
 
 LEVEL = 1e-4  # the chance that an audit of sound examples finds anything off
-_PERMUTATIONS = 199
-_DRAWS = 2_000_000  # numbers drawn for the permutations of one pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +86,7 @@ def _pairs(audit: Audit, tally: Tally) -> list[Finding]:
     for number, (pair, halves) in enumerate(zip(audit.pairs, tally.pairs, strict=True)):
         table = halves.sum(0)
         rng = np.random.default_rng(number)
-        times = int(np.clip(_DRAWS // table.size, 19, _PERMUTATIONS))
+        times = tests.affordable(table)
         law = None
         if pair.law is None:
             statistic, freedom, bits = tests.independence(table)

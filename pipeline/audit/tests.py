@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.audit.shuffle import shuffle_tables
+from tasks.rng import STATE_WORDS
+
 LEAST_EXPECTED = 5.0
 _TINY = 1e-300
 _MOST_SUMMED = 400
+# Permutations of a pair: the fewest and the most, seconds for all of them, for a row of a shuffled table, for
+# a cell of one that is drawn, and for any number of draws of a cell.
+_PERMUTATIONS = (19, 199)
+_SECONDS, _SHUFFLED, _DRAWN, _CELL = 0.15, 8e-9, 2e-7, 2e-5
 
 
 def chi_square_tail(statistic: float, freedom: float) -> float:
@@ -212,6 +219,18 @@ def _hits(guessed: NDArray[Any], tried: NDArray[np.int64]) -> int:
     return int(np.take_along_axis(tried, guessed.argmax(-1)[..., None], -1).sum())
 
 
+def affordable(table: NDArray[np.int64]) -> int:
+    """How many permutations (or draws) of a table take about _SECONDS, within _PERMUTATIONS."""
+    fixed = 0 if _shuffles(table, 50) else _CELL * table.size
+    each = min(_SHUFFLED * int(table.sum()), _DRAWN * table.size)
+    return int(np.clip((_SECONDS - fixed) / max(each, 1e-9), *_PERMUTATIONS))
+
+
+def _shuffles(table: NDArray[Any], times: int) -> bool:
+    """Whether shuffling the rows of a table is faster than drawing its cells."""
+    return bool(_SHUFFLED * times * table.sum() < table.size * (_CELL + _DRAWN * times))
+
+
 def permuted(table: NDArray[np.int64], times: int, rng: np.random.Generator) -> float:
     """The share of `times` permutations of the targets within strata that look at least as dependent.
 
@@ -222,31 +241,21 @@ def permuted(table: NDArray[np.int64], times: int, rng: np.random.Generator) -> 
     found, drawn = 0.0, np.zeros(times)
     for each in held:
         expected = each.sum(1)[:, None] * each.sum(0)[None, :] / each.sum()
-        found += float(((each - expected) ** 2 / expected).sum())
-        # Nanoseconds: a permutation's are of its rows, those of drawn counts of the cells.
-        if 30 * times * each.sum() < each.size * (20_000 + 200 * times):
-            drawn += _of_permutations(each, expected, times, rng)
+        found += float((each**2 / expected).sum())
+        if _shuffles(each, times):
+            statistics = np.empty(times)
+            key = rng.integers(1 << 63, size=2, dtype=np.uint64)
+            state = np.empty(STATE_WORDS, dtype=np.uint64)
+            targets = np.repeat(np.arange(each.shape[1], dtype=np.int32), each.sum(0))
+            shuffle_tables(key, state, targets, each.sum(1), expected, np.empty_like(each), statistics)
+            drawn += statistics
             continue
         left = np.tile(each.sum(0), (times, 1))
         for row, expects in zip(each.sum(1), expected, strict=True):
             one = _hypergeometric(left, int(row), rng)
             left -= one
-            drawn += ((one - expects) ** 2 / expects).sum(1)
+            drawn += (one**2 / expects).sum(1)
     return float((1 + (drawn >= found * (1 - 1e-12)).sum()) / (1 + times))
-
-
-def _of_permutations(
-    table: NDArray[np.int64], expected: NDArray[np.float64], times: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """The statistic of `times` tables of the same margins: float64 [times]."""
-    first = np.repeat(np.arange(len(table)) * table.shape[1], table.sum(1))
-    targets = np.repeat(np.arange(table.shape[1]), table.sum(0))
-    found = np.empty(times)
-    for each in range(times):
-        rng.shuffle(targets)
-        counts = np.bincount(first + targets, minlength=table.size).reshape(table.shape)
-        found[each] = ((counts - expected) ** 2 / expected).sum()
-    return found
 
 
 def redrawn(

@@ -89,6 +89,21 @@ def test_sound_data_have_uniform_p_values() -> None:
         uniform(chances)
 
 
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_permutations_are_uniform_however_they_are_drawn(
+    shuffled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By shuffling the rows and by drawing the cells: the same law."""
+    monkeypatch.setattr(audit_tests, "_shuffles", lambda table, times: shuffled)
+    rng = np.random.default_rng(6)
+    joint = np.outer([0.5, 0.3, 0.2], [0.6, 0.3, 0.1]).reshape(-1)
+    chances = []
+    for _ in range(200):
+        table = rng.multinomial(300, joint, size=2).reshape(2, 3, 3)
+        chances.append(audit_tests.permuted(table, 49, rng) - rng.random() / 50)
+    uniform(chances)
+
+
 def test_summed_strata_see_what_each_alone_cannot() -> None:
     """A hundred strata, each with the same small dependence."""
     rng = np.random.default_rng(4)
