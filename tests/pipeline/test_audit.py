@@ -188,20 +188,3 @@ def test_cut_rows_are_not_called_off_for_being_cut(
     capsys.readouterr()
     assert ostraca.main(["audit", f"path={tmp_path / 'c'}"]) == 0
     assert "pack.mode=concat cuts examples" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_real_brevo_is_clean_at_ten_seeds(seed: int) -> None:
-    task = get_task("brevo")
-    assert off(judge(count_made(task, task.check({"N": 40}), seed, "train", 10_000, 1))) == set()
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize(
-    ("name", "config"),
-    [("depo", {}), ("depo", {"qa": True}), ("brevo", {}), ("brevo", {"N": 50, "multi": True})],
-)
-def test_the_tasks_are_clean_at_ten_seeds(name: str, config: dict[str, Any], seed: int) -> None:
-    task = get_task(name)
-    assert off(judge(count_made(task, task.check(config), seed, "train", 1_000_000, 2))) == set()

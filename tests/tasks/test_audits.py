@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.audit import tests as audit_tests
 from pipeline.audit.judge import judge
 from pipeline.audit.streams import count_made
 from tasks import capo, get_task, lano
@@ -26,6 +27,12 @@ from tasks.capo.people import BIRTH_CITY, EMPLOYER, Population
 from tasks.examples import complete_config, stream_of
 
 Plant = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]], None]
+
+
+@pytest.fixture(autouse=True)
+def few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are shown, but decide nothing."""
+    monkeypatch.setattr(audit_tests, "_PERMUTATIONS", (1, 1))
 
 
 def planted(task: Task, plant: Plant) -> Task:
@@ -243,3 +250,27 @@ def test_people_whose_cities_tell_their_employers_are_found(monkeypatch: pytest.
 def test_odd_configs_are_clean(name: str, config: dict[str, Any]) -> None:
     """Every branch of the declarations; what cannot be told exactly is left out."""
     assert off(get_task(name), config, 4000) == set()
+
+
+# As they are published, smaller ones for `make test`.
+PLAIN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "depo": ({}, {"N": 40}),
+    "brevo": ({"N": 50, "multi": True}, {"N": 30, "multi": True}),
+    "mano": ({}, {"L": 4}),
+    "lano": ({}, {"config_name": "cfg3b"}),
+    "capo": ({}, {**capo_configs.SMALL, "exposures": 60}),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_tasks_are_clean_at_ten_seeds(name: str) -> None:
+    for seed in range(10):
+        assert off(get_task(name), PLAIN[name][1], 4000, seed) == set()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_million_examples_of_the_tasks_are_clean_at_ten_seeds(name: str, seed: int) -> None:
+    for form in ({}, get_task(name).test_form):
+        assert off(get_task(name), {**PLAIN[name][0], **form}, 1_000_000, seed) == set()
