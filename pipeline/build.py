@@ -33,9 +33,9 @@ from pipeline.spec import check_spec, spec_digest
 from pipeline.spec_differences import first_difference
 from pipeline.spec_form import is_spec
 from pipeline.state import LOCK, STATE
+from pipeline.tokenizer_copies import listed_files
 from pipeline.totals import Totals, are_lost, count_shard, write_totals
 from tasks.errors import ConfigError, OstracaError, shown
-from tasks.vocabulary import tokenizer_files
 
 SPEC = f"{STATE}/spec.json"
 
@@ -114,7 +114,8 @@ class _Build:
         self._folder.remove_unfinished()
         write_json(self._folder, SPEC, {"spec_digest": self._digest, "spec": self._spec})
         files = []
-        for path, content in tokenizer_files(self._spec):  # first: whoever goes on has the tokenizers
+        vocabulary = listed_files(self._spec, () if whole is None else whole["files"])
+        for path, content in vocabulary.items():  # first: whoever goes on has the tokenizers
             written = write_bytes(self._folder, path, content)
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
         if whole is not None:

@@ -6,9 +6,7 @@ import copy
 import datetime
 import hashlib
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
@@ -19,14 +17,15 @@ import zstandard
 
 from pipeline.changes import Changes
 from pipeline.fingerprint import ContentDigest
-from pipeline.folder import Folder, LocalFolder, json_bytes, open_folder, write_bytes
+from pipeline.folder import Folder, json_bytes, open_folder, write_bytes
 from pipeline.plan import WHOLE, Part, plan
 from pipeline.shard import ShardRecord
 from pipeline.spec import configs_of, spec_digest
 from pipeline.spec_form import is_spec
 from pipeline.state import STATE
+from pipeline.tokenizer_copies import own_tokenizer
 from tasks.errors import OstracaError, shown
-from tasks.vocabulary import TOKENIZER_FILES
+from tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
 
 NAME = "manifest.json"
 FORMAT_VERSION = 3
@@ -246,30 +245,25 @@ def _check(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
 
 
 def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec of a corpus with the tokenizers that lie in its own folder, wherever they once came from."""
+    """The spec of a corpus with the tokenizers that lie in its own folder, wherever they once came from.
+
+    OstracaError where one is gone: no other is ever loaded.
+    """
     spec: dict[str, Any] = copy.deepcopy(manifest["spec"])
     for name, entry in spec["datasets"].items():
         configs = [split["config"] for split in entry["splits"].values()]
         configs = [config for config in configs if config.get("tokenizer_name_or_path") is not None]
-        if configs and (own := _own_tokenizer(open_folder(root), name)) is not None:
-            for config in configs:
-                config["tokenizer_name_or_path"] = own
+        if not configs:
+            continue
+        own = own_tokenizer(open_folder(root), name)
+        if own is None:
+            raise OstracaError(
+                f"{root}: {tokenizer_folder(name)}/{TOKENIZER_FILES[0]} is missing; no other tokenizer may "
+                f"stand in for it: restore the file, or build the corpus again"
+            )
+        for config in configs:
+            config["tokenizer_name_or_path"] = own
     return spec
-
-
-def _own_tokenizer(folder: Folder, dataset: str) -> str | None:
-    """A folder of this machine with the tokenizer that lies in a corpus beside a dataset, if one does."""
-    if folder.size(f"{dataset}/{TOKENIZER_FILES[0]}") is None:
-        return None
-    if isinstance(folder, LocalFolder):
-        return str(folder.root / dataset)
-    files = {name: folder.read(f"{dataset}/{name}") for name in TOKENIZER_FILES}
-    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:32]
-    copy_of = LocalFolder(Path(tempfile.gettempdir()) / f"ostraca-tokenizers-{os.getuid()}" / digest)
-    for name, content in files.items():
-        if copy_of.size(name) != len(content):
-            write_bytes(copy_of, name, content)
-    return str(copy_of)
 
 
 def with_own_tokenizers(root: Path | str | Folder, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,7 +274,7 @@ def with_own_tokenizers(root: Path | str | Folder, spec: Mapping[str, Any]) -> d
         for config in configs_of({"datasets": {name: entry}}):
             path = config.get("tokenizer_name_or_path")
             if isinstance(path, str) and not Path(path).expanduser().exists():
-                config["tokenizer_name_or_path"] = _own_tokenizer(open_folder(root), str(name)) or path
+                config["tokenizer_name_or_path"] = own_tokenizer(open_folder(root), str(name)) or path
     return found
 
 

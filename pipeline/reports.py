@@ -29,6 +29,7 @@ def write_reports(folder: Folder, manifest: Mapping[str, Any], totals: Totals) -
         batches = list(split_reader(folder, spec, manifest, dataset, split).rows_from(0, _SAMPLES))
         if batches:
             samples[dataset, split] = pa.concat_batches(batches)
+    manifest = {**manifest, "spec": spec}  # so that no tokenizer from elsewhere is asked
     return write_report(folder, manifest, told_of(manifest, totals), samples)
 
 

@@ -34,7 +34,7 @@ from tasks.base import Task
 from tasks.errors import ConfigError, check_integer, nearest, shown
 from tasks.examples import check_seed, check_split, complete_config
 from tasks.rng import canonical_json
-from tasks.vocabulary import TOKENIZER_FILES, shared_ids
+from tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
 
 DEFAULT_SHARD_TOKENS = 1 << 24  # doubled until a split has no more than DEFAULT_MOST_SHARDS
 DEFAULT_MOST_SHARDS = 1 << 14
@@ -190,10 +190,10 @@ def configs_of(spec: Any) -> Iterator[dict[str, Any]]:
 
 def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes) -> dict[str, Any]:
     where = f"spec: dataset {name}"
-    if not is_dataset_name(name):
+    if not is_dataset_name(name) or name == TOKENIZERS:
         raise ConfigError(
             f"{where}: a dataset's name is letters, digits, '_', '-' and '.', "
-            f"and none of {', '.join(RESERVED)}"
+            f"and none of {', '.join((*RESERVED, TOKENIZERS))}"
         )
     _only(given, ("name", "task", "version", "config", "splits"), where)
     if not isinstance(given.get("task"), str):

@@ -22,10 +22,11 @@ from pipeline.readers import SplitReader
 from pipeline.shard import ShardRecord, shard_content, split_key
 from pipeline.spec import check_spec
 from pipeline.state import STATE
+from pipeline.tokenizer_copies import listed_files, places
 from pipeline.totals import STATISTICS
 from tasks import TASKS, get_task
 from tasks.errors import OstracaError, check_integer
-from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files
+from tasks.vocabulary import TOKENIZER_FILES
 
 
 def verify(
@@ -46,8 +47,12 @@ def verify(
     if problems:  # the records cannot be believed, so no file is opened by them
         return problems
     records = records_of(manifest)
+    try:
+        spec = spec_in(folder, manifest)
+    except OstracaError:  # a tokenizer is gone, which is told below
+        spec = None
     with ThreadPoolExecutor(available_cores()) as pool:
-        check = functools.partial(_check_shard, folder, manifest, spec_in(folder, manifest), content)
+        check = functools.partial(_check_shard, folder, manifest, spec, content)
         for (_, record), found in zip(records, pool.map(check, records), strict=True):
             problems += found
             on_shard(record["path"])
@@ -107,7 +112,7 @@ def sorted_as_planned(manifest: Mapping[str, Any], records: Iterable[ShardRecord
 
 def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     """The files beside the shards: the vocabulary's as the spec makes them, no others of it, the totals."""
-    folders = ["", *(f"{name}/" for name in manifest["spec"]["datasets"])]
+    folders = ["", *(f"{place}/" for name in manifest["spec"]["datasets"] for place in places(name))]
     own = {f"{folder}{name}" for folder in folders for name in TOKENIZER_FILES}
     listed = [file["path"] for file in manifest["files"]]
     strange = [path for path in listed if path not in {*own, STATISTICS} or listed.count(path) > 1]
@@ -123,7 +128,7 @@ def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     if problems or not _is_installed(manifest["spec"]):
         return problems  # other versions of the tasks may name their tokens in another way
     try:
-        made = dict(tokenizer_files(spec_in(folder, manifest)))
+        made = listed_files(spec_in(folder, manifest), manifest["files"])
     except OstracaError as error:
         return [f"{NAME}: its vocabulary cannot be made again: {error}"]
     vocabulary = {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] != STATISTICS}
@@ -165,14 +170,14 @@ def _check_file(folder: Folder, record: Mapping[str, Any]) -> list[str]:
 def _check_shard(
     folder: Folder,
     manifest: Mapping[str, Any],
-    spec: Mapping[str, Any],
+    spec: Mapping[str, Any] | None,
     content: bool,
     entry: tuple[str, Mapping[str, Any]],
 ) -> list[str]:
     """What is wrong with a shard: its bytes, what the manifest says of its row groups, its rows."""
     split, record = entry
     problems = _check_file(folder, record)
-    if problems:
+    if problems or spec is None:
         return problems
     try:
         reader = SplitReader(folder, spec, manifest["spec_digest"], record["dataset"], split, [record])

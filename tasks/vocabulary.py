@@ -10,7 +10,7 @@ same in two datasets of a task is one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ from tasks.batch import ragged, unragged
 from tasks.errors import ConfigError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+TOKENIZERS = "tokenizers"  # the folder of those of single datasets
+# What the special tokens of well-known tokenizers are called.
+_ROLES = {"bos": ("<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>"), "eos": ()}
+_PADDING = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>")
 _FILLED = 1 << 20  # below, ids that nothing uses get a name too, so that len(tokenizer) is the vocabulary's
 _DIRECT = 1 << 20  # ids below are renamed through a table, larger ones by bisection
 
@@ -152,22 +156,30 @@ def corpus_vocab_size(spec: Mapping[str, Any], names: Iterable[str]) -> int:
     return 1 + max(max(get_task(task).tokens(config)) for task, config in configs)
 
 
-def tokenizer_files(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+def tokenizer_folder(dataset: str) -> str:
+    """Where a dataset's tokenizer stands: apart from its shards, whose folder other readers take whole."""
+    return f"{TOKENIZERS}/{dataset}"
+
+
+def tokenizer_files(spec: Mapping[str, Any], *, old: bool = False) -> Iterator[tuple[str, bytes]]:
     """(path in the corpus, content) of the files with which `AutoTokenizer` loads the corpus's vocabulary.
 
-    With shared ids they stand in the corpus's folder; with published ones in every dataset's folder, and in
+    With shared ids they stand in the corpus's folder; with published ones in `tokenizers/DATASET`, and in
     the corpus's too where all its datasets have the same. A tokenizer that a dataset's texts were encoded
-    with stands in its folder in any case, just as it is: what is needed to make the corpus again.
+    with stands there in any case, just as it is: what is needed to make the corpus again.
+
+    old: as corpora of before have them: beside the shards, and without special tokens.
     """
     datasets = spec["datasets"]
     tokenizers = _tokenizers(datasets)
+    folders = {name: name if old else tokenizer_folder(name) for name in datasets}
     for name, tokenizer in tokenizers.items():
-        yield from _files(f"{name}/", tokenizer, {})
+        yield from _files(f"{folders[name]}/", tokenizer, {}, old)
     if spec["vocabulary"] == "shared":
         ids = shared_ids(datasets)
         names = {ids[key]: shared_name(*key) for key in ids if get_task(key[0]).tokenizer is None}
         if ids:
-            yield from _files("", next(iter(tokenizers.values()), None), names)
+            yield from _files("", next(iter(tokenizers.values()), None), names, old)
         return
     made: list[tuple[Tokenizer | None, dict[int, str]]] = [(each, {}) for each in tokenizers.values()]
     for name, entry in datasets.items():
@@ -176,9 +188,9 @@ def tokenizer_files(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
             names |= get_task(task).tokens(config) if name not in tokenizers else {}
         if names:
             made.append((None, names))
-            yield from _files(f"{name}/", None, names)
+            yield from _files(f"{folders[name]}/", None, names, old)
     if made and all(each == made[0] for each in made):
-        yield from _files("", *made[0])
+        yield from _files("", *made[0], old)
 
 
 def _configs(datasets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -209,30 +221,67 @@ def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, Tokenizer]:
     return found
 
 
-def _files(folder: str, tokenizer: Tokenizer | None, names: Mapping[int, str]) -> Iterator[tuple[str, bytes]]:
+def _files(
+    folder: str, tokenizer: Tokenizer | None, names: Mapping[int, str], old: bool
+) -> Iterator[tuple[str, bytes]]:
     """A WordLevel tokenizer of `names`, or `tokenizer` with them added to it."""
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
     }
+    special = {} if old else special_tokens(tokenizer, names)
     if tokenizer is None:
-        text = _word_level(names)
+        text = _word_level(names, set(special.values()))
     else:
         extended = json.loads(tokenizer[0])
         extended["added_tokens"] += [_added(token, name) for token, name in sorted(names.items())]
         text = json.dumps(extended, ensure_ascii=False, indent=1)
         config["eos_token"] = tokenizer[1]  # null too: else whoever loads it would guess
-    for path, content in zip(TOKENIZER_FILES, (text, json.dumps(config, indent=1)), strict=True):
+    for path, content in zip(TOKENIZER_FILES, (text, json.dumps(config | special, indent=1)), strict=True):
         yield f"{folder}{path}", content.encode() + b"\n"
 
 
-def _added(token: int, name: str) -> dict[str, Any]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
-    return {"id": token, "content": name, **flags}
+def special_tokens(tokenizer: Tokenizer | None, names: Mapping[int, str]) -> dict[str, str]:
+    """bos_token, eos_token, pad_token and unk_token of a vocabulary: those that it has, by their names.
+
+    No id moves and none is new. Where nothing is for padding the token that begins an example is: a causal
+    model never has to say it, so a collator that takes padding out of the labels takes nothing away. Where
+    no example has a beginning, the end is.
+    """
+    own: set[str] = set()
+    found: dict[str, str] = {}
+    if tokenizer is not None:
+        parts = json.loads(tokenizer[0])
+        own = {each["content"] for each in parts["added_tokens"] if each["special"]}
+        unknown = parts["model"].get("unk_token")
+        if isinstance(unknown, str) and (unknown in own or unknown in parts["model"]["vocab"]):
+            found["unk_token"] = unknown
+        if tokenizer[1] is not None:
+            found["eos_token"] = tokenizer[1]
+    given = [name for _, name in sorted(names.items())]
+    for role, known in _ROLES.items():
+        of_tasks = [name for name in given if name == f"<{role}>" or name.endswith(f":{role}>")]
+        candidates = [*(name for name in known if name in own), *of_tasks]
+        # Of a mixture every task has its own: none of them is the corpus's, but each will do to pad with.
+        if len(candidates) == 1 or (candidates and candidates[0] in own):
+            found.setdefault(f"{role}_token", candidates[0])
+        if role == "bos" and candidates:
+            found["pad_token"] = candidates[0]
+    padding = next((name for name in _PADDING if name in own), found.get("pad_token", found.get("eos_token")))
+    return found if padding is None else {**found, "pad_token": padding}
 
 
-def _word_level(names: Mapping[int, str]) -> str:
-    """The JSON of a tokenizer whose words, parted by spaces, are `names`."""
+def _added(token: int, name: str, special: bool = False) -> dict[str, Any]:
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": token, "content": name, **flags, "special": special}
+
+
+def _word_level(names: Mapping[int, str], special: Collection[str]) -> str:
+    """The JSON of a tokenizer whose words, parted by spaces, are `names`.
+
+    A special token is cut out of a text before all else. So what has its name in its own (Mano's <bos>', of
+    <bos>) is an added token too: of two that match the longer is taken.
+    """
     words = {name: token for token, name in sorted(names.items())}
     assert len(words) == len(names), "two ids have one name"
     largest = max(names)
@@ -243,7 +292,11 @@ def _word_level(names: Mapping[int, str]) -> str:
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [],
+            "added_tokens": [
+                _added(token, name, name in special)
+                for token, name in sorted(names.items())
+                if any(each in name for each in special)
+            ],
             "normalizer": None,
             "pre_tokenizer": {"type": "WhitespaceSplit"},
             "post_processor": None,

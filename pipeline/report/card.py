@@ -174,7 +174,8 @@ def _vocabulary(manifest: Mapping[str, Any]) -> str:
         sizes = ", ".join(f"{each} {corpus_vocab_size(spec, [each]):,}" for each in named)
         words = (
             "Every dataset has the ids of its task as published; two tasks use the same id for different "
-            f"things. Largest id plus 1: {sizes}. The `tokenizer.json` in a dataset's folder names every one."
+            f"things. Largest id plus 1: {sizes}. `tokenizers/DATASET/tokenizer.json` names every one of a "
+            'dataset\'s (`AutoTokenizer.from_pretrained("PATH/tokenizers/DATASET")`).'
         )
     return f"## Vocabulary\n\n{words}"
 

@@ -143,8 +143,14 @@ def templates_of(config: Mapping[str, Any]) -> Content | None:
 
 
 def tokenizer_of(config: Mapping[str, Any]) -> Loaded:
-    """The tokenizer of a complete config with bio=tokens."""
-    return load_tokenizer(config["tokenizer_name_or_path"])
+    """The tokenizer of a complete config with bio=tokens; ConfigError where it is another by now."""
+    loaded = load_tokenizer(config["tokenizer_name_or_path"])
+    if config["tokenizer_sha256"] not in (None, loaded.sha256):
+        raise ConfigError(
+            f"capo: the {loaded.name} is not the one that the config was made with (sha256 {loaded.sha256}, "
+            f"not {config['tokenizer_sha256']}); restore the file"
+        )
+    return loaded
 
 
 def encoder_of(config: Mapping[str, Any]) -> Encoder:

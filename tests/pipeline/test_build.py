@@ -93,7 +93,7 @@ def test_manifest_has_what_is_promised(corpus: Path) -> None:
             file = pq.ParquetFile(corpus / shard["path"])
             tokens = sum(len(row) for row in file.read(["input_ids"])["input_ids"].to_pylist())
             assert (file.metadata.num_rows, tokens) == (shard["rows"], shard["tokens"])
-    root = ["manifest.json", "report", "small", "tokenizer.json", "tokenizer_config.json"]
+    root = ["manifest.json", "report", "small", "tokenizer.json", "tokenizer_config.json", "tokenizers"]
     assert sorted(path.name for path in corpus.iterdir()) == root
 
 

@@ -21,12 +21,12 @@ Maker = Callable[..., dict[str, Any]]
 
 def test_the_manifest_lists_every_file_and_verify_reads_them(corpus_copy: Path) -> None:
     manifest = json.loads((corpus_copy / "manifest.json").read_text())
-    paths = ["report/statistics.json", "small/tokenizer.json", "small/tokenizer_config.json"]
-    paths += ["tokenizer.json", "tokenizer_config.json"]
+    paths = ["report/statistics.json", "tokenizer.json", "tokenizer_config.json"]
+    paths += ["tokenizers/small/tokenizer.json", "tokenizers/small/tokenizer_config.json"]
     assert sorted(file["path"] for file in manifest["files"]) == paths
     text = (corpus_copy / "tokenizer.json").read_text()
     (corpus_copy / "tokenizer.json").write_text(text.replace("<bos>", "<bus>"))
-    (corpus_copy / "small" / "tokenizer_config.json").unlink()
+    (corpus_copy / "tokenizers/small/tokenizer_config.json").unlink()
     problems = verify(corpus_copy)
     assert len(problems) == 2
     assert "tokenizer_config.json: is missing" in problems[0]

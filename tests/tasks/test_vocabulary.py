@@ -111,7 +111,7 @@ def test_one_tokenizer_reads_every_row_of_a_shared_corpus(mixture: Path) -> None
 def test_a_published_corpus_has_its_tokenizer(name: str, tmp_path: Path) -> None:
     manifest = build(spec_of(name, vocabulary="published", examples=5), tmp_path / "c", engine="local")
     names = split_names(manifest["spec"], name, "train")
-    for folder in (tmp_path / "c", tmp_path / "c" / name):
+    for folder in (tmp_path / "c", tmp_path / "c" / "tokenizers" / name):
         check_tokenizer(folder, names, rows(tmp_path / "c", name))
 
 
@@ -123,7 +123,9 @@ def test_published_datasets_have_a_tokenizer_each(tmp_path: Path) -> None:
     assert not (tmp_path / "c" / "tokenizer.json").exists()
     for name in ("depo", "mano", "lano"):
         check_tokenizer(
-            tmp_path / "c" / name, split_names(manifest["spec"], name, "train"), rows(tmp_path / "c", name)
+            tmp_path / "c" / "tokenizers" / name,
+            split_names(manifest["spec"], name, "train"),
+            rows(tmp_path / "c", name),
         )
 
 
