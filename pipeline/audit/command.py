@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.audit.judge import LEVEL, Finding, judge
-from pipeline.audit.page import add_to_report
+from pipeline.audit.page import Told, add_to_report
 from pipeline.audit.show import table_of, verdict
 from pipeline.audit.streams import Sample, compare, count_made, rows_of_split, sample_of
 from pipeline.audit.tally import KEPT, Tally
@@ -43,7 +45,7 @@ def run(config: Mapping[str, Any]) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for title, examples, findings, note, seconds in audits:
         off = off or any(each.off for each in findings)
-        told.append((title.rpartition(": ")[2], examples, findings))
+        told.append(Told(title=title.rpartition(": ")[2], examples=examples, note=note, findings=findings))
         if as_json:
             documents.append(
                 {
@@ -118,13 +120,15 @@ def _of_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
         samples: dict[str, Sample] = {}
         assert task.audit is not None
         tallies: dict[str, Tally] = {}
+        cut: dict[str, Counter[str]] = {}
         times = {}
         for split, entry in held["splits"].items():
             begun = time.perf_counter()
             audit = task.audit(entry["config"])
             tally = Tally(audit=audit)
             reader = split_reader(root, spec, manifest, dataset, split)
-            for batch in rows_of_split(reader, task, most):
+            cut[split] = Counter()
+            for batch in rows_of_split(reader, task, most, cut[split]):
                 # Rows of a packed corpus may stand in any order; neighbours are told by their index.
                 batch = batch.sort_by("index")
                 tally.add(batch.column("index").to_numpy(), audit.tables(batch))
@@ -137,27 +141,26 @@ def _of_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
             if first.columns == second.columns:
                 between[one] += compare("splits", first, samples[one], samples[other])
         for split, tally in tallies.items():
-            tolerance, note = _tolerance(manifest, dataset, split)
-            findings = judge(tally, between[split], tolerance)
+            kept, note = _kept(manifest, dataset, split, cut[split])
+            findings = judge(tally, between[split], kept)
             yield f"{root}: {dataset}, {split}", tally.examples, findings, note, times[split]
 
 
-def _tolerance(manifest: Mapping[str, Any], dataset: str, split: str) -> tuple[float, str]:
-    """Bits by which a corpus's settings may move its laws, and a line that says so."""
-    spec = manifest["spec"]
+def _kept(manifest: Mapping[str, Any], dataset: str, split: str, cut: Mapping[str, int]) -> tuple[float, str]:
+    """The share of a split's examples that its settings left as they were drawn, and a line that says so."""
+    mode = (manifest["spec"]["pack"] or {}).get("mode")
     counts = (manifest["dedup"] or {}).get(f"{dataset}/{split}", {})
     changed = counts.get("redrawn", 0) + counts.get("dropped", 0)
-    share = changed / max(counts.get("asked", 1), 1)
-    if spec["pack"] is not None and spec["pack"]["mode"] in CUTTING:
-        # Long examples are cut more often, so what goes with length (n, words) has another law in whole ones:
-        # leaks that are larger than this are still seen.
-        mode = f"pack.mode={spec['pack']['mode']}"
-        return 1.0, f"{mode} cuts examples: of the whole ones, up to 1 bit may be due to that"
-    if share == 0:
-        return 0.0, ""
-    # What is drawn again or left out moves any law by at most its share of the examples.
-    due = f"up to {2 * share:.2g} bits may be due to that"
-    return 2 * share, f"{changed:,} examples were left out or drawn again: {due}"
+    kept, why = 1.0 - changed / max(counts.get("asked", 1), 1), []
+    if changed:
+        why.append(f"{changed:,} of {counts['asked']:,} examples were left out or drawn again")
+    if mode in CUTTING and cut.get("begun"):
+        kept *= cut["whole"] / cut["begun"]
+        why.append(f"pack.mode={mode} cuts examples, {cut['whole']:,} of {cut['begun']:,} are whole")
+    if kept >= 1:
+        return 1.0, ""
+    bits = -math.log2(kept) if kept > 0 else math.inf
+    return kept, f"{'; '.join(why)}: what is up to {bits:.2g} bits off may be due to that and is not judged"
 
 
 def _declared(task: Task) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -38,25 +39,38 @@ class Finding:
     tolerance: float = 0.0  # bits that the corpus's own settings may cause
 
     @property
+    def verdict(self) -> str:
+        """ok, OFF, or not judged: what the corpus's settings may cause says nothing of its examples."""
+        if self.corrected >= LEVEL:
+            return "ok"
+        return "OFF" if self.bits >= self.tolerance else "not judged"
+
+    @property
     def off(self) -> bool:
-        return self.corrected < LEVEL and self.bits >= self.tolerance
+        return self.verdict == "OFF"
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        found = asdict(self) | {"given": list(self.given), "off": self.off}
+        found = asdict(self) | {"given": list(self.given), "verdict": self.verdict, "off": self.off}
         return {
             key: (None if isinstance(each, float) and not np.isfinite(each) else each)
             for key, each in found.items()
         }
 
 
-def judge(tally: Tally, more: Sequence[Finding] = (), tolerance: float = 0.0) -> list[Finding]:
-    """The findings of a tally, and `more`, corrected together."""
-    audit = tally.audit
-    found = [*_laws(audit, tally), *_pairs(audit, tally)]
+def judge(tally: Tally, more: Sequence[Finding] = (), kept: float = 1.0) -> list[Finding]:
+    """The findings of a tally, and `more`, corrected together.
+
+    kept: the share of the examples that are there. What is left out may depend on anything, so the law of
+    the others is up to -log2 kept bits from that of all (and of two of them, as far as both are there).
+    """
+    audit, two = tally.audit, max(2 * kept - 1, 0.0)
+    of_one, of_two = (-math.log2(share) if share > 0 else math.inf for share in (kept, two))
+    found = [replace(each, tolerance=of_one) for each in (*_laws(audit, tally), *_pairs(audit, tally))]
     for (unit, column), counts in zip(audit.neighbours, tally.neighbours, strict=True):
-        found.append(compared("neighbours", unit, f"{column} of index i and i + 1", counts))
-    found = [replace(each, tolerance=tolerance) for each in found] + list(more)
+        each = compared("neighbours", unit, f"{column} of index i and i + 1", counts)
+        found.append(replace(each, tolerance=of_two))
+    found += [each if each.kind == "repeats" else replace(each, tolerance=of_two) for each in more]
     corrected = tests.holm(np.array([each.chance for each in found]))
     return [replace(each, corrected=float(chance)) for each, chance in zip(found, corrected, strict=True)]
 

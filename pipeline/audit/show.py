@@ -16,7 +16,7 @@ def table_of(findings: Sequence[Finding]) -> Table:
         table.add_column(heading)
     for heading in ("rows", "p", "p (Holm)", "bits", "gain", "p (permuted)", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for each in sorted(findings, key=lambda one: not one.off):
+    for each in sorted(findings, key=lambda one: ("OFF", "not judged", "ok").index(one.verdict)):
         table.add_row(
             each.kind,
             each.name,
@@ -27,7 +27,7 @@ def table_of(findings: Sequence[Finding]) -> Table:
             f"{each.bits:+.1e}",
             "" if each.gain is None else f"{100 * each.gain:+.2f}%",
             "" if each.permuted is None else _chance(each.permuted),
-            "OFF" if each.off else "ok",
+            each.verdict,
             style="bold red" if each.off else None,
         )
     return table
@@ -38,10 +38,14 @@ def verdict(findings: Sequence[Finding]) -> str:
     if not any(each.rows for each in findings):
         return "no whole example to judge"
     off = [each for each in findings if each.off]
+    unjudged = sum(each.verdict == "not judged" for each in findings)
+    rest = f"; {unjudged} not judged" if unjudged else ""
     if not off:
-        return f"clean: none of {len(findings)} tests is off (p below {LEVEL:g} after Holm's correction)"
+        return (
+            f"clean: none of {len(findings)} tests is off (p below {LEVEL:g} after Holm's correction){rest}"
+        )
     worst = min(off, key=lambda each: (each.corrected, -each.bits))
-    return f"{len(off)} of {len(findings)} tests are off; the worst: {worst.kind} {worst.name}"
+    return f"{len(off)} of {len(findings)} tests are off{rest}; the worst: {worst.kind} {worst.name}"
 
 
 def _chance(value: float) -> str:

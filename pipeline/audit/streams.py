@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,8 +55,13 @@ def count_made(
     return total
 
 
-def rows_of_split(reader: SplitReader, task: Task, most: int | None = None) -> Iterator[pa.RecordBatch]:
-    """Whole examples of a split of a corpus, with `index` and `input_ids` in published ids."""
+def rows_of_split(
+    reader: SplitReader, task: Task, most: int | None = None, cut: Counter[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Whole examples of a split of a corpus, with `index` and `input_ids` in published ids.
+
+    cut: counts the examples that begin in a row ("begun"), and those of them that are whole.
+    """
     spec = reader.spec
     renaming = split_renaming(spec, reader.dataset, reader.split)
     published = None if renaming is None else renaming.inverse()
@@ -68,8 +74,11 @@ def rows_of_split(reader: SplitReader, task: Task, most: int | None = None) -> I
             found = unpack_batch(batch)
             if spec["pack"]["mode"] in CUTTING:  # what is not whole solves nothing
                 asked = found if published is None else published.batch(found)
-                whole = task.validate(asked.select([first, "index"]), config).codes == 0
-                found = found.filter(pa.array(whole & (found.column("offset").to_numpy() == 0)))
+                begun = found.column("offset").to_numpy() == 0
+                whole = begun & (task.validate(asked.select([first, "index"]), config).codes == 0)
+                found = found.filter(pa.array(whole))
+                if cut is not None:
+                    cut.update(begun=int(begun.sum()), whole=int(whole.sum()))
             found = found.select([first, "index"])
         found = found if published is None else published.batch(found)
         yield found

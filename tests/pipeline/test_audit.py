@@ -16,6 +16,7 @@ from pipeline.audit.judge import Finding, judge
 from pipeline.audit.streams import Sample, compare, count_made, sample_of
 from pipeline.audit.tally import Tally
 from tasks import brevo, get_task
+from tasks.auditing import Audit, Law
 from tasks.examples import complete_config, generate_batches
 
 ROWS = 20_000
@@ -177,6 +178,42 @@ def test_the_report_has_the_audit_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no report.html to add the audit to" in capsys.readouterr().err
     assert ostraca.main(["audit", "dataset=brevo1", "report=true"]) != 0
     assert "path=DIR" in capsys.readouterr().err
+
+
+def test_what_duplicates_left_out_may_change_is_not_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Short expressions go, so lengths have another law: neither off, nor called clean in silence."""
+    words = ["build", "dataset=mano-10", "dataset.L=3", f"out={tmp_path / 'c'}", "engine=local"]
+    assert ostraca.main([*words, "examples=60000", "dedup.mode=drop"]) == 0
+    capsys.readouterr()
+    assert ostraca.main(["audit", f"path={tmp_path / 'c'}", "json=true", "report=true"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (train,) = (each for each in document["audits"] if each["name"].endswith(", train"))
+    assert "were left out or drawn again" in train["note"]
+    verdicts = {each["name"]: each["verdict"] for each in train["findings"] if each["kind"] == "law"}
+    assert verdicts["operators"] == "not judged"
+    assert verdicts["operator"] == "ok"
+    page = (tmp_path / "c" / "report.html").read_text()
+    assert page.count('class="read"') > 0
+    assert "not judged" in page[page.index('<section id="audit">') :]
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.999, 0.4, 0.0])
+def test_what_left_out_examples_cannot_explain_is_off(kept: float) -> None:
+    """All of 5,000 examples have the first of 16 values: 4 bits, of which 0.4 can explain 1.3. And a value
+    that the law never has is off whatever is left out."""
+    law = np.array([*[1 / 16] * 16, 0.0])
+    for value, explained in ((0, kept == 0.0), (16, False)):
+        audit = Audit(
+            columns={"x": {"a": 17}},
+            tables=lambda batch: {},
+            laws=(Law(unit="x", column="a", law=law),),
+        )
+        tally = Tally(audit=audit)
+        tally.add(np.arange(5000), {"x": {"a": np.full(5000, value)}})
+        (found,) = judge(tally, kept=kept)
+        assert found.verdict == ("not judged" if explained else "OFF")
 
 
 def test_cut_rows_are_not_called_off_for_being_cut(
