@@ -26,7 +26,7 @@ from pipeline.report.figures import (
 )
 from pipeline.report.pictures import MIXTURE, picture_of
 from pipeline.statistics import Counts
-from tasks.vocabulary import corpus_vocab_size
+from tasks.vocabulary import corpus_vocab_size, tokenizer_folder
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
@@ -45,6 +45,7 @@ def make_card(
         _table(manifest, statistics),
         _picture(MIXTURE, drawn, "Tokens of each dataset, and how many of them are learned"),
         _loading(manifest),
+        _labels(manifest),
         _datasets(manifest, samples, drawn),
         _vocabulary(manifest),
         _duplicates(manifest, statistics),
@@ -136,6 +137,24 @@ def _picture(path: str, drawn: Sequence[str], words: str) -> str:
 def _loading(manifest: Mapping[str, Any]) -> str:
     code = usage(manifest, "PATH")
     return f"## Use\n\n```python\n{code}\n```" if code else ""
+
+
+def _labels(manifest: Mapping[str, Any]) -> str:
+    """How a row becomes what a causal model of `transformers` is trained on, and with which tokenizer."""
+    dataset = next(iter(manifest["spec"]["datasets"]))
+    if of_texts(manifest, dataset) or manifest["spec"]["format"] != "parquet":
+        return ""
+    own = "" if manifest["spec"]["vocabulary"] == "shared" else f"/{tokenizer_folder(dataset)}"
+    return f"""Only tokens with `loss_mask` 1 are learned; the model shifts the labels by one itself:
+
+```python
+def labels(row):  # -100: only read
+    return {{"labels": [t if m else -100 for t, m in zip(row["input_ids"], row["loss_mask"], strict=True)]}}
+dataset = dataset.map(labels)
+```
+
+`AutoTokenizer.from_pretrained("PATH{own}")` has the special tokens there are and one to pad with, so
+`transformers.DataCollatorForSeq2Seq` and `transformers.Trainer` take these rows as they are."""
 
 
 def _datasets(
