@@ -1,10 +1,10 @@
 """Fingerprints of examples: of all of a row for the content digest, of its tokens to find duplicates.
 
 For the content digest each row of a batch is hashed with SipHash-2-4-128 over its address (stream key,
-index) and every column in canonical words; a content digest is the sum of its rows' hashes in two lanes of
-64 bits. It depends on the logical content alone: not on the file format, the sizes of batches and shards or a
-library's version; and digests of parts built apart add up in any order. It guards against error; the files'
-sha256 guard bytes.
+index) and every column in canonical words, but for those that only say again what the others do; a content
+digest is the sum of its rows' hashes in two lanes of 64 bits. It depends on the logical content alone: not on
+the file format, the sizes of batches and shards or a library's version; and digests of parts built apart add
+up in any order. It guards against error; the files' sha256 guard bytes.
 
 A column's canonical words: the number of values of the row, then its values at their Arrow width,
 little-endian, padded with zeros to whole 64-bit words.
@@ -88,7 +88,7 @@ def row_states(batch: pa.RecordBatch, key: NDArray[np.uint64]) -> NDArray[np.uin
     _begin(states, _KEY, key)
     # By name, so that the order of a file's columns does not matter; the index is part of the address.
     _absorb_flat(states, batch.column("index").to_numpy().view(np.uint64), np.int64(1))
-    for name in sorted(set(batch.schema.names) - {"index"}):
+    for name in sorted(set(batch.schema.names) - {"index"} - _said_again(batch.schema)):
         data_type = batch.schema.field(name).type
         if pa.types.is_list(data_type) or pa.types.is_string(data_type):
             values, offsets = unragged(batch.column(name))
@@ -97,6 +97,14 @@ def row_states(batch: pa.RecordBatch, key: NDArray[np.uint64]) -> NDArray[np.uin
             values = batch.column(name).to_numpy()
             _absorb_flat(states, _unsigned(values), np.int64(1))
     return states
+
+
+def _said_again(schema: pa.Schema) -> set[str]:
+    """Columns of texts other than the example itself (Capo's attributes, where they are asked for).
+
+    They follow from the example and its other columns, and the content is the same with them and without.
+    """
+    return {field.name for field in schema if pa.types.is_string(field.type)} - {"text"}
 
 
 def _unsigned(values: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -245,6 +245,12 @@ def _check_split(
     if sizes.pack is not None:
         if "input_ids" not in task.schema(config).names:
             raise ConfigError(f"{where}: its examples are texts, which cannot be packed; set bio=tokens")
+        said = [field.name for field in task.schema(config) if str(field.type) == "string"]
+        if said:
+            raise ConfigError(
+                f"{where}: attributes=true: a packed row is of several people, so it has no column "
+                f"{said[0]}; leave attributes out, or set pack=null"
+            )
         check_fits(sizes.pack["mode"], sizes.pack["length"], task.max_tokens(config), where)
         if shard % group and shard < examples:
             raise ConfigError(

@@ -139,12 +139,12 @@ def test_the_validator_shares_nothing_with_the_generator(validator: str) -> None
 
 def test_capos_validator_shares_the_facts_and_the_tokenizer_only() -> None:
     """The pools, the people and the tokenizer are what a biography is held to; not how it was made."""
-    apart = ("tasks/capo/validator.py", "tasks/capo/parse.py", "tasks/capo/reading.py")
+    apart = tuple(f"tasks/capo/{name}.py" for name in ("validator", "parse", "reading", "told"))
     used = {found.module for found in IMPORTS if found.file in apart and top(found.module) == "tasks"}
     modules = {".".join(module.split(".")[: 3 if "capo" in module else 2]) for module in used}
     modules -= {"tasks", "tasks.capo"}
     facts = {"tasks.capo.text", "tasks.capo.people", "tasks.capo.tokenizer", "tasks.capo.config"}
-    own = {"tasks.capo.parse", "tasks.capo.reading"}
+    own = {"tasks.capo.parse", "tasks.capo.reading", "tasks.capo.told"}
     assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"} | facts | own
 
 

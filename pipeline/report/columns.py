@@ -51,6 +51,14 @@ _OF_TASKS = {
         "value_ends": "one past its last",
         "char_starts": "the same places in the text that was encoded, in characters",
         "char_ends": "one past the last",
+        "name": "the person's full name",
+        "birth_date": "the day on which the person was born, as the text has it",
+        "birth_city": "where",
+        "university": "where the person studied",
+        "major": "what",
+        "employer": "whom the person works for",
+        "work_city": "where, which is the employer's",
+        "pronoun": "what later sentences begin with",
     },
 }
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tasks import examples
 from tasks.base import INT32_MAX, Look, Task, ValidationResult
 from tasks.batch import column, list_type, ragged, texts
+from tasks.capo.attributes import FIELDS, attributes
 from tasks.capo.audit import audit_of
 from tasks.capo.config import (
     KEYS,
@@ -74,7 +75,8 @@ TEXT_SCHEMA = pa.schema([column("text", pa.string()), *_ABOUT, *_SPANS])
 
 def schema(config: Mapping[str, Any]) -> pa.Schema:
     """The columns of a batch: of tokens, or of texts."""
-    return TEXT_SCHEMA if config["bio"] == "text" else TOKEN_SCHEMA
+    own = TEXT_SCHEMA if config["bio"] == "text" else TOKEN_SCHEMA
+    return pa.schema([*own, *FIELDS]) if config.get("attributes") else own
 
 
 def mean_tokens(config: Mapping[str, Any]) -> float:
@@ -157,18 +159,20 @@ def generate(
     if len(indices) * max_tokens(config) > INT32_MAX:
         raise OverflowError("a batch of over 2^31 tokens: ask for fewer examples at a time")
     people, exposures = who(config, key, indices)
-    facts = population(fields_of(config), seed).facts(people)
+    who_they_are = population(fields_of(config), seed)
+    facts = who_they_are.facts(people)
+    more = attributes(who_they_are.pools, facts, config["reverse_md"]) if config.get("attributes") else []
     about = [pa.array(indices), pa.array(people), pa.array(exposures)]
     about.append(pa.array(np.full(len(indices), seed, dtype=np.int64)))
     if config["bio"] == "text":
         made = _composed(_letters(config), config["order"], key, indices, facts)
         columns = [texts(made.elements, made.offsets), *about, _rows(made.char_starts), _rows(made.char_ends)]
-        return pa.RecordBatch.from_arrays(columns, schema=TEXT_SCHEMA)
+        return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config))
     made = _tokenised(config, key, indices, facts)
     mask = np.ones(len(made.elements), dtype=np.uint8)
     columns = [ragged(made.elements, made.offsets), ragged(mask, made.offsets), *about]
     columns += map(_rows, (made.starts, made.ends, made.char_starts, made.char_ends))
-    return pa.RecordBatch.from_arrays(columns, schema=TOKEN_SCHEMA)
+    return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config))
 
 
 def who(

@@ -50,9 +50,10 @@ KEYS = {
     "templates_dir": Key(default=None, kind=Path, optional=True, help="a folder with sentences of your own"),
     "fields": Key(default=None, kind=object, optional=True, help="the names and values (from fields_dir)"),
     "templates": Key(default=None, kind=object, optional=True, help="the sentences (from templates_dir)"),
+    "attributes": Key(default=False, kind=bool, help="the person's values as columns too, a text for each"),
 }
 # These choose the form of an example, not what it says: the same text whatever the tokenizer.
-_FORM = ("bio", "tokenizer_name_or_path", "tokenizer_sha256", "eos")
+_FORM = ("bio", "tokenizer_name_or_path", "tokenizer_sha256", "eos", "attributes")
 
 
 def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -67,6 +68,8 @@ def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
             f"middle and last names give {names:,}; lower num_people or lengthen the lists"
         )
     _check_tokenizer(full)
+    if not full["attributes"]:  # left out: specs and corpora of before the key was there are as they were
+        del full["attributes"]
     return full
 
 

@@ -33,6 +33,7 @@ from tasks.capo.parse import (
 from tasks.capo.people import FIRST, LAST, Population, population
 from tasks.capo.reading import Reading, reading
 from tasks.capo.tokenizer import Loaded, read_back
+from tasks.capo.told import told_columns, untrue
 
 MESSAGES = (
     "valid",
@@ -49,6 +50,7 @@ MESSAGES = (
     "exposure is not possible at this index",
     "loss_mask is not 1 on all tokens",
     "value_starts, value_ends, char_starts or char_ends differ from the text",
+    "a column of the person's attributes says what the text does not",
 )
 (
     _VALID,
@@ -65,6 +67,7 @@ MESSAGES = (
     _EXPOSURE,
     _MASK,
     _SPANS,
+    _ATTRIBUTES,
 ) = range(len(MESSAGES))
 # Of what `read_rows` says.
 _CODE_OF_RESULT = np.zeros(4, dtype=np.int32)
@@ -82,6 +85,7 @@ class _Rows:
     people: NDArray[np.int64] | None  # the column person
     spans: tuple[NDArray[np.int32], ...]  # four of [rows, 8], or [0, 8] where the batch has no such column
     odd_spans: NDArray[np.bool_]  # [rows]: a column of spans has not 8 of them
+    told: dict[str, pa.StringArray]  # the columns of attributes that the batch has
     codes: NDArray[np.int32]
     positions: NDArray[np.int64]
 
@@ -103,6 +107,7 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
         people=batch.column("person").to_numpy() if "person" in batch.schema.names else None,
         spans=(),
         odd_spans=np.zeros(batch.num_rows, dtype=bool),
+        told=told_columns(batch),
         codes=np.zeros(batch.num_rows, dtype=np.int32),
         positions=np.zeros(batch.num_rows, dtype=np.int64),
     )
@@ -184,8 +189,8 @@ def _check_one_population(
             rows.fail(waiting[~named], _NO_NAME)
         waiting, numbers, places = waiting[named], numbers[named], places[named]
         codes, places = _read_about(rows, waiting, numbers, places, people, read, config)
-        # The first full name says what is wrong, unless all is right with a later one.
-        told = np.flatnonzero((codes == _VALID) | (skip == 0))
+        # The first full name says what is wrong, unless the text is right with a later one.
+        told = np.flatnonzero((codes == _VALID) | (codes == _ATTRIBUTES) | (skip == 0))
         rows.codes[waiting[told]] = codes[told]
         rows.positions[waiting[told]] = np.where(codes == _VALID, 0, places)[told]
         waiting = waiting[codes != _VALID]
@@ -212,13 +217,14 @@ def _read_about(
         persons[several] = rows.people[waiting[several]]
     codes[(codes == _VALID) & ((persons < 0) | (persons >= config["num_people"]))] = _NOBODY
     tried = np.flatnonzero(codes == _VALID)
+    facts = people.facts(persons[tried])
     results, reached = read_rows(
         read,
         rows.elements,
         rows.begins,
         rows.ends,
         waiting[tried],
-        people.facts(persons[tried]),
+        facts,
         not config["order"],
         rows.spans,
     )
@@ -228,7 +234,10 @@ def _read_about(
     if rows.people is not None:
         true = (codes == _VALID) | (codes == _SPANS)
         codes[true & (rows.people[waiting] != persons)] = _PERSON
-    places[(codes == _PERSON) | (codes == _SPANS)] = 0
+    if rows.told:
+        wrong = untrue(rows.told, waiting[tried], facts, people.pools, config["reverse_md"])
+        codes[tried[wrong & (codes[tried] == _VALID)]] = _ATTRIBUTES
+    places[np.isin(codes, (_PERSON, _SPANS, _ATTRIBUTES))] = 0
     return codes, places
 
 

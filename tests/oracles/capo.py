@@ -154,7 +154,7 @@ def sentence(template: str, value: str, subject: str) -> tuple[str, dict[str, tu
 
 
 def stream_key(config: Mapping[str, Any], seed: int, split: str) -> list[int]:
-    form = ("bio", "tokenizer_name_or_path", "tokenizer_sha256", "eos")
+    form = ("bio", "tokenizer_name_or_path", "tokenizer_sha256", "eos", "attributes")
     address = {key: value for key, value in config.items() if key not in form}
     return key_of(b"ostraca stream", canonical(["capo", 1, address, seed, split]))
 

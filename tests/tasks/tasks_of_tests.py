@@ -15,5 +15,6 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "lano-eos": ("lano", {"config_name": "cfg3k", "eos": True}),
     "capo": ("capo", {"num_people": 30, "exposures": 20}),
     "capo-text": ("capo", {"num_people": 30, "exposures": 20, "bio": "text", "reverse_md": True}),
+    "capo-attributes": ("capo", {"num_people": 30, "exposures": 20, "order": False, "attributes": True}),
 }
 STREAMED = [name for name in CONFIGS if name != "capo-text"]  # those with token ids
