@@ -55,6 +55,7 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
         **dict.fromkeys(_CHOICES, BINS),
         "tokens": BINS,
         "distinct": BINS,
+        "index": BINS,
         **{f"{who}_length": lengths for who in _WHO},
         **{f"{who}_{what}": groups for who in _WHO for what in ("first", "last")},
     }
@@ -78,6 +79,10 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
             for target in ("answer_length", "query_parents", "leaf")
         ),
         *(_pair(feature, "query_first") for feature in ("tokens", "distinct", "n")),
+        *(
+            _pair("index", target)
+            for target in ("n", "answer_length", "query_first", "query_edge_place", "leaf")
+        ),
     ]
     law = token_pair_law(vocab, low, high)
     for one, other in (("query", "first"), ("parent", "child"), ("node", "next")):
@@ -172,6 +177,7 @@ def _table(batch: pa.RecordBatch, config: Mapping[str, Any], groups: int) -> dic
         # Lengths have no scale of their own: their lowest bits, which are as telling as any.
         "tokens": widths % BINS,
         "distinct": facts["distinct"] % BINS,
+        "index": index % BINS,
     }
     for who in _WHO:
         given = facts[f"{who}_length"] > 0

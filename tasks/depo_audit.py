@@ -46,6 +46,7 @@ def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
         "distance": BINS,
         "tokens": BINS,
         "distinct": BINS,
+        "index": BINS,
         **{f"{who}_length": lengths for who in ("asked", "answer", "parent", "child")},
         **{
             f"{who}_{what}": groups
@@ -113,6 +114,10 @@ def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
         ("parent_first", "distance"),
         ("parent_last", "distance"),
         ("child_first", "distance"),
+        *(
+            ("index", target)
+            for target in ("n", "hop", "asked_place", "asked_first", "answer_shift", "distance")
+        ),
     ]
     pairs += [Pair(unit="question", feature=feature, target=target) for feature, target in free]
     # n decides how short words can be, and hops that go round small cycles.
@@ -171,6 +176,7 @@ def _question(
         # Lengths have no scale of their own: their lowest bits, which are as telling as any.
         "tokens": np.diff(offsets).astype(np.int64) % BINS,
         "distinct": facts["distinct"] % BINS,
+        "index": index % BINS,
     }
     for who in ("asked", "answer", "parent", "child"):
         given = other if who == "answer" else np.ones(len(n), bool)

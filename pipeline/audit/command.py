@@ -87,7 +87,8 @@ def _made(config: Mapping[str, Any], most: int, workers: int) -> Iterator[Audite
         most = min(most, task.count(complete)[0])
     tally = count_made(task, complete, seed, split, most, workers)
     findings = judge(tally, _other_streams(task, complete, seed, split, most))
-    name = f"{entry['name']}, seed {seed}, {split}"
+    form = ", test form" if config["test_form"] else ""
+    name = f"{entry['name']}{form}, seed {seed}, {split}"
     yield name, tally.examples, findings, "", time.perf_counter() - begun
 
 
@@ -159,7 +160,9 @@ def _kept(manifest: Mapping[str, Any], dataset: str, split: str, cut: Mapping[st
         why.append(f"pack.mode={mode} cuts examples, {cut['whole']:,} of {cut['begun']:,} are whole")
     if kept >= 1:
         return 1.0, ""
-    bits = -math.log2(kept) if kept > 0 else math.inf
+    if kept <= 0:
+        return 0.0, "; ".join(why)
+    bits = -math.log2(kept)
     return kept, f"{'; '.join(why)}: what is up to {bits:.2g} bits off may be due to that and is not judged"
 
 

@@ -1,4 +1,8 @@
-"""What `ostraca audit` holds Lano to: lengths, counts, ends, and a place chosen in each sentence."""
+"""What `ostraca audit` holds Lano to: lengths, counts, ends, and a place chosen in each sentence.
+
+Rules themselves cannot be seen (`tasks.lano.laws`). Of a million sentences of cfg3f, a rule that is chosen 1%
+too often is found at the start and next to the terminals, 2% on most levels, 6% on the middle one.
+"""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_built_corpus_is_audited_from_its_rows(
     }
     packed = any(word.startswith("pack") for word in settings)
     for each in made:
-        if each.kind == "pair" and not (packed and "n" in (*each.given, each.name.split()[0])):
+        if each.kind == "pair" and not (packed and "n" in (*each.given, *each.name.split())):
             assert found[each.name] == (each.rows, each.chance), each.name
 
 
