@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.folder import Folder, LocalFolder, write_bytes
+from tasks.errors import OstracaError
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files, tokenizer_folder
 
 
@@ -30,7 +31,16 @@ def own_tokenizer(folder: Folder, dataset: str) -> str | None:
         return None
     if isinstance(folder, LocalFolder):
         return str(Path(folder.url) / below / TOKENIZER_FILES[0])
-    files = {name: folder.read(f"{below}/{name}") for name in TOKENIZER_FILES}
+    from tasks.capo.tokenizer_file import MOST_BYTES  # Capo is loaded where it is needed
+
+    files = {}
+    for name in TOKENIZER_FILES:
+        path = f"{below}/{name}"
+        if (folder.size(path) or 0) > MOST_BYTES:
+            raise OstracaError(
+                f"{folder}/{path}: has over {MOST_BYTES >> 20} MiB; it is none that ostraca wrote"
+            )
+        files[name] = folder.read(path)
     return str(private_copy(files) / TOKENIZER_FILES[0])
 
 
@@ -43,9 +53,15 @@ def listed_files(spec: Mapping[str, Any], listed: Iterable[Mapping[str, Any]]) -
     """The vocabulary's files of a spec, path -> content, in the form in which a manifest lists them."""
     known = {file["path"]: file["sha256"] for file in listed}
     made = dict(tokenizer_files(spec))
-    before = dict(tokenizer_files(spec, old=True))
-    of_before = all(known.get(path) == hashlib.sha256(each).hexdigest() for path, each in before.items())
-    return before if of_before else made
+    if known and not _are_listed(made, known):
+        before = dict(tokenizer_files(spec, old=True))
+        if _are_listed(before, known):
+            return before
+    return made
+
+
+def _are_listed(files: Mapping[str, bytes], known: Mapping[str, str]) -> bool:
+    return all(known.get(path) == hashlib.sha256(content).hexdigest() for path, content in files.items())
 
 
 def private_copy(files: Mapping[str, bytes]) -> Path:

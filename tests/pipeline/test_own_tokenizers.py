@@ -144,6 +144,36 @@ def test_corpora_of_before_still_open(vocabulary: str, tokenizer: Path, tmp_path
     assert verify(root) == []
 
 
+def test_a_corpus_in_a_store_is_read_with_a_private_copy(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokenizer is read again at each opening; what lies in the temporary folder is not believed."""
+    import fsspec
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store = fsspec.filesystem("memory")
+    build(people(tokenizer), tmp_path / "built", engine="local")
+    store.put(str(tmp_path / "built"), "/people", recursive=True)
+    assert CorpusSource("memory://people").vocab_size == 400
+    (copy,) = tmp_path.glob("ostraca-tokenizers-*/*/tokenizer.json")
+    content = copy.read_bytes()
+    copy.write_bytes(b" " * len(content))  # of the same size
+    assert CorpusSource("memory://people").vocab_size == 400
+    assert copy.read_bytes() == content
+    store.rm("/people", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["a pipe", "a device"])
+def test_only_a_regular_file_is_a_corpuss_tokenizer(name: str, corpora: Path) -> None:
+    """A pipe would wait forever."""
+    own = corpora / "whole" / OWN
+    own.unlink()
+    os.mkfifo(own) if name == "a pipe" else own.symlink_to("/dev/zero")
+    with pytest.raises(OstracaError, match="no regular file"):
+        _ = CorpusSource(corpora / "whole").vocab_size
+    assert any(OWN in problem for problem in verify(corpora / "whole", content=True))
+
+
 def test_other_readers_take_a_datasets_folder(corpus: Path) -> None:
     """All files in it are shards."""
     import pandas
