@@ -12,9 +12,10 @@ from typing import Any
 from pipeline import manifest as manifests
 from pipeline.changes import Changes
 from pipeline.dedup.against import against_prints, with_against
+from pipeline.dedup.disjoint import eval_prints
 from pipeline.dedup.prints import prints_size
 from pipeline.dedup.search import OUTCOME, changed_shards, changes_of, find_duplicates, ranked
-from pipeline.dedup.settings import check_memory
+from pipeline.dedup.settings import check_memory, searches
 from pipeline.engine import Engine, available_cores, check_engine, open_engine
 from pipeline.fence import Fence
 from pipeline.folder import Folder, open_folder, read_json, write_bytes, write_json
@@ -122,11 +123,7 @@ class _Build:
             self._mend(whole)
             self._finish(whole, new=False)
             return dict(whole)
-        if self._spec["dedup"]["mode"] == "off":
-            self._make_all()
-            found = None
-        else:
-            found = self._dedup()
+        found = self._dedup() if searches(self._spec) else self._make_all()
         files.append(write_totals(self._folder, self._totals))
         manifest = manifests.make_manifest(
             self._spec,
@@ -147,10 +144,20 @@ class _Build:
     def _shards(self) -> Iterator[Shard]:
         return plan(self._spec, self._part)
 
-    def _make_all(self) -> None:
-        """All shards, without deduplication."""
-        job = functools.partial(make_shard, self._spec, self._digest, Changes(), self._folder)
+    def _make_all(self) -> dict[str, Any] | None:
+        """All shards, in one pass. Returns what the manifest says of duplicates."""
+        evals = None
+        if self._spec["dedup"]["mode"] == "disjoint":
+            evals = eval_prints(
+                self._spec, self._digest, self._folder, self._engine, self._memory, self._on_step
+            )
+        job = functools.partial(make_shard, self._spec, self._digest, Changes(), self._folder, evals=evals)
         self._stage(job, lambda made: True, last=True)
+        if evals is None:
+            return None
+        return manifests.sums_of_changes(
+            (shard.split, self._records[shard.path].as_dict()) for shard in self._shards()
+        )
 
     def _dedup(self) -> dict[str, Any]:
         """All shards; then those again in which an example must go. Returns what the manifest says of it."""
@@ -311,10 +318,10 @@ def _check_part(spec: Mapping[str, Any], part: Part) -> None:
         raise ConfigError(
             f"part={shown(part)} must be (number, of), e.g. (2, 8) for the second of eight parts"
         )
-    if part != WHOLE and spec["dedup"]["mode"] != "off":
+    if part != WHOLE and searches(spec):
         raise ConfigError(
             f"part={part[0]}/{part[1]}: duplicates can only be found where all examples are; "
-            "build the whole corpus at once, or set dedup.mode=off"
+            "build the whole corpus at once, or set dedup.mode=disjoint or off"
         )
     if part != WHOLE and not any(plan(spec, part)):
         raise ConfigError(

@@ -33,6 +33,11 @@ class Changes:
     def dropped(self) -> int:
         return int((self.attempts == 0).sum())
 
+    @staticmethod
+    def dropping(places: NDArray[np.int64]) -> Changes:
+        """The examples at these places, int64, ascending, are dropped."""
+        return Changes(places=places, attempts=np.zeros(len(places), np.int64))
+
     def of(self, start: int, stop: int) -> Changes:
         """Those at places start..stop-1."""
         first, last = np.searchsorted(self.places, [start, stop])

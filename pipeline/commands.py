@@ -15,6 +15,7 @@ from rich.console import Console
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
+from pipeline.dedup.disjoint import is_eval
 from pipeline.duplicates import find_in_corpus
 from pipeline.folder import open_folder
 from pipeline.inspect import show
@@ -159,7 +160,9 @@ def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:
         asked, redrawn, dropped = (counts[key] for key in ("asked", "redrawn", "dropped"))
         if redrawn:
             yield f"  {name}: {redrawn:,} drawn again, since their first draws were duplicates"
-        if dropped and dedup["mode"] == "drop":
+        if dropped and dedup["mode"] == "disjoint":
+            yield f"  {name}: {dropped:,} of {asked:,} left out, which are in an eval split too"
+        elif dropped and dedup["mode"] == "drop":
             yield f"  {name}: {dropped:,} of {asked:,} dropped as duplicates"
         elif dropped:
             why = f"its config has no more that differ in {dedup['key']}"
@@ -205,13 +208,22 @@ def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
     with ShardProgress("duplicates", totals["shards"], totals["rows"]) as progress:
         found = find_in_corpus(root, on_shard=lambda: progress.advance(0))
     for split, counts in found.items():
-        print(
-            f"  {split}: {counts.examples:,} examples, {counts.twice:,} of them twice by {dedup['key']}, "
-            f"{counts.shared:,} in a split before it too"
+        also = "".join(f", {count:,} also in {before}" for before, count in counts.shared.items())
+        twice = f"{counts.twice:,} of them twice by {dedup['key']}"
+        print(f"  {split}: {counts.examples:,} examples, {twice}{also}")
+    if dedup["mode"] == "disjoint":
+        broken = any(
+            count
+            for split, counts in found.items()
+            for before, count in counts.shared.items()
+            if is_eval(before) and not is_eval(split)
         )
-    broken = dedup["mode"] != "off" and any(each.twice or each.shared for each in found.values())
+    else:
+        broken = dedup["mode"] != "off" and any(
+            each.twice or any(each.shared.values()) for each in found.values()
+        )
     if broken:
-        print(f"{root}: its spec promises no duplicates, and there are some; build it again")
+        print(f"{root}: its spec (dedup.mode={dedup['mode']}) promises none of these; build it again")
     return int(broken)
 
 

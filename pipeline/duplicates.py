@@ -30,7 +30,9 @@ class Found:
 
     examples: int
     twice: int  # examples that an earlier one of the same split equals
-    shared: int  # examples that one of a split before it equals; eval splits come before train
+    shared: Mapping[
+        str, int
+    ]  # split before it -> examples that one of that equals; eval ones come before train
 
 
 def find_in_corpus(
@@ -64,7 +66,8 @@ def find_in_corpus(
         for split in splits
     }
     ranges = count_ranges(sum(sizes.values()), memory, 1)
-    counts = {split: [0, 0, 0] for split in splits}
+    counts = {split: [0, 0] for split in splits}
+    shared = {split: dict.fromkeys(splits[:place], 0) for place, split in enumerate(splits)}
     for part in range(ranges):
         tables: dict[str, Table] = {}
         for split in splits:
@@ -72,16 +75,13 @@ def find_in_corpus(
             for reader in _readers(folder, spec, manifest, split):
                 for prints in _prints(reader, key, on_shard):
                     own = prints[prints[:, 0] % np.uint64(ranges) == np.uint64(part)]
-                    earlier = np.zeros(len(own), bool)
-                    for before in tables:
-                        if before != split:
-                            earlier |= tables[before].contains(own)
+                    for before in shared[split]:
+                        shared[split][before] += int(tables[before].contains(own).sum())
                     counts[split][0] += len(own)
                     counts[split][1] += int((~table.insert(own)).sum())
-                    counts[split][2] += int(earlier.sum())
     return {
-        split: Found(examples=examples, twice=twice, shared=shared)
-        for split, (examples, twice, shared) in counts.items()
+        split: Found(examples=examples, twice=twice, shared=shared[split])
+        for split, (examples, twice) in counts.items()
     }
 
 

@@ -291,7 +291,7 @@ def check_shards(manifest: Mapping[str, Any]) -> list[str]:
         planned = (shard.split, shard.dataset, shard.first_index, shard.count)
         if given != planned:
             return [f"{NAME}: {shard.path} is said to be {given}, but the spec makes it {planned}"]
-        problem = _check_rows(manifest["spec"], record)
+        problem = _check_rows(manifest["spec"], record, shard.split)
         if problem:
             return [f"{NAME}: {shard.path}: {problem}"]
     seen = set(listed)
@@ -315,7 +315,7 @@ def require_shards(root: Path | str | Folder, manifest: Mapping[str, Any]) -> No
         raise OstracaError(f"{root}/{problems[0]}; run `ostraca verify path={root}`")
 
 
-def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any]) -> str | None:
+def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any], split: str) -> str | None:
     """What is wrong with a shard's number of rows and with what it says of dropped examples."""
     try:
         changes = Changes.parse(record.get("changes", ""), record["count"])
@@ -323,12 +323,27 @@ def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any]) -> str | Non
         return str(error)
     if len(changes) and spec["dedup"]["mode"] == "off":
         return "examples were changed, but the spec asks for no deduplication"
+    if len(changes) and spec["dedup"]["mode"] == "disjoint" and not split.startswith("train"):
+        return "examples of an eval split were left out, but the spec asks for no such thing"
     if changes.attempts.any() and spec["dedup"]["mode"] != "redraw":
         return "examples were drawn again, but the spec asks for none to be"
     rows = record["count"] - changes.dropped
     if spec["pack"] is None and record["rows"] != rows:
         return f"is said to have {record['rows']} rows, but the spec makes it {rows}"
     return None
+
+
+def sums_of_changes(records: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Of (split, shard record)s, for each "dataset/split": examples asked for, redrawn and dropped."""
+    sums: dict[str, dict[str, Any]] = {}
+    for split, record in records:
+        none = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
+        own = sums.setdefault(f"{record['dataset']}/{split}", none)
+        changes = Changes.parse(record.get("changes", ""), record["count"])
+        own["asked"] += record["count"]
+        own["redrawn"] += len(changes) - changes.dropped
+        own["dropped"] += changes.dropped
+    return sums
 
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.changes import Changes
 from pipeline.compact import encode_numbers
+from pipeline.dedup.disjoint import Evals, is_eval
 from pipeline.dedup.prints import draw_prints, fingerprints, write_prints
+from pipeline.dedup.settings import searches
 from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.folder import Folder, write_json
 from pipeline.formats import open_writer
@@ -90,19 +93,28 @@ class Group:
     before: Statistics  # of its examples' first draws
     after: Statistics  # of its examples
     prints: NDArray[np.uint64] | None  # [first draws, 2], where asked for
+    left_out: NDArray[np.int64]  # places in the shard of what was to be avoided
 
 
 def make_shard(
-    spec: Mapping[str, Any], digest: str, changes: Changes | None, folder: Folder, shard: Shard
+    spec: Mapping[str, Any],
+    digest: str,
+    changes: Changes | None,
+    folder: Folder,
+    shard: Shard,
+    evals: Evals | None = None,
 ) -> Made:
     """Make, check and write one shard in a corpus's folder; then its record, so that it is never made again.
 
     digest: the spec's; file and record carry it. changes: what deduplication found; None: it has still to
-    look, so the shard is put aside (`aside_path`) and its fingerprints are left. OstracaError where an
-    example is not valid or the file cannot be written; nothing half-written stays.
+    look, so the shard is put aside (`aside_path`) and its fingerprints are left. evals: of the eval splits,
+    of which a shard of train must have no example. OstracaError where an example is not valid or the file
+    cannot be written; nothing half-written stays.
     """
-    look = changes is None and spec["dedup"]["mode"] != "off"
-    own = Changes() if changes is None else changes
+    look = changes is None and searches(spec)
+    known = Changes() if changes is None else changes
+    avoid = None if evals is None or is_eval(shard.split) else functools.partial(evals.places_in, folder)
+    left_out = []
     tokens, content = 0, ContentDigest()
     before, after = Statistics(), Statistics()
     prints = [np.zeros((0, 2), np.uint64)]
@@ -112,12 +124,13 @@ def make_shard(
     with folder.create(path, new=not look) as file:
         grouped = GroupedFile(file)
         with open_writer(spec, shard, schema, grouped, metadata) as writer:
-            for group in shard_groups(spec, shard, own, look=look):
+            for group in shard_groups(spec, shard, known, look=look, avoid=avoid):
                 writer.write(group.batch)
                 grouped.end_group(group.batch.num_rows)
                 content += group.content
                 before, after = before + group.before, after + group.after
                 tokens += count_tokens(group.batch)
+                left_out.append(group.left_out)
                 if group.prints is not None:
                     prints.append(group.prints)
             groups = grouped.row_groups
@@ -134,7 +147,7 @@ def make_shard(
         content_digest=str(content),
         first_index=shard.first_index,
         count=shard.count,
-        changes=str(own),
+        changes=str(known if avoid is None else Changes.dropping(np.concatenate(left_out))),
         group_rows="" if spec["pack"] is None else encode_numbers(groups.rows),
         tail=str(tail),
     )
@@ -172,11 +185,18 @@ def shard_content(spec: Mapping[str, Any], shard: Shard, changes: Changes) -> Co
 
 
 def shard_groups(
-    spec: Mapping[str, Any], shard: Shard, changes: Changes, *, look: bool = False, count: bool = True
+    spec: Mapping[str, Any],
+    shard: Shard,
+    changes: Changes,
+    *,
+    look: bool = False,
+    count: bool = True,
+    avoid: Callable[[Task, Mapping[str, Any], pa.RecordBatch], NDArray[np.int64]] | None = None,
 ) -> Iterator[Group]:
     """The shard's examples, a row group at a time, each checked.
 
-    look: with the fingerprints of the first draws; count: with statistics (else they are empty).
+    look: with the fingerprints of the first draws; count: with statistics (else they are empty). avoid: the
+    rows of a batch that are left out besides.
     """
     entry = spec["datasets"][shard.dataset]["splits"][shard.split]
     task, config = get_task(spec["datasets"][shard.dataset]["task"]), entry["config"]
@@ -190,6 +210,8 @@ def shard_groups(
         prints = fingerprints(task, config, batch, spec["dedup"]["key"]) if look else None
         before = after = Statistics.of(batch, task.strata) if count else Statistics()
         own = changes.of(start - shard.first_index, stop - shard.first_index)
+        if avoid is not None:
+            own = Changes.dropping(start - shard.first_index + avoid(task, config, batch))
         pieces = [(batch, key)]
         if len(own):
             kept = np.ones(batch.num_rows, bool)
@@ -208,7 +230,9 @@ def shard_groups(
             batch = pack_batch(batch, spec["pack"]["length"], spec["pack"]["mode"])
             pieces = [(batch, key)]
         content = sum((content_digest(piece, its) for piece, its in pieces), ContentDigest())
-        yield Group(batch=batch, content=content, before=before, after=after, prints=prints)
+        yield Group(
+            batch=batch, content=content, before=before, after=after, prints=prints, left_out=own.places
+        )
 
 
 def shard_schema(spec: Mapping[str, Any], dataset: str, split: str) -> pa.Schema:

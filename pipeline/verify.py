@@ -13,10 +13,20 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.changes import Changes
+from pipeline.dedup.settings import searches
 from pipeline.engine import available_cores, open_engine
 from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.folder import Folder, open_folder
-from pipeline.manifest import NAME, check_shards, make_manifest, part_of, read_manifest, records_of, spec_in
+from pipeline.manifest import (
+    NAME,
+    check_shards,
+    make_manifest,
+    part_of,
+    read_manifest,
+    records_of,
+    spec_in,
+    sums_of_changes,
+)
 from pipeline.plan import SUFFIXES, Shard, plan
 from pipeline.readers import SplitReader
 from pipeline.shard import ShardRecord, shard_content, split_key
@@ -87,17 +97,12 @@ def _is_dedup(manifest: Mapping[str, Any]) -> bool:
     said = manifest["dedup"]
     if manifest["spec"]["dedup"]["mode"] == "off":
         return said is None
-    sums: dict[str, dict[str, int]] = {}
-    for split, record in records_of(manifest):
-        own = sums.setdefault(f"{record['dataset']}/{split}", {"asked": 0, "redrawn": 0, "dropped": 0})
-        changes = Changes.parse(record.get("changes", ""), record["count"])
-        own["asked"] += record["count"]
-        own["redrawn"] += len(changes) - changes.dropped
-        own["dropped"] += changes.dropped
+    sums = sums_of_changes(records_of(manifest))
+    searched = searches(manifest["spec"])
     try:
         return said.keys() == sums.keys() and all(
             type(said[part]["exhausted"]) is bool
-            and said[part] == {**own, "exhausted": said[part]["exhausted"]}
+            and said[part] == {**own, "exhausted": searched and said[part]["exhausted"]}
             for part, own in sums.items()
         )
     except (AttributeError, KeyError, TypeError):

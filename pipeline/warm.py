@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.changes import Changes
+from pipeline.dedup.disjoint import warm_looks
 from pipeline.dedup.table import Table
 from pipeline.formats import open_writer
 from pipeline.plan import shards_of
@@ -61,7 +62,8 @@ _DONE: set[tuple[str, str]] = set()  # in this process
 def _use(spec: Mapping[str, Any]) -> str:
     """What a build does beside the tasks themselves, by which it needs other kernels."""
     pack = "loose" if spec["pack"] is None else spec["pack"]["mode"]
-    dedup = "all" if spec["dedup"]["mode"] == "off" else spec["dedup"]["key"]
+    mode = spec["dedup"]["mode"]
+    dedup = {"off": "all", "disjoint": "disjoint"}.get(mode, spec["dedup"]["key"])
     return f"{spec['format']}-{spec['vocabulary']}-{pack}-{dedup}"
 
 
@@ -99,3 +101,4 @@ def _make_one_each(spec: Mapping[str, Any], tasks: Collection[str]) -> None:
                         table = Table.of_size(1)
                         table.insert(group.prints)
                         table.contains(group.prints)
+                        warm_looks(group.batch)

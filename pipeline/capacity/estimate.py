@@ -16,7 +16,7 @@ from pipeline.capacity.measure import MOST_THREADS, Measured, SearchRates, measu
 from pipeline.capacity.splits import Part, SplitPlan, parts_of, split_plans
 from pipeline.dedup.prints import RANGE_BITS
 from pipeline.dedup.search import count_ranges, table_bytes
-from pipeline.dedup.settings import DEFAULT_MEMORY
+from pipeline.dedup.settings import DEFAULT_MEMORY, searches
 from pipeline.folder import json_bytes
 from pipeline.manifest import read_manifest
 from pipeline.plan import count_examples
@@ -246,7 +246,7 @@ def estimate(
         }
     )
     side_files = (*((path, len(data)) for path, data in tokenizer_files(spec)), (STATISTICS, len(statistics)))
-    search = None if spec["dedup"]["mode"] == "off" else _search(spec, splits, measured, cluster)
+    search = _search(spec, splits, measured, cluster) if searches(spec) else None
     listed = {} if search is None else search.duplicates.least
     return Estimate(
         spec=spec,

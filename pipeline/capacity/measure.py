@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.changes import Changes
 from pipeline.dedup.prints import RANGE_BITS, fingerprints, read_prints, write_prints
+from pipeline.dedup.settings import searches
 from pipeline.dedup.table import Table
 from pipeline.fingerprint import content_digest
 from pipeline.folder import LocalFolder
@@ -90,7 +91,7 @@ def measure(spec: Mapping[str, Any], dataset: str, split: str, threads: int, sec
     least, most = _SAMPLE_GROUPS
     wanted = min(max(least, int(_SAMPLE_TOKENS / (step * task.mean_tokens(config)))), most)
     shards = _spread_shards(spec, dataset, split, step, wanted)
-    look = spec["dedup"]["mode"] != "off"
+    look = searches(spec)
     schema, metadata = shard_schema(spec, dataset, split), {"ostraca_spec_digest": spec_digest(spec)}
 
     def made(shard: Shard) -> Group:

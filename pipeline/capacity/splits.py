@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.capacity.measure import Measured, Spread
 from pipeline.dedup.prints import prints_size
+from pipeline.dedup.settings import searches
 from pipeline.folder import json_bytes
 from tasks import get_task
 
@@ -66,7 +67,7 @@ def _split_plan(spec: Mapping[str, Any], part: Part, costs: Measured) -> SplitPl
         return round(costs.file_bytes + groups * costs.group_bytes + count * costs.example_bytes * scale)
 
     seconds = scale * costs.seconds / costs.examples
-    look = spec["dedup"]["mode"] != "off"
+    look = searches(spec)
     record = len(json_bytes(costs.statistics.as_dict())) + 1000
     return SplitPlan(
         dataset=part[0],

@@ -1,4 +1,15 @@
-"""What a spec says of deduplication, checked at the door."""
+"""What a spec says of deduplication, checked at the door.
+
+What each mode does to the law of the examples, which are independent draws with it `off`:
+
+- `disjoint`: those of train are drawn given that they are in no eval split; see `pipeline.dedup.disjoint`.
+- `drop`: what stays of n draws is each example that came, once. One of chance p is there with a chance of
+  1 - (1 - p)^n, which is n * p where that is small; frequent examples become rarer beside the others.
+- `redraw`: n different examples, drawn one after another without those that are there. Frequent ones come
+  early in a split and rare ones late: where a split takes most of what there is, its end is what is left.
+
+Both matter only where some example's chance is not small beside 1 / n: short expressions, tiny configs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +19,8 @@ from typing import Any
 
 from tasks.errors import ConfigError, nearest, shown
 
-MODES = ("off", "drop", "redraw")
+MODES = ("disjoint", "off", "drop", "redraw")
+SEARCHING = ("drop", "redraw")  # modes that compare all examples with one another
 KEYS = ("tokens", "content")
 _AGAINST = ("name", "spec_digest", "content_digest")
 DEFAULT_MEMORY = 1 << 30  # bytes
@@ -35,9 +47,9 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
             raise ConfigError(
                 f"{where}: dedup has no key {name!r}{nearest(name, known)}; known: {', '.join(known)}"
             )
-    mode = given.get("mode", "off")
-    mode = "off" if mode is False or mode is None else mode  # YAML 1.1 reads a plain off as false
-    key = given.get("key", "tokens")
+    mode, key = given.get("mode"), given.get("key")
+    mode = {None: "disjoint", False: "off"}.get(mode, mode) if isinstance(mode, bool | None) else mode
+    key = "tokens" if key is None else key
     for name, value, allowed in (("mode", mode, MODES), ("key", key, KEYS)):
         if not isinstance(value, str) or value not in allowed:
             raise ConfigError(
@@ -47,10 +59,16 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
     against = [] if given.get("against") is None else given["against"]
     if not isinstance(against, list | tuple):
         raise ConfigError(f"{where}: dedup.against={shown(against)} must be a list of corpora's folders")
-    if mode == "off" and against:
-        raise ConfigError(
-            f"{where}: dedup.against needs dedup.mode=drop or redraw: with mode=off nothing is left out"
-        )
+    if mode not in SEARCHING:
+        if against:
+            raise ConfigError(
+                f"{where}: dedup.against needs dedup.mode=drop or redraw: with mode={mode} other corpora are "
+                "not looked at"
+            )
+        if mode == "disjoint" and key != "tokens":
+            raise ConfigError(
+                f"{where}: dedup.key={key} needs dedup.mode=drop or redraw: mode=disjoint compares tokens"
+            )
     others = []
     for other in against:
         if not isinstance(other, Mapping) or not all(isinstance(other.get(name), str) for name in _AGAINST):
@@ -61,6 +79,21 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
         path = other.get("path")
         others.append({"path": path, **{name: other[name] for name in _AGAINST}})
     return {"mode": mode, "key": key if mode != "off" else "tokens", "against": others}
+
+
+def searches(spec: Mapping[str, Any]) -> bool:
+    """Whether all examples of a complete spec are compared with one another."""
+    return spec["dedup"]["mode"] in SEARCHING
+
+
+def check_evals(examples: int, needed: int, memory: int) -> None:
+    """ConfigError where the fingerprints of so many eval examples need more than `memory` bytes."""
+    if needed > memory:
+        raise ConfigError(
+            f"dedup.mode=disjoint keeps the fingerprints of all {examples:,} eval examples in each process, "
+            f"{needed:,} bytes, over dedup.memory={memory:,}: raise that, or set dedup.mode=off, or drop, "
+            "which needs no more whatever the splits"
+        )
 
 
 def check_memory(value: Any) -> int:

@@ -21,6 +21,7 @@ from pipeline.report.figures import (
     read_by_datasets,
     shards_of,
     short,
+    told_mode,
     total,
     usage,
 )
@@ -110,11 +111,8 @@ def _what(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
 
 
 def _table(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
-    figures, mode, packed = (
-        figures_of(manifest, statistics),
-        dedup_mode(manifest),
-        manifest["spec"].get("pack"),
-    )
+    figures, packed = figures_of(manifest, statistics), manifest["spec"].get("pack")
+    mode = told_mode(manifest, figures)
     heads = ["dataset", "split", "examples", *(["packed rows"] if packed else []), "tokens", "mean length"]
     heads += ["learned", *([] if mode == "off" else [f"duplicates {_gone(mode)}"]), "size"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * 2}{'---:|' * (len(heads) - 2)}"]
@@ -203,6 +201,12 @@ def _duplicates(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -
     dedup, mode = manifest["spec"].get("dedup") or {}, dedup_mode(manifest)
     if mode == "off":
         words = "Not looked for: an example stands as often as it was drawn."
+    elif mode == "disjoint":
+        left_out = total(figures_of(manifest, statistics).values()).dropped
+        words = (
+            "No example of an eval split (any but train) is in train, by its tokens: "
+            f"{left_out:,} that were drawn for train are left out. Nothing else was looked for."
+        )
     else:
         every = total(figures_of(manifest, statistics).values())
         gone = every.dropped if mode == "drop" else every.redrawn

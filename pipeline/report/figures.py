@@ -129,8 +129,16 @@ def _of_split(manifest: Mapping[str, Any], key: Key, counts: Counts) -> Figures:
 
 
 def dedup_mode(manifest: Mapping[str, Any]) -> str:
-    """off, drop or redraw."""
+    """off, disjoint, drop or redraw."""
     return str((manifest["spec"].get("dedup") or {}).get("mode", "off"))
+
+
+def told_mode(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
+    """What tables tell of duplicates: nothing (off), what was dropped, or what was drawn again (redraw)."""
+    mode = dedup_mode(manifest)
+    if mode == "disjoint":
+        return "drop" if any(each.dropped for each in figures.values()) else "off"
+    return mode
 
 
 def short(count: float) -> str:

@@ -18,6 +18,7 @@ from pipeline.report.figures import (
     of_texts,
     percent,
     short,
+    told_mode,
     total,
     usage,
 )
@@ -59,8 +60,10 @@ def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
         (f"{every.mean:,.0f}", f"{units} of an example, on average"),
         (megabytes(every.bytes), f"in {every.shards:,} shards, {every.bytes_per_token:.2f} bytes a token"),
     ]
-    mode = dedup_mode(manifest)
-    if mode != "off":
+    mode = told_mode(manifest, figures)
+    if mode == "drop" and dedup_mode(manifest) == "disjoint":
+        facts.append((short(every.dropped), "left out of train, as they are in an eval split"))
+    elif mode != "off":
         gone = every.dropped if mode == "drop" else every.redrawn
         verb = "dropped" if mode == "drop" else "drawn anew"
         share = f", {percent(gone / max(gone + every.examples, 1))} of all" if mode == "drop" else ""
@@ -119,7 +122,7 @@ def _share_bar(each: Figures, most: int) -> str:
 
 
 def _table(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
-    mode, packed = dedup_mode(manifest), bool(manifest["spec"].get("pack"))
+    mode, packed = told_mode(manifest, figures), bool(manifest["spec"].get("pack"))
     heads = ["examples", *(["packed rows"] if packed else []), "tokens", "mean length", "learned"]
     heads += [] if mode == "off" else ["duplicates"]
     heads += ["shards", "MB", "bytes / token"]

@@ -7,14 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline.report.figures import Figures, Key, dedup_mode, figures_of, megabytes, total
+from pipeline.report.figures import Figures, Key, figures_of, megabytes, told_mode, total
 from pipeline.statistics import Counts
 
 
 def screen_table(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> Table:
     """A line for every split of every dataset, and their sum."""
     figures = figures_of(manifest, statistics)
-    mode, packed = dedup_mode(manifest), bool(manifest["spec"].get("pack"))
+    mode, packed = told_mode(manifest, figures), bool(manifest["spec"].get("pack"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
     headings = ["examples", *(["packed rows"] if packed else []), "tokens", "mean", "learned"]

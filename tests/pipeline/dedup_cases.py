@@ -47,7 +47,7 @@ QUIET = 3, 60  # the rule for giving up, with less patience than in earnest
 
 def first_draws(spec: dict[str, Any]) -> Rows:
     """The rows of a spec built without deduplication; each is built once."""
-    return _first_draws(json.dumps({**spec, "dedup": None}))
+    return _first_draws(json.dumps({**spec, "dedup": {"mode": "off"}}))
 
 
 @functools.cache
