@@ -265,7 +265,7 @@ class RemoteFolder:
                 self._once("makedirs", self._full(path).rpartition("/")[0], exist_ok=True)
             stood = self._send(target, spool, file.size, new and atomic)
             try:
-                self._check_whole(target, spool, file)
+                self._check_whole(target, spool, file, sent=not stood)
             except TornError:
                 if stood:  # what a killed build left; or another's, and then the lock is lost
                     self._allowed(lately=False)
@@ -300,18 +300,21 @@ class RemoteFolder:
             return stands or self._send(path, spool, size, new=False)
         return False
 
-    def _check_whole(self, path: str, spool: IO[bytes], file: HashingFile) -> None:
-        """TornError where what stands in the store is not what was written."""
+    def _check_whole(self, path: str, spool: IO[bytes], file: HashingFile, *, sent: bool = True) -> None:
+        """TornError where what stands in the store is not what was written.
+
+        sent: it was sent here, so without an MD5 its size tells; what stood already is read, every byte.
+        """
         info = self._info(path)
         if info is None or info["size"] != file.size:
             stands = "nothing" if info is None else f"{info['size']} bytes"
             raise TornError(f"{file.size} bytes were sent, {stands} arrived")
         stored = md5_of(info) if self._etags_are_md5 else None
-        if stored is not None and stored != _md5_of_all(spool):
+        if not sent if stored is None else stored != _md5_of_all(spool):
             # An encrypted object's ETag has the form of an MD5 and is none: the bytes decide, once.
             if self.sha256(path) != file.sha256:
                 raise TornError("other bytes arrived than were sent")
-            self._etags_are_md5 = False
+            self._etags_are_md5 = self._etags_are_md5 and stored is None
 
     def _drop_torn(
         self, path: str, spool: IO[bytes], file: HashingFile, before: tuple[int, str] | None

@@ -7,6 +7,7 @@ one of these points or at any moment.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -173,19 +174,20 @@ def _held(order: dict[str, Any], pipe: int) -> Any:
     from pipeline.lease import Term
     from pipeline.remote import RemoteFolder
 
-    (number, after), looks = order["hold"], 0
+    (number, after), looks = order["hold"], itertools.count(1)  # its next() is one step for all threads
 
     def wrapped(real: Callable[..., None]) -> Callable[..., None]:
         def look(self: Any, **how: bool) -> None:
-            nonlocal looks
-            looks += 1
+            if self._fence is None:  # the lease's own renewals: as many as there is time for
+                return real(self, **how)
+            stops = next(looks) == number
             os.write(pipe, b"look\n")
-            stops = looks == number
             if stops and not after:
                 signal.raise_signal(signal.SIGSTOP)  # this thread, here
             real(self, **how)
             if stops and after:
                 signal.raise_signal(signal.SIGSTOP)  # this thread, here
+            return None
 
         return look
 

@@ -62,6 +62,8 @@ def finish_as_another(where: str, spec: dict[str, Any]) -> None:
         try:
             build(spec, folder, engine="local")  # type: ignore[arg-type]
             return
+        except LostLockError:  # on a busy machine: it was too slow to renew so short a lease
+            continue
         except OstracaError as error:
             if "another build is running" not in str(error):
                 raise
@@ -109,7 +111,7 @@ def try_all(forks: Forks, places: Callable[[str], str], name: str, most: int | N
     return held
 
 
-@pytest.mark.parametrize(("name", "holds"), [("plain", 2), ("packed-drop", 2), ("redraw", 4)])
+@pytest.mark.parametrize(("name", "holds"), [("plain", 1), ("packed-drop", 1), ("redraw", 3)])
 def test_one_that_wakes_up_changes_nothing(
     forks: Forks, places: Callable[[str], str], name: str, holds: int
 ) -> None:
