@@ -34,6 +34,9 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
     if all((use, task) in _DONE for task in waiting):
         return
     _DONE.update((use, task) for task in waiting)
+    if CACHE_FOLDER is None:
+        _make_one_each(spec, waiting)
+        return
     folder = Path(CACHE_FOLDER)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,7 @@ def _use(spec: Mapping[str, Any]) -> str:
 
 def _ready(use: str, task: str) -> Path:
     """The file that stands once a task's kernels have been compiled."""
-    return Path(CACHE_FOLDER) / f"ready-{task}-{use}"
+    return Path(str(CACHE_FOLDER)) / f"ready-{task}-{use}"
 
 
 def _is_ready(use: str, task: str) -> bool:

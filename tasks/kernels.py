@@ -2,14 +2,21 @@
 
 Numba's own on-disk cache looks only at the file a function stands in. A kernel that inlines the random
 stream of another file would go on running the old stream after that file changed: silently other
-examples. So the cache folder carries a digest of every file that holds a kernel.
+examples. So the cache folder carries a digest of every file that holds a kernel; and where it cannot be
+written, kernels go to a temporary folder or are not kept, never beside the source, as Numba would have it.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import errno
 import functools
 import hashlib
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,21 +28,65 @@ _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_PACKAGES = ("tasks", "pipeline", "loaders")
 
 
-def _cache_folder() -> str:
-    base = os.environ.get("NUMBA_CACHE_DIR")
-    if base is None:
-        cache_home = os.environ.get("XDG_CACHE_HOME") or os.path.join(Path.home(), ".cache")
-        base = os.path.join(cache_home, "ostraca", "kernels")
+def _digest() -> str:
+    """Of every file that holds a kernel."""
     digest = hashlib.blake2b(digest_size=8)
     for package in _KERNEL_PACKAGES:
         for source in sorted((_ROOT / package).rglob("*.py")):
             text = source.read_bytes()
             if b"@kernel" in text or b"@inlined" in text:
                 digest.update(f"{source.relative_to(_ROOT)}:{len(text)}:".encode() + text)
-    return os.path.join(base, digest.hexdigest())
+    return digest.hexdigest()
 
 
-CACHE_FOLDER = _cache_folder()
+def _cache_folder(digest: str) -> str | None:
+    """A folder of our own for compiled kernels; a temporary one where none can be kept; None: nowhere.
+
+    What lies in it is run: nobody else may write there.
+    """
+    try:
+        base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
+            os.environ.get("XDG_CACHE_HOME") or os.path.join(Path.home(), ".cache"), "ostraca", "kernels"
+        )
+        folder = os.path.join(os.path.abspath(base), digest)
+        _make_own(folder)
+        return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows where our home is
+        reason = getattr(error, "strerror", None) or str(error)
+    try:
+        base = tempfile.mkdtemp(prefix="ostraca-kernels-")
+        folder = os.path.join(base, digest)
+        _make_own(folder)
+    except OSError:
+        _tell(f"compiled kernels cannot be kept ({reason}), nor in TMPDIR: each process compiles its own")
+        return None
+    atexit.register(_remove, base, os.getpid())
+    os.environ["NUMBA_CACHE_DIR"] = base  # for the processes that this one starts
+    _tell(f"compiled kernels cannot be kept ({reason}): they go to {base} and are removed at the end")
+    return folder
+
+
+def _make_own(folder: str) -> None:
+    """Make a folder that only we can write to, or see that it is one; OSError where it is not."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    status = os.stat(folder)
+    if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+        raise OSError(errno.EPERM, f"{folder} can be written by others")
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")
+
+
+def _remove(folder: str, process: int) -> None:
+    if os.getpid() == process:  # not a child that was forked
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # standard error may be closed, or None
+        sys.stderr.write(f"ostraca: {line}\n")
+
+
+CACHE_FOLDER = _cache_folder(_digest())
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -63,10 +114,31 @@ def kernel(function: Callable[..., Any]) -> Any:
                 return function(*arguments)
 
         return reference
+    if CACHE_FOLDER is None:
+        return numba.njit(nogil=True, _nrt=False)(function)
     # Numba reads the folder when it decorates; other users of Numba in this process keep theirs.
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = CACHE_FOLDER
     try:
-        return numba.njit(nogil=True, cache=True, _nrt=False)(function)
+        compiled = numba.njit(nogil=True, cache=True, _nrt=False)(function)
+    except RuntimeError:  # the folder was made unwritable since
+        return numba.njit(nogil=True, _nrt=False)(function)
     finally:
         numba.config.CACHE_DIR = previous
+    if not compiled._cache.cache_path.startswith(CACHE_FOLDER):  # Numba would keep it beside the source
+        return numba.njit(nogil=True, _nrt=False)(function)
+    save = compiled._cache.save_overload
+
+    def save_if_possible(*arguments: Any) -> None:
+        try:
+            save(*arguments)
+        except OSError as error:
+            _tell_once(f"compiled kernels cannot be kept in {CACHE_FOLDER}: {error.strerror or error}")
+
+    compiled._cache.save_overload = save_if_possible
+    return compiled
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    _tell(line)

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build plan webdataset ray scale memory start loaders (all of them
-where none is named).
+Parts: kernels fingerprints answers pack build disjoint plan webdataset ray scale memory start loaders (all
+of them where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -132,6 +132,17 @@ def build() -> list[Row]:
         ("verify (every byte)", m["verify"], "Mtok/s", "", f"sha256 {m['sha256']:.0f}"),
         ("reproduce (from the manifest)", m["reproduce"], "Mtok/s", "", "build"),
     ]
+
+
+@part
+def disjoint() -> list[Row]:
+    """Keeping eval examples out of train: what a shard of train takes, against dedup.mode=off."""
+    rows: list[Row] = []
+    for preset in ("depo1-225", "brevo2-50", "mano-10", "lano-cfg3f"):
+        m = measured("disjoint", preset, module="disjoint_splits")
+        yard = f"two made alike differ by {m['again']:.3f}"
+        rows.append((f"disjoint {preset}: time against mode=off", m["disjoint"], "times", "1.02", yard))
+    return rows
 
 
 @part
