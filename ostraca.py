@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.streams import lost_output, steady_streams
 from tasks.errors import ConfigError, OstracaError, nearest
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -45,11 +46,13 @@ _EXTRAS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors are one line, with `--debug` a traceback too."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    steady_streams(stops_with_reader=words[:1] == ["inspect"])
     debug = "--debug" in words
     try:
         status = _main([word for word in words if word != "--debug"])
+        lost = lost_output()
         sys.stdout.flush()
-        return status
+        return status if lost is None else _say(lost, status)
     except OstracaError as error:
         if debug:
             raise
@@ -61,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(f"{words[0]} needs {error.name}: pip install 'ostraca[{extra}]'", 1)
     except KeyboardInterrupt:
         return _say("stopped", 130)
-    except BrokenPipeError:  # the reader of our output has gone; Python would complain at the end
+    except (BrokenPipeError, SystemExit):  # rich makes the second of the first
+        # The reader of our output has gone; Python would complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:

@@ -1,0 +1,73 @@
+"""What is printed never decides how a command ends: standard output and error that take anything."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+
+class _Tolerant(io.RawIOBase):
+    """Writes to a descriptor; once that fails (its reader has gone, a disk is full), what follows is lost."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+
+def lost_output() -> str | None:
+    """Why something that was printed is lost, if it is; not where its reader has gone, who wants no more."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Tolerant):
+        sys.stdout.flush()
+        if raw.error is not None and not isinstance(raw.error, BrokenPipeError):
+            return f"standard output: {raw.error.strerror}; what was printed from there on is lost"
+    return None
+
+
+def steady_streams(*, stops_with_reader: bool) -> None:
+    """Make `sys.stdout` and `sys.stderr` take all that is printed: with no encoding for it, closed, or full.
+
+    stops_with_reader: standard output still raises BrokenPipeError, for a command that only prints.
+    """
+    sys.stdout = _steady(sys.stdout, 1, tolerant=not stops_with_reader)
+    sys.stderr = _steady(sys.stderr, 2, tolerant=True)
+
+
+def _steady(stream: TextIO | None, descriptor: int, *, tolerant: bool) -> TextIO:
+    if stream is None:  # closed by whoever started us
+        return open(os.devnull, "w", encoding="utf-8")
+    own = sys.__stdout__ if descriptor == 1 else sys.__stderr__
+    if not isinstance(stream, io.TextIOWrapper) or stream is not own:
+        return stream  # somebody else's
+    stream.reconfigure(errors="replace")
+    if not tolerant:
+        return stream
+    stream.flush()
+    raw = _Tolerant(descriptor)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="replace",
+        line_buffering=stream.line_buffering or raw.isatty() or descriptor == 2,
+    )
