@@ -18,7 +18,7 @@ from pipeline.dedup.search import OUTCOME, changed_shards, changes_of, find_dupl
 from pipeline.dedup.settings import check_memory, searches
 from pipeline.engine import Engine, available_cores, check_engine, open_engine
 from pipeline.fence import Fence
-from pipeline.folder import Folder, open_folder, read_json, write_bytes, write_json
+from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
 from pipeline.plan import WHOLE, Part, Shard, plan
 from pipeline.reports import write_reports
 from pipeline.shard import (
@@ -342,6 +342,9 @@ def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
 
 def _left_behind(folder: Folder) -> bool:
     """Whether a build that wrote its manifest was killed before it had cleared away."""
+    if isinstance(folder, LocalFolder) and (folder.root / STATE).is_dir():
+        if not any((folder.root / STATE).iterdir()):
+            return True
     return any(name != LOCK for name in folder.names(STATE))
 
 

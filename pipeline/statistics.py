@@ -116,6 +116,8 @@ class Histogram:
         values, counts = np.array(pairs, dtype=np.int64).reshape(-1, 2).T.copy()
         if (np.diff(values) == 0).any():
             raise ValueError("counts")
+        if given["coarse"] and (_floors(values) != values).any():
+            raise ValueError("coarse")
         return cls(values, counts, given["coarse"])
 
     def _small(self) -> Histogram:

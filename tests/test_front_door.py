@@ -116,7 +116,7 @@ def test_both_spellings_of_a_task_key() -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["dataset=brevo"], ["depth ", "answer 7 nodes", "\n<query> v", "\n[<ans|eos>] [v"]),
+        (["dataset=brevo"], ["depth ", "answer 10 nodes", "\n<query> v", "\n[<ans|eos>] [v"]),
         (["dataset=brevo2"], ["\n<query> ", "\n[<ans|eos>] ["]),
         (["dataset=mano"], [" (mod 23)\nvalid", "loss on all", "<len_3>", "length 3, answer 11"]),
         (["dataset=lano", "tree=true"], ["length 242", "\n22───", "1 2 3 3 1"]),
@@ -188,7 +188,9 @@ def test_inspect_tells_that_a_row_is_wrong(run_ostraca: Any, corpus_copy: Path) 
         text.replace(f'"bytes": {before},', f'"bytes": {path.stat().st_size},')
     )
     done = run_ostraca("inspect", f"path={corpus_copy}", "split=test", "show=1")
-    assert "invalid: " in done.stdout
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, "the row group's digest is another: it is not even looked at"
+    assert "digest is another" in done.stderr
 
 
 def test_every_command_of_the_house_starts_light() -> None:
@@ -259,7 +261,7 @@ def test_odd_values_get_one_line(run_ostraca: Any, corpus: Path, tmp_path: Path,
         (["build", "corpus=five-tasks"], "eos: true  # end each paragraph with the end-of-text token"),
         (["inspect"], "brevo1-110"),
         (["build"], "mode: null  # left_aligned | whole"),
-        (["build"], "mode: null  # off | drop"),
+        (["build"], "mode: null  # disjoint (no example"),
         (["build"], "memory: null  # bytes that it takes"),
         (["plan"], "memory: 1GiB  # that the search for duplicates may take, of all nodes together"),
         (["train-tokenizer"], "vocab_size: "),

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.changes import Changes
 from pipeline.dedup.prints import prints_size, write_prints
+from pipeline.dedup.settings import SEARCHING
 from pipeline.engine import Engine
 from pipeline.folder import Folder
 from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
@@ -39,7 +40,7 @@ def _described(path: str | Path, key: Any) -> dict[str, Any]:
     except OstracaError as error:
         raise ConfigError(f"dedup.against: {error}") from None
     own = manifest["spec"]["dedup"]
-    if own["mode"] != "off" and own["key"] != key:
+    if own["mode"] in SEARCHING and own["key"] != key:
         raise ConfigError(
             f"dedup.against: {path} was deduplicated by {own['key']}, this corpus by {key}; "
             f"set dedup.key={own['key']}"

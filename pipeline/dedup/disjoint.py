@@ -203,4 +203,4 @@ def _print_shard(spec: Mapping[str, Any], folder: Folder, shard: Shard) -> None:
 
 
 def _path(shard: Shard) -> str:
-    return f"{STATE}/dedup/eval/{shard.path}"
+    return f"{STATE}/dedup/eval/{shard.path}.prints"

@@ -217,6 +217,8 @@ _STAGES = {
     ".ostraca-build/dedup/prints": "drawing again",
     ".ostraca-build/dedup/lost": "hash ranges",
     ".ostraca-build/dedup/table": "tables",
+    ".ostraca-build/dedup/eval": "fingerprints of eval splits",
+    ".ostraca-build/aside": "shards put aside",
     ".ostraca-build/dedup": "outcome",  # and the tail
     ".ostraca-build/shards": "records",
     ".ostraca-build": "spec",

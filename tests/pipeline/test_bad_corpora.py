@@ -62,7 +62,10 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
             "shards; the most is 1,000,000: raise shard_tokens",
         ),
         (["row_group_tokens=0"], "row_group_tokens=0 must be"),
-        (["dedup.mode=dorp"], "dedup.mode='dorp' (did you mean 'drop'?) must be one of off, drop, redraw"),
+        (
+            ["dedup.mode=dorp"],
+            "dedup.mode='dorp' (did you mean 'drop'?) must be one of disjoint, off, drop",
+        ),
         (["dedup.mode=5"], "dedup.mode=5 must be one of"),
         (["dedup.mode=[drop]"], "dedup.mode=['drop'] (did you mean 'drop'?) must be one of"),
         (
@@ -126,7 +129,7 @@ def test_another_format_does_not_go_into_a_folder_that_is_taken(
     before = files_below(tmp_path)
     for other, named in {
         "format=webdataset": "(format: parquet there, webdataset here)",
-        "dedup.mode=drop": "(dedup mode: off there, drop here)",
+        "dedup.mode=drop": "(dedup mode: disjoint there, drop here)",
         "pack.length=32": "(pack: ",
         "vocabulary=shared": "(vocabulary: published there, shared here)",
         "seed=1": "(spec seed: ",

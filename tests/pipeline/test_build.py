@@ -277,8 +277,8 @@ def test_a_shard_made_again_must_be_the_same(
     manifest = (corpus_copy / "manifest.json").read_bytes()
     next(corpus_copy.rglob("*.parquet")).unlink()
 
-    def other(*arguments: Any) -> Any:
-        made = real(*arguments)
+    def other(*arguments: Any, **more: Any) -> Any:
+        made = real(*arguments, **more)
         return dataclasses.replace(made, record=dataclasses.replace(made.record, content_digest="0" * 32))
 
     monkeypatch.setattr(module, "make_shard", other)
@@ -308,7 +308,7 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
     real = module.make_shard
 
-    def elsewhere(spec: Any, digest: str, changes: Any, folder: LocalFolder, shard: Shard) -> Any:
+    def elsewhere(spec: Any, digest: str, changes: Any, folder: LocalFolder, shard: Shard, evals: Any) -> Any:
         return real(spec, digest, changes, move(folder, f"{folder}-of-another-node"), shard)
 
     def fenced(folder: LocalFolder, root: str) -> LocalFolder:

@@ -148,7 +148,7 @@ def test_nonsense(words: list[str], said: str, capsys: pytest.CaptureFixture[str
 def test_every_key_of_a_corpus_is_one_of_plan() -> None:
     """The same words describe a corpus to `plan` and to `build`."""
     plan, made = (ostraca.compose(command, [], resolve=False) for command in ("plan", "build"))
-    assert set(made) - set(plan) == {"engine", "workers", "ray", "part", "report"}
+    assert set(made) - set(plan) == {"engine", "workers", "ray", "part", "report", "mend"}
     same = set(made) & set(plan) - {"out"}
     assert {key: plan[key] for key in same} == {key: made[key] for key in same}
 

@@ -66,7 +66,7 @@ def rewrite(
         }
         made[record["path"]] = ShardRecord(split=split, **{**record, **status})
     records = [made[shard.path] for shard in plan(spec)]
-    write_manifest(root, make_manifest(spec, records, manifest["files"]))
+    write_manifest(root, make_manifest(spec, records, manifest["files"], dedup=manifest["dedup"]))
 
 
 def read_shards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

@@ -364,7 +364,7 @@ def test_part_and_parts_are_checked_at_the_door(tmp_path: Path, capsys: pytest.C
         ([*build_words, "part=x/y"], "must be number/of"),
         (
             [*build_words, "part=1/2", "dedup.mode=drop"],
-            "build the whole corpus at once, or set dedup.mode=off",
+            "build the whole corpus at once, or set dedup.mode=disjoint or off",
         ),
         ([*build_words, "part=1/999999"], "no shard falls into it; use fewer parts"),
         (["merge", "parts=x", f"out={tmp_path}/c"], "must be a list of folders"),

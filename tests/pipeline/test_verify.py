@@ -215,7 +215,7 @@ def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_ostraca: Any) -
     records = [ShardRecord(split=split, **record) for split, record in records_of(manifest)]
     wrong = ContentDigest.parse(records[0].content_digest) + ContentDigest((1, 0))
     forged = ShardRecord(**{**records[0].as_dict(), "content_digest": str(wrong)})
-    again = make_manifest(manifest["spec"], [forged, *records[1:]])
+    again = make_manifest(manifest["spec"], [forged, *records[1:]], dedup=manifest["dedup"])
     (corpus_copy / "manifest.json").write_text(json.dumps(again))
     done = run_ostraca("reproduce", f"path={corpus_copy}")
     assert done.returncode == 1
