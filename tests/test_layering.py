@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "pipeline": {"tasks"},
     "loaders": {"tasks", "pipeline"},
     "training": {"tasks", "pipeline", "loaders"},
-    "ostraca": {"tasks"},
+    "ostraca": {"tasks", "pipeline"},
     "conf": set(),
 }
 # The only homes of each heavy library, and whether it may be imported at the top of the file there.
