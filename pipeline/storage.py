@@ -89,12 +89,11 @@ def atomic_file(
                 if new:
                     allowed()
                 os.replace(temporary, path)
-        except FileNotFoundError:  # cleared away by another
-            allowed()
-            raise
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 temporary.unlink()
+            if isinstance(error, FileNotFoundError):  # another may have cleared it away
+                allowed()
             raise
         _sync_folder(path.parent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import multiprocessing
@@ -175,9 +176,13 @@ def test_an_error_while_writing_leaves_nothing(folder: Folder, url: str) -> None
 
 
 def test_an_error_of_the_system_while_writing_is_one_line(folder: Folder, url: str) -> None:
-    """A full disk, as the system reports it."""
-    with pytest.raises(OstracaError, match=r"no space left on the disk"), folder.create("file"):
-        raise OSError(28, os.strerror(28))
+    """A full disk, or another file that is gone, as the system reports it; nothing is left."""
+    for number, line in (
+        (errno.ENOSPC, "no space left on the disk"),
+        (errno.ENOENT, "no such file or folder"),
+    ):
+        with pytest.raises(OstracaError, match=line), folder.create("file"):
+            raise OSError(number, os.strerror(number))
     assert everything(folder, url) == []
 
 
