@@ -123,7 +123,11 @@ class _Build:
             self._mend(whole)
             self._finish(whole, new=False)
             return dict(whole)
-        found = self._dedup() if searches(self._spec) else self._make_all()
+        found = None
+        if searches(self._spec):
+            found = self._dedup()
+        else:
+            self._make_all()
         files.append(write_totals(self._folder, self._totals))
         manifest = manifests.make_manifest(
             self._spec,
@@ -144,8 +148,8 @@ class _Build:
     def _shards(self) -> Iterator[Shard]:
         return plan(self._spec, self._part)
 
-    def _make_all(self) -> dict[str, Any] | None:
-        """All shards, in one pass. Returns what the manifest says of duplicates."""
+    def _make_all(self) -> None:
+        """All shards, in one pass."""
         evals = None
         if self._spec["dedup"]["mode"] == "disjoint":
             evals = eval_prints(
@@ -153,11 +157,6 @@ class _Build:
             )
         job = functools.partial(make_shard, self._spec, self._digest, Changes(), self._folder, evals=evals)
         self._stage(job, lambda made: True, last=True)
-        if evals is None:
-            return None
-        return manifests.sums_of_changes(
-            (shard.split, self._records[shard.path].as_dict()) for shard in self._shards()
-        )
 
     def _dedup(self) -> dict[str, Any]:
         """All shards; then those again in which an example must go. Returns what the manifest says of it."""
@@ -342,8 +341,9 @@ def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
 
 def _left_behind(folder: Folder) -> bool:
     """Whether a build that wrote its manifest was killed before it had cleared away."""
-    if isinstance(folder, LocalFolder) and (folder.root / STATE).is_dir():
-        if not any((folder.root / STATE).iterdir()):
+    if isinstance(folder, LocalFolder):
+        state = folder.root / STATE
+        if state.is_dir() and not any(state.iterdir()):  # killed when only the folder itself was left
             return True
     return any(name != LOCK for name in folder.names(STATE))
 

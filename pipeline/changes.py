@@ -6,6 +6,7 @@ see `tasks.examples.stream_of`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,14 @@ class Changes:
     def dropping(places: NDArray[np.int64]) -> Changes:
         """The examples at these places, int64, ascending, are dropped."""
         return Changes(places=places, attempts=np.zeros(len(places), np.int64))
+
+    @staticmethod
+    def joined(parts: Sequence[Changes]) -> Changes:
+        """Those of some ranges of a shard, one behind the other."""
+        return Changes(
+            places=np.concatenate([_none(), *(each.places for each in parts)]),
+            attempts=np.concatenate([_none(), *(each.attempts for each in parts)]),
+        )
 
     def of(self, start: int, stop: int) -> Changes:
         """Those at places start..stop-1."""

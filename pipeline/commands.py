@@ -15,14 +15,13 @@ from rich.console import Console
 from pipeline import verify as checks
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
-from pipeline.dedup.disjoint import is_eval
 from pipeline.duplicates import find_in_corpus
 from pipeline.folder import open_folder
 from pipeline.inspect import show
 from pipeline.manifest import NAME as MANIFEST
 from pipeline.manifest import read_manifest, with_own_tokenizers
 from pipeline.merge import merge as merge_parts
-from pipeline.plan import WHOLE, count_examples, count_shards
+from pipeline.plan import WHOLE, count_examples, count_shards, is_eval
 from pipeline.progress import ShardProgress
 from pipeline.report import screen_table
 from pipeline.reports import statistics_of

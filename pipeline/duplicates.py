@@ -18,6 +18,7 @@ from pipeline.dedup.table import Table
 from pipeline.folder import Folder, open_folder
 from pipeline.manifest import read_manifest, spec_in
 from pipeline.pack import CUTTING, unpack_batch
+from pipeline.plan import is_eval
 from pipeline.readers import SplitReader, split_reader
 from tasks import get_task
 from tasks.errors import OstracaError
@@ -30,9 +31,7 @@ class Found:
 
     examples: int
     twice: int  # examples that an earlier one of the same split equals
-    shared: Mapping[
-        str, int
-    ]  # split before it -> examples that one of that equals; eval ones come before train
+    shared: Mapping[str, int]  # split before it (eval, then train) -> examples that are there too
 
 
 def find_in_corpus(
@@ -56,7 +55,7 @@ def find_in_corpus(
             "count duplicates in a corpus built with pack.mode=whole or best_fit, or without pack"
         )
     key = spec["dedup"]["key"] if key is None else key
-    splits = sorted(manifest["splits"], key=lambda split: (split.startswith("train"), split))
+    splits = sorted(manifest["splits"], key=lambda split: (not is_eval(split), split))
     sizes = {
         split: sum(
             entry["splits"][split]["examples"]

@@ -18,7 +18,7 @@ import zstandard
 from pipeline.changes import Changes
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import Folder, json_bytes, open_folder, write_bytes
-from pipeline.plan import WHOLE, Part, plan
+from pipeline.plan import WHOLE, Part, is_eval, plan
 from pipeline.shard import ShardRecord
 from pipeline.spec import configs_of, spec_digest
 from pipeline.spec_form import is_spec
@@ -48,7 +48,8 @@ def make_manifest(
     """The manifest of a complete spec from the records of all its shards, or a part's, in the plan's order.
 
     files: path, bytes and sha256 of everything else that belongs to the corpus. dedup: of each
-    "dataset/split", how many examples were asked for, redrawn and dropped, and whether there are no more.
+    "dataset/split", how many examples were asked for, redrawn and dropped, and whether there are no more;
+    left out with mode=disjoint, where it follows from the records.
     """
     splits: dict[str, Any] = {}
     contents: dict[str, ContentDigest] = {}
@@ -65,6 +66,8 @@ def make_manifest(
     for split, digest in contents.items():
         splits[split]["content_digest"] = str(digest)
     content = sum(contents.values(), ContentDigest())
+    if dedup is None and spec["dedup"]["mode"] == "disjoint":
+        dedup = sums_of_changes(records_of({"splits": splits}))
     return {
         "format_version": FORMAT_VERSION,
         "name": spec["name"],
@@ -323,7 +326,7 @@ def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any], split: str) 
         return str(error)
     if len(changes) and spec["dedup"]["mode"] == "off":
         return "examples were changed, but the spec asks for no deduplication"
-    if len(changes) and spec["dedup"]["mode"] == "disjoint" and not split.startswith("train"):
+    if len(changes) and spec["dedup"]["mode"] == "disjoint" and is_eval(split):
         return "examples of an eval split were left out, but the spec asks for no such thing"
     if changes.attempts.any() and spec["dedup"]["mode"] != "redraw":
         return "examples were drawn again, but the spec asks for none to be"

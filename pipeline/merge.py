@@ -71,10 +71,7 @@ def merge(
             written = write_bytes(folder, path, content)
             files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
         files.append(write_totals(folder, totals))
-        dedup = None
-        if spec["dedup"]["mode"] != "off":
-            dedup = manifests.sums_of_changes((record.split, record.as_dict()) for _, record in records)
-        manifest = manifests.make_manifest(spec, (record for _, record in records), files, dedup=dedup)
+        manifest = manifests.make_manifest(spec, (record for _, record in records), files)
         if report:
             write_reports(folder, manifest, totals)
         manifests.write_manifest(folder, manifest, new=True)

@@ -56,6 +56,11 @@ Part = tuple[
 WHOLE: Part = (1, 1)
 
 
+def is_eval(split: str) -> bool:
+    """Whether a split is none of train, by its name: its examples come before train's, and stay out of it."""
+    return not split.startswith("train")
+
+
 def plan(spec: Mapping[str, Any], part: Part = WHOLE) -> Iterator[Shard]:
     """All shards of a complete spec, or of a part of it, in the order of the manifest.
 

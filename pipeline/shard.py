@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from pipeline.changes import Changes
 from pipeline.compact import encode_numbers
-from pipeline.dedup.disjoint import Evals, is_eval
+from pipeline.dedup.disjoint import Evals
 from pipeline.dedup.prints import draw_prints, fingerprints, write_prints
 from pipeline.dedup.settings import searches
 from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.folder import Folder, write_json
 from pipeline.formats import open_writer
 from pipeline.pack import PACKED_SCHEMA, pack_batch
-from pipeline.plan import Shard
+from pipeline.plan import Shard, is_eval
 from pipeline.row_groups import TABLE, GroupedFile
 from pipeline.state import STATE
 from pipeline.statistics import Statistics
@@ -93,7 +93,7 @@ class Group:
     before: Statistics  # of its examples' first draws
     after: Statistics  # of its examples
     prints: NDArray[np.uint64] | None  # [first draws, 2], where asked for
-    left_out: NDArray[np.int64]  # places in the shard of what was to be avoided
+    changes: Changes  # its examples that are not their first draws
 
 
 def make_shard(
@@ -113,8 +113,8 @@ def make_shard(
     """
     look = changes is None and searches(spec)
     known = Changes() if changes is None else changes
+    made_of: list[Changes] = []
     avoid = None if evals is None or is_eval(shard.split) else functools.partial(evals.places_in, folder)
-    left_out = []
     tokens, content = 0, ContentDigest()
     before, after = Statistics(), Statistics()
     prints = [np.zeros((0, 2), np.uint64)]
@@ -130,7 +130,7 @@ def make_shard(
                 content += group.content
                 before, after = before + group.before, after + group.after
                 tokens += count_tokens(group.batch)
-                left_out.append(group.left_out)
+                made_of.append(group.changes)
                 if group.prints is not None:
                     prints.append(group.prints)
             groups = grouped.row_groups
@@ -147,7 +147,7 @@ def make_shard(
         content_digest=str(content),
         first_index=shard.first_index,
         count=shard.count,
-        changes=str(known if avoid is None else Changes.dropping(np.concatenate(left_out))),
+        changes=str(Changes.joined(made_of)),
         group_rows="" if spec["pack"] is None else encode_numbers(groups.rows),
         tail=str(tail),
     )
@@ -230,9 +230,7 @@ def shard_groups(
             batch = pack_batch(batch, spec["pack"]["length"], spec["pack"]["mode"])
             pieces = [(batch, key)]
         content = sum((content_digest(piece, its) for piece, its in pieces), ContentDigest())
-        yield Group(
-            batch=batch, content=content, before=before, after=after, prints=prints, left_out=own.places
-        )
+        yield Group(batch=batch, content=content, before=before, after=after, prints=prints, changes=own)
 
 
 def shard_schema(spec: Mapping[str, Any], dataset: str, split: str) -> pa.Schema:

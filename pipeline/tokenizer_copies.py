@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -16,6 +14,7 @@ from typing import Any
 
 from pipeline.folder import Folder, LocalFolder, write_bytes
 from tasks.errors import OstracaError
+from tasks.temporary import folder_of_process
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files, tokenizer_folder
 
 
@@ -92,12 +91,4 @@ def _private_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _folder_of_process(process: int) -> Path:
-    folder = tempfile.mkdtemp(prefix="ostraca-tokenizers-")
-    atexit.register(_remove, folder, process)
-    return Path(folder)
-
-
-def _remove(folder: str, process: int) -> None:
-    """At the end of the process that made it, not of one that it forked."""
-    if process == os.getpid():
-        shutil.rmtree(folder, ignore_errors=True)
+    return Path(folder_of_process("ostraca-tokenizers-"))

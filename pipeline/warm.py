@@ -34,11 +34,10 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
     if all((use, task) in _DONE for task in waiting):
         return
     _DONE.update((use, task) for task in waiting)
-    if CACHE_FOLDER is None:
-        _make_one_each(spec, waiting)
-        return
-    folder = Path(CACHE_FOLDER)
     try:
+        if CACHE_FOLDER is None:
+            raise FileNotFoundError
+        folder = Path(CACHE_FOLDER)
         folder.mkdir(parents=True, exist_ok=True)
         locks = {task: open(folder / f"lock-{task}", "w") for task in waiting}  # noqa: SIM115 (closed below)
     except OSError:  # no place for a cache: every worker compiles for itself
@@ -48,13 +47,14 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
         for lock in locks.values():
             stack.enter_context(lock)
         while waiting:
-            task = next((each for each in waiting if _is_ready(use, each) or _taken(locks[each])), waiting[0])
+            free = (each for each in waiting if _is_ready(folder, use, each) or _taken(locks[each]))
+            task = next(free, waiting[0])
             with contextlib.suppress(OSError):  # a file system without locks: compile as if alone
-                if not _is_ready(use, task):
+                if not _is_ready(folder, use, task):
                     fcntl.flock(locks[task], fcntl.LOCK_EX)
             _make_one_each(spec, [task])
             with contextlib.suppress(OSError):
-                _ready(use, task).touch()
+                _ready(folder, use, task).touch()
             locks[task].close()
             waiting.remove(task)
 
@@ -65,18 +65,17 @@ _DONE: set[tuple[str, str]] = set()  # in this process
 def _use(spec: Mapping[str, Any]) -> str:
     """What a build does beside the tasks themselves, by which it needs other kernels."""
     pack = "loose" if spec["pack"] is None else spec["pack"]["mode"]
-    mode = spec["dedup"]["mode"]
-    dedup = {"off": "all", "disjoint": "disjoint"}.get(mode, spec["dedup"]["key"])
-    return f"{spec['format']}-{spec['vocabulary']}-{pack}-{dedup}"
+    dedup = spec["dedup"]
+    return f"{spec['format']}-{spec['vocabulary']}-{pack}-{dedup['mode']}-{dedup['key']}"
 
 
-def _ready(use: str, task: str) -> Path:
+def _ready(folder: Path, use: str, task: str) -> Path:
     """The file that stands once a task's kernels have been compiled."""
-    return Path(str(CACHE_FOLDER)) / f"ready-{task}-{use}"
+    return folder / f"ready-{task}-{use}"
 
 
-def _is_ready(use: str, task: str) -> bool:
-    return _ready(use, task).exists()
+def _is_ready(folder: Path, use: str, task: str) -> bool:
+    return _ready(folder, use, task).exists()
 
 
 def _taken(lock: IO[str]) -> bool:

@@ -8,13 +8,11 @@ written, kernels go to a temporary folder or are not kept, never beside the sour
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import functools
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +21,8 @@ from typing import Any
 
 import numba
 import numpy as np
+
+from tasks.temporary import folder_of_process
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_PACKAGES = ("tasks", "pipeline", "loaders")
@@ -54,13 +54,12 @@ def _cache_folder(digest: str) -> str | None:
     except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows where our home is
         reason = getattr(error, "strerror", None) or str(error)
     try:
-        base = tempfile.mkdtemp(prefix="ostraca-kernels-")
+        base = folder_of_process("ostraca-kernels-")
         folder = os.path.join(base, digest)
         _make_own(folder)
     except OSError:
         _tell(f"compiled kernels cannot be kept ({reason}), nor in TMPDIR: each process compiles its own")
         return None
-    atexit.register(_remove, base, os.getpid())
     os.environ["NUMBA_CACHE_DIR"] = base  # for the processes that this one starts
     _tell(f"compiled kernels cannot be kept ({reason}): they go to {base} and are removed at the end")
     return folder
@@ -74,11 +73,6 @@ def _make_own(folder: str) -> None:
         raise OSError(errno.EPERM, f"{folder} can be written by others")
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"x")
-
-
-def _remove(folder: str, process: int) -> None:
-    if os.getpid() == process:  # not a child that was forked
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tell(line: str) -> None:

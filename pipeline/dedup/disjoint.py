@@ -19,16 +19,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dedup.prints import fingerprints
+from pipeline.dedup.prints import draws_with_prints, fingerprints
 from pipeline.dedup.settings import check_evals
 from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
 from pipeline.folder import Folder, open_folder, write_bytes
-from pipeline.plan import Shard, plan
+from pipeline.plan import Shard, is_eval, shards_of
 from pipeline.state import STATE
-from tasks import get_task
 from tasks.base import Task
 from tasks.batch import unragged
-from tasks.examples import batch_rows, stream_of
 from tasks.kernels import inlined, kernel
 
 if TYPE_CHECKING:
@@ -42,11 +40,6 @@ _LOOKS = 8  # tokens at either end that the first look sees
 _M0 = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xD1342543DE82EF95)
 _S32 = np.uint64(32)
-
-
-def is_eval(split: str) -> bool:
-    """Whether the examples of a split are to be kept out of train."""
-    return not split.startswith("train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +74,7 @@ class Evals:
 class _Known:
     """The eval examples of a corpus."""
 
-    lengths: NDArray[np.uint8]  # 1 where an example has so many tokens (or so many and more, the last)
+    lengths: NDArray[np.uint8]  # 1 where an example has so many tokens, the last entry: or more
     seen: NDArray[np.uint8]  # by the upper bits of a first look: 1 where there is such an example
     looks: NDArray[np.uint64]  # ascending
     table: Table
@@ -95,9 +88,8 @@ def _known(url: str, evals: Evals) -> _Known:
     bits = min(max((_SLOTS_EACH * len(words)).bit_length(), _LEAST_BITS), _MOST_BITS)
     seen = np.zeros(1 << bits, np.uint8)
     seen[words[:, 2] >> _shift(seen)] = 1
-    lengths = np.zeros(min(int(words[:, 3].max()), _LONGEST) + 1, np.uint8)
+    lengths = np.zeros(min(int(words[:, 3].max()) + 1, _LONGEST) + 1, np.uint8)
     lengths[np.minimum(words[:, 3], _LONGEST)] = 1
-    lengths[-1] = 1
     table = Table.of_size(len(words))
     table.insert(words[:, :2])
     return _Known(lengths=lengths, seen=seen, looks=np.sort(words[:, 2]), table=table)
@@ -174,9 +166,14 @@ def eval_prints(
 
     Of a part of a corpus too: they follow from the spec.
     """
-    if not any(not is_eval(split) for entry in spec["datasets"].values() for split in entry["splits"]):
+    if all(is_eval(split) for entry in spec["datasets"].values() for split in entry["splits"]):
         return Evals(spec_digest=digest, paths=())
-    shards = [shard for shard in plan(spec) if is_eval(shard.split)]
+    shards = [
+        shard
+        for dataset, entry in spec["datasets"].items()
+        for split in filter(is_eval, entry["splits"])
+        for shard in shards_of(spec, dataset, split)
+    ]
     examples = sum(shard.count for shard in shards)
     check_evals(examples, examples * 8 * (_WIDTH + 1) + SLOT_BYTES * slots_for(examples), memory)
     job = functools.partial(_print_shard, spec, folder)
@@ -187,19 +184,13 @@ def eval_prints(
 
 
 def _print_shard(spec: Mapping[str, Any], folder: Folder, shard: Shard) -> None:
-    """Write the fingerprints and first looks of a shard's examples."""
-    entry = spec["datasets"][shard.dataset]
-    task, config = get_task(entry["task"]), entry["splits"][shard.split]["config"]
-    key = stream_of(task, config, spec["seed"], shard.split, entry["version"])
-    words = np.empty((shard.count, _WIDTH), "<u8")
-    step = batch_rows(task, config)
-    for start in range(0, shard.count, step):
-        stop = min(start + step, shard.count)
-        batch = task.generate(config, key, shard.first_index + np.arange(start, stop, dtype=np.int64))
-        words[start:stop, :2] = fingerprints(task, config, batch, "tokens")
-        words[start:stop, 2] = first_looks(batch)
-        words[start:stop, 3] = np.diff(unragged(batch.column(0))[1])
-    write_bytes(folder, _path(shard), words.tobytes())
+    """Write the fingerprints, first looks and lengths of a shard's examples: uint64 [n, _WIDTH]."""
+    indices = np.arange(shard.first_index, shard.first_index + shard.count, dtype=np.int64)
+    words = []
+    for batch, prints in draws_with_prints(spec, shard.dataset, shard.split, indices):
+        lengths = np.diff(unragged(batch.column(0))[1]).astype(np.uint64)
+        words.append(np.column_stack([prints, first_looks(batch), lengths]).astype("<u8"))
+    write_bytes(folder, _path(shard), b"".join(each.tobytes() for each in words))
 
 
 def _path(shard: Shard) -> str:

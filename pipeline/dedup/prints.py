@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,21 @@ def draw_prints(
     spec: Mapping[str, Any], dataset: str, split: str, indices: NDArray[np.int64], attempt: int
 ) -> NDArray[np.uint64]:
     """uint64 [n, 2]: the fingerprints of attempt `attempt` of the examples at `indices` of a split."""
+    draws = draws_with_prints(spec, dataset, split, indices, attempt)
+    return np.concatenate([np.zeros((0, 2), np.uint64), *(prints for _, prints in draws)])
+
+
+def draws_with_prints(
+    spec: Mapping[str, Any], dataset: str, split: str, indices: NDArray[np.int64], attempt: int = 0
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.uint64]]]:
+    """Batches of these examples, not checked, with published ids; and their fingerprints uint64 [rows, 2]."""
     entry = spec["datasets"][dataset]
     task, config = get_task(entry["task"]), entry["splits"][split]["config"]
     key = stream_of(task, config, spec["seed"], split, entry["version"], attempt)
     step = batch_rows(task, config)
-    made = [np.zeros((0, 2), np.uint64)]
     for start in range(0, len(indices), step):
         batch = task.generate(config, key, indices[start : start + step])
-        made.append(fingerprints(task, config, batch, spec["dedup"]["key"]))
-    return np.concatenate(made)
+        yield batch, fingerprints(task, config, batch, spec["dedup"]["key"])
 
 
 def write_prints(folder: Folder, path: str, prints: NDArray[np.uint64], places: NDArray[np.int64]) -> None:

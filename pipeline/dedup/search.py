@@ -30,7 +30,7 @@ from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
 from pipeline.dedup.tail import draw_tail, read_tail, write_tail
 from pipeline.engine import Engine
 from pipeline.folder import Folder, LocalFolder, write_bytes, write_json
-from pipeline.plan import Shard, plan
+from pipeline.plan import Shard, is_eval, plan
 from pipeline.shard import prints_path
 from pipeline.state import STATE
 from tasks.errors import ConfigError
@@ -46,9 +46,7 @@ Places = NDArray[np.int64]  # ascending, in a shard: index - first_index
 
 def ranked(spec: Mapping[str, Any]) -> tuple[Shard, ...]:
     """The shards of a complete spec by rank: splits whose name begins with "train" come last."""
-    return tuple(
-        sorted(plan(spec), key=lambda s: (s.split.startswith("train"), s.split, s.dataset, s.first_index))
-    )
+    return tuple(sorted(plan(spec), key=lambda s: (not is_eval(s.split), s.split, s.dataset, s.first_index)))
 
 
 def count_ranges(examples: int, memory: int, slots: int) -> int:

@@ -47,9 +47,9 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
             raise ConfigError(
                 f"{where}: dedup has no key {name!r}{nearest(name, known)}; known: {', '.join(known)}"
             )
-    mode, key = given.get("mode"), given.get("key")
-    mode = {None: "disjoint", False: "off"}.get(mode, mode) if isinstance(mode, bool | None) else mode
-    key = "tokens" if key is None else key
+    mode = "disjoint" if given.get("mode") is None else given["mode"]
+    mode = "off" if mode is False else mode  # YAML 1.1 reads a plain off as false
+    key = "tokens" if given.get("key") is None else given["key"]
     for name, value, allowed in (("mode", mode, MODES), ("key", key, KEYS)):
         if not isinstance(value, str) or value not in allowed:
             raise ConfigError(

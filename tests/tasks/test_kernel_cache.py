@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tasks.kernels
+import tasks.temporary
 
 RUN = "from tasks.b import f; print(f(1))"
 NO_HOME = """
@@ -29,7 +30,8 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     (root / "tasks").mkdir(parents=True)
     (root / "tasks" / "__init__.py").touch()
-    shutil.copy(tasks.kernels.__file__, root / "tasks" / "kernels.py")
+    for module in (tasks.kernels, tasks.temporary):
+        shutil.copy(module.__file__, root / "tasks")
     (root / "tasks" / "b.py").write_text(
         "from tasks.a import g\nfrom tasks.kernels import kernel\n\n\n@kernel\ndef f(x):\n    return g(x)\n"
     )
