@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +28,7 @@ from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
 from tasks.errors import ConfigError, check_bool, check_path, shown
+from tasks.paths import local_path
 
 
 def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, Any]:
@@ -275,7 +275,7 @@ def random_grammar(config: Mapping[str, Any]) -> int:
     """`ostraca random-grammar`: see conf/random-grammar.yaml."""
     from tasks.lano import grammar as grammars
 
-    out = Path(check_path("out", config["out"]))
+    out = local_path(check_path("out", config["out"]))
     if out.exists():
         raise ConfigError(f"out={out}: exists already; choose another file")
     keys = ("depth", "symbols", "rules", "min_length", "max_length", "seed")

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.fingerprint import ContentDigest
-from pipeline.folder import open_folder
+from pipeline.folder import Folder, open_folder
 from pipeline.manifest import read_manifest, records_of, spec_in
 from pipeline.readers import SplitReader
 from pipeline.spec_differences import NONE, Difference, in_sizes, in_spec
@@ -54,16 +54,14 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Corpus:
-    root: Path | str
+    root: Folder
     manifest: Mapping[str, Any]
     spec: Mapping[str, Any]
     records: Mapping[Part, list[dict[str, Any]]]  # in the plan's order
     digests: Mapping[Part, ContentDigest]
 
     def reader(self, part: Part) -> SplitReader:
-        return SplitReader(
-            open_folder(self.root), self.spec, self.manifest["spec_digest"], *part, self.records[part]
-        )
+        return SplitReader(self.root, self.spec, self.manifest["spec_digest"], *part, self.records[part])
 
     def split(self, part: Part) -> Mapping[str, Any]:
         entry: Mapping[str, Any] = self.spec["datasets"][part[0]]["splits"][part[1]]
@@ -100,7 +98,8 @@ def compare(path: Path | str, other: Path | str) -> Comparison:
     )
 
 
-def _open(root: Path | str) -> _Corpus:
+def _open(path: Path | str) -> _Corpus:
+    root = open_folder(path)
     manifest = read_manifest(root)
     problems = check_records(manifest)
     if problems:

@@ -24,6 +24,7 @@ from pipeline.storage import (
     sha256_of,
 )
 from tasks.errors import OstracaError
+from tasks.paths import is_local, local_path
 
 
 class Folder(Protocol):
@@ -89,10 +90,10 @@ class Folder(Protocol):
 
 
 class LocalFolder:
-    """A folder of the file system. See `Folder`."""
+    """A folder of the file system, the same one wherever the process goes. See `Folder`."""
 
     def __init__(self, root: Path | str, fence: Fence | None = None) -> None:
-        self.root = Path(root)
+        self.root = local_path(root)
         self._fence = fence
 
     def __str__(self) -> str:
@@ -199,11 +200,9 @@ def open_folder(where: Path | str | Folder) -> Folder:
     """The folder at a path or at a URL of fsspec, e.g. s3://bucket/corpus or memory://corpus."""
     if not isinstance(where, Path | str):
         return where
-    if isinstance(where, Path) or "://" not in where:
-        return LocalFolder(where)
-    if where.startswith(("file://", "local://")):
-        return LocalFolder(where.split("://", 1)[1])
-    return RemoteFolder(where)
+    if not is_local(where):
+        return RemoteFolder(str(where))
+    return LocalFolder(where)
 
 
 def write_bytes(folder: Folder, path: str, content: bytes) -> HashingFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os.path
 from collections.abc import Iterable
 
 
@@ -60,8 +61,6 @@ def check_bool(name: str, value: object) -> bool:
 
 def check_path(name: str, value: object) -> str:
     """`value` as a path, `~` expanded; ConfigError where it is none."""
-    if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
-        import os.path
-
+    if isinstance(value, (str, int, os.PathLike)) and not isinstance(value, bool) and str(value).strip():
         return os.path.expanduser(str(value))
     raise ConfigError(f"{name}={shown(value)} must be the path of a folder or file")

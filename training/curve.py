@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.storage import plain_errors
 from tasks import get_task
 from tasks.errors import ConfigError, OstracaError, check_path
 from tasks.examples import check_seed
+from tasks.paths import local_path
 from tasks.vocabulary import Renaming
 from training.base import LanguageModel, resolve_device
 from training.data import StreamDataset
@@ -42,7 +42,7 @@ def run(config: Mapping[str, Any]) -> None:
     wandb = read_settings(WandbSettings, "logging.wandb", config["logging"]["wandb"])
     seed = check_seed(config["seed"])
     source, name, measured = open_source(config)
-    out = Path(check_path("out", config["out"] or f"runs/{name}-{config['model']['name']}"))
+    out = local_path(check_path("out", config["out"] or f"runs/{name}-{config['model']['name']}"))
     task_config = measured.config
     hops = depo.choose_hops(evaluation.hops, task_config)
     sets = {hop: depo.hop_config(task_config, hop, qa=evaluation.qa) for hop in hops}

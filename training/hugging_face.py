@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.errors import OstracaError
+from tasks.paths import local_or_name
 from training.base import LanguageModel, document_mask
 
 
@@ -88,7 +89,7 @@ def from_pretrained(vocab_size: int, positions: int, name_or_path: str | None) -
         )
     try:
         inner = AutoModelForCausalLM.from_pretrained(
-            name_or_path, dtype=torch.float32, trust_remote_code=False
+            local_or_name(name_or_path), dtype=torch.float32, trust_remote_code=False
         )
     except Exception as error:  # the library raises half a dozen kinds, all of them meaning this
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.storage import plain_errors
 from tasks.errors import ConfigError, OstracaError, check_path, shown
+from tasks.paths import local_path
 from training.record import read_metrics
 
 METRICS = "depo_hop_metrics.csv"
@@ -37,12 +38,13 @@ def run(config: Mapping[str, Any]) -> None:
         raise ConfigError("runs must be folders that `ostraca curve` wrote, e.g. runs=[runs/a,runs/b]")
     if labels is not None and (not isinstance(labels, list) or len(labels) != len(runs)):
         raise ConfigError(f"labels={shown(labels)} must be a list of {len(runs)} titles, one a run, or null")
-    draw_runs([Path(str(each)) for each in runs], Path(check_path("out", config["out"])), labels)
+    draw_runs([str(each) for each in runs], check_path("out", config["out"]), labels)
     print(f"wrote {config['out']}")
 
 
-def read_curve(folder: Path, label: str | None = None) -> Curve:
+def read_curve(folder: Path | str, label: str | None = None) -> Curve:
     """Read what `ostraca curve` wrote to `folder`; OstracaError where it is not there."""
+    folder = local_path(folder)
     rows = read_metrics(folder / METRICS)
     hops: dict[int, list[tuple[float, float, float]]] = {}
     for row in rows:
@@ -58,7 +60,7 @@ def read_curve(folder: Path, label: str | None = None) -> Curve:
     )
 
 
-def draw_runs(folders: Sequence[Path], out: Path, labels: Sequence[str] | None = None) -> None:
+def draw_runs(folders: Sequence[Path | str], out: Path | str, labels: Sequence[str] | None = None) -> None:
     """One panel a run: a line a hop, its colour the same in all panels, chance dashed.
 
     OstracaError where a run cannot be read or `out` has an ending that cannot be drawn.
@@ -68,6 +70,7 @@ def draw_runs(folders: Sequence[Path], out: Path, labels: Sequence[str] | None =
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    out = local_path(out)
     curves = [
         read_curve(folder, str(labels[number]) if labels else None) for number, folder in enumerate(folders)
     ]

@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline.capacity.estimate import Cluster, estimate
@@ -17,6 +16,7 @@ from pipeline.dedup.against import with_against
 from pipeline.dedup.settings import UNITS, check_memory
 from pipeline.spec import check_spec
 from tasks.errors import ConfigError, check_integer, check_path, shown
+from tasks.paths import is_local, local_path
 
 _COUNTS = ("examples", "tokens", "shard_tokens", "row_group_tokens")
 
@@ -33,9 +33,9 @@ def run(config: Mapping[str, Any]) -> int:
     memory = check_memory(config["dedup"]["memory"])
     told = Space(out=out, free=free, told=free is not None, bandwidth_told=bandwidth is not None)
     disk = None
-    if "://" not in out:
-        disk = measure_disk(Path(out))
-        found = float(shutil.disk_usage(nearest_folder(Path(out))).free)
+    if is_local(out):
+        disk = measure_disk(local_path(out))
+        found = float(shutil.disk_usage(nearest_folder(local_path(out))).free)
         told = Space(**{**vars(told), "free": free or found})
     if bandwidth is None and disk is not None:
         bandwidth = disk.bandwidth * nodes

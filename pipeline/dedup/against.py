@@ -13,7 +13,7 @@ from pipeline.changes import Changes
 from pipeline.dedup.prints import prints_size, write_prints
 from pipeline.dedup.settings import SEARCHING
 from pipeline.engine import Engine
-from pipeline.folder import Folder
+from pipeline.folder import Folder, open_folder
 from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
 from pipeline.plan import Shard, plan
 from pipeline.shard import shard_prints
@@ -46,7 +46,7 @@ def _described(path: str | Path, key: Any) -> dict[str, Any]:
             f"set dedup.key={own['key']}"
         )
     return {
-        "path": str(path),
+        "path": str(open_folder(path)),
         **{name: manifest[name] for name in ("name", "spec_digest", "content_digest")},
     }
 

@@ -21,6 +21,7 @@ from pipeline.storage import plain_errors
 from tasks import get_task
 from tasks.errors import ConfigError, check_path, nearest, shown
 from tasks.examples import check_split
+from tasks.paths import local_path
 from tasks.vocabulary import corpus_vocab_size, split_names
 
 NAME = "export.json"
@@ -68,7 +69,7 @@ def export(
     if not isinstance(to, str) or to not in FORMATS:
         raise ConfigError(f"to={shown(to)}{nearest(to, FORMATS)} must be one of {', '.join(FORMATS)}")
     module = importlib.import_module(FORMATS[to])
-    root, folder = open_folder(path), Path(out)
+    root, folder = open_folder(path), local_path(out)
     manifest = read_manifest(root)
     require_shards(root, manifest)
     spec = spec_in(root, manifest)

@@ -27,6 +27,7 @@ from tasks.capo.text import (
 )
 from tasks.capo.tokenizer import Loaded, load_tokenizer
 from tasks.errors import ConfigError, shown
+from tasks.paths import local_or_name
 
 KEYS = {
     "num_people": Key(default=50_000, low=1, help="people that come up, out of the population"),
@@ -117,6 +118,7 @@ def _check_tokenizer(full: dict[str, Any]) -> None:
     encoder_of(full)  # that it can be used at all
     # Capo's own is part of its version.
     full["tokenizer_sha256"] = None if name is None else loaded.sha256
+    full["tokenizer_name_or_path"] = None if name is None else local_or_name(name)
 
 
 def seeded(config: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, nearest, shown
+from tasks.paths import local_path
 
 DATA = Path(__file__).resolve().parent / "data"
 NAMES = ("first_names", "middle_names", "last_names")
@@ -88,7 +89,7 @@ def read_lists(folder: str, names: Sequence[str], what: str) -> dict[str, list[s
 
     what: the config's key.
     """
-    root = Path(folder)
+    root = local_path(folder)
     if not root.is_dir():
         raise ConfigError(
             f"capo: {what}={shown(folder)} is no folder; it must hold "

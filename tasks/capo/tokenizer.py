@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.capo.text import DATA
 from tasks.capo.tokenizer_file import check_parts, check_vocabulary, parse_json, read_regular
 from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
+from tasks.paths import local_path
 from tasks.rng import canonical_json
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def load_tokenizer(name_or_path: str | None) -> Loaded:
     """
     if name_or_path is None:
         return _from_file(str(DATA / "tokenizer.json"), 0, 0)
-    path = Path(name_or_path).expanduser().absolute()
+    path = local_path(name_or_path)
     if path.is_dir():
         if not (path / "tokenizer.json").exists():
             return _from_transformers(str(path))
@@ -205,7 +206,7 @@ def train_tokenizer(
     from tasks.capo import TASK
     from tasks.examples import complete_config, generate_batches
 
-    folder = Path(out)
+    folder = local_path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OstracaError(f"out={folder} exists already; pass a new folder, or remove that one first")
     dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}

@@ -30,6 +30,7 @@ from tasks.lano.notation import (
     read_json,
     read_text,
 )
+from tasks.paths import local_path
 from tasks.rng import numpy_generator, stream_key
 
 PUBLISHED = ("cfg3b", "cfg3i", "cfg3h", "cfg3g", "cfg3f", "cfg3j", "cfg3k")
@@ -71,7 +72,7 @@ class Grammar:
     def from_file(path: str) -> Grammar:
         """Read a file of either kind; ConfigError names the file and what is wrong with it."""
         try:
-            text = Path(path).read_text(encoding="utf-8-sig")
+            text = local_path(path).read_text(encoding="utf-8-sig")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a text in UTF-8"
             raise ConfigError(f"{path}: cannot be read ({reason})") from error
