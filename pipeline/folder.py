@@ -15,7 +15,7 @@ from pipeline.remote import RemoteFolder
 from pipeline.storage import (
     HashingFile,
     atomic_file,
-    is_temporary,
+    is_ours,
     lock,
     lock_owner,
     move_file,
@@ -68,7 +68,10 @@ class Folder(Protocol):
         """sha256 of a file, in hexadecimal."""
 
     def names(self, below: str = "") -> list[str]:
-        """The paths of all files in the folder or in one below it, sorted, those being written left out."""
+        """The paths of all files in the folder or in one below it, sorted.
+
+        Those being written are left out, and what systems leave anywhere (`tasks.litter`).
+        """
 
     def exists(self) -> bool:
         """Whether the folder is there; in a store: whether anything is in it."""
@@ -157,8 +160,8 @@ class LocalFolder:
         with plain_errors(self.root / below):
             for folder, _, files in os.walk(self.root / below):
                 inside = Path(folder).relative_to(self.root)
-                found += [(inside / name).as_posix() for name in files if not is_temporary(Path(name))]
-        return sorted(found)
+                found += [(inside / name).as_posix() for name in files]
+        return sorted(name for name in found if is_ours(name))
 
     def exists(self) -> bool:
         with plain_errors(self.root):
@@ -190,7 +193,7 @@ class LocalFolder:
     def remove_unfinished(self) -> None:
         self._allowed()
         with plain_errors(self.root):
-            remove_temporary_files(self.root, [each for each in self.root.iterdir() if each.is_dir()])
+            remove_temporary_files(self.root)
 
     def lock(self, path: str) -> AbstractContextManager[str]:
         return lock(self.root / path)

@@ -19,11 +19,12 @@ from typing import IO, Any, TypeVar
 
 from pipeline.fence import Fence, require_lately
 from pipeline.lease import TERM, Term, hold, owner_of
-from pipeline.storage import TEMPORARY, HashingFile, is_temporary
+from pipeline.storage import TEMPORARY, HashingFile, is_ours, is_temporary
 from pipeline.storage import plain_reason as plain_local_reason
 from pipeline.store_errors import PATIENCE, Patience, TornError, answer_of, is_missing, plain_reason, repeat
 from pipeline.store_files import ReadingFile, md5_of, stamp_of
 from tasks.errors import ConfigError, OstracaError, nearest
+from tasks.litter import is_litter
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ class RemoteFolder:
         return self._retried(path, attempt)
 
     def names(self, below: str = "") -> list[str]:
-        return [name for name in self._all_names(below) if not is_temporary(Path(name))]
+        return [name for name in self._all_names(below) if is_ours(name)]
 
     def exists(self) -> bool:
         def attempt() -> bool:
@@ -180,7 +181,8 @@ class RemoteFolder:
 
     def remove_unfinished(self) -> None:
         self._allowed()
-        self._remove_each([name for name in self._all_names("") if is_temporary(Path(name))])
+        unfinished = [name for name in self._all_names("") if is_temporary(Path(name))]
+        self._remove_each([name for name in unfinished if not is_litter(name)])
         if self._protocol in S3:
             self._retried("", self._abort_uploads)
 

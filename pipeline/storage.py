@@ -6,16 +6,16 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import itertools
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from tasks.errors import OstracaError
+from tasks.litter import is_litter
 
 TEMPORARY = ".tmp-"  # part of the name of every file that is still being written
 _LOCK_TRIES = 100
@@ -130,20 +130,24 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_temporary_files(root: Path, folders: Iterable[Path]) -> None:
-    """Remove what a build that was killed left half-written in `root` and anywhere below `folders`.
+def remove_temporary_files(root: Path) -> None:
+    """Remove what a build that was killed left half-written in `root` and anywhere below.
 
     Only for the holder of `lock`.
     """
-    found = [root.glob(f".*{TEMPORARY}*"), *(folder.rglob(f".*{TEMPORARY}*") for folder in folders)]
-    for path in itertools.chain(*found):
-        if is_temporary(path):
+    for path in root.rglob(f".*{TEMPORARY}*"):
+        if is_temporary(path) and not is_litter(path.relative_to(root).as_posix()):
             path.unlink(missing_ok=True)
 
 
 def is_temporary(path: Path) -> bool:
     """Whether a file has the name of one that `atomic_file` is writing."""
     return _TEMPORARY_NAME.fullmatch(path.name) is not None
+
+
+def is_ours(path: str) -> bool:
+    """Whether a file, by its path in a folder of ours, is no litter and not one that is being written."""
+    return not is_litter(path) and not is_temporary(Path(path))
 
 
 @contextmanager

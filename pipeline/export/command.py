@@ -21,6 +21,7 @@ from pipeline.storage import plain_errors
 from tasks import get_task
 from tasks.errors import ConfigError, check_path, nearest, shown
 from tasks.examples import check_split
+from tasks.litter import is_empty
 from tasks.paths import local_path
 from tasks.vocabulary import corpus_vocab_size, split_names
 
@@ -81,8 +82,8 @@ def export(
     }
     records = [record for reader in readers.values() for record in reader.records]
     with plain_errors(folder):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"out={folder}: must be a new or an empty folder; remove it or choose another")
+        if folder.exists() and not is_empty(folder):
+            raise ConfigError(f"out={out}: must be a new or an empty folder; remove it or choose another")
     bar = ShardProgress(
         f"export {spec['name']}",
         len(records),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.capo.text import DATA
 from tasks.capo.tokenizer_file import check_parts, check_vocabulary, parse_json, read_regular
 from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
+from tasks.litter import is_empty
 from tasks.paths import local_path
 from tasks.rng import canonical_json
 
@@ -207,7 +208,7 @@ def train_tokenizer(
     from tasks.examples import complete_config, generate_batches
 
     folder = local_path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not is_empty(folder):
         raise OstracaError(f"out={folder} exists already; pass a new folder, or remove that one first")
     dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}
     given = {"num_people": num_people, "exposures": 1, "bio": "text", **dirs}
