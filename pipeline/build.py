@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import manifest as manifests
+from pipeline.capacity.room import check_disk, free_bytes, refuse_where_full, require_room
 from pipeline.changes import Changes
 from pipeline.dedup.against import against_prints, with_against
 from pipeline.dedup.disjoint import eval_prints
@@ -52,6 +53,7 @@ def build(
     memory: int | str | None = None,
     report: bool = False,
     mend: bool = False,
+    disk: str | None = None,
     on_shard: Callable[[ShardRecord, bool], None] = lambda record, kept: None,
     on_step: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def build(
 
     workers, ray: see `pipeline.engine`. part: build only this part, for `ostraca merge`. memory: bytes that
     deduplication may take. report: write the dataset card, report.html and croissant.json too, of no part.
+    disk: "ignore" begins also where a local disk has less free than what will be written.
     `on_shard(record, kept)` is called once for every shard, in any order; kept: it was there already.
     `on_step(what, done, of)` is called for every step of deduplication.
     """
@@ -71,11 +74,13 @@ def build(
     complete = check_spec(manifests.with_own_tokenizers(folder, with_against(spec)))
     check_engine(engine, workers, ray)
     _check_part(complete, part)
-    budget = check_memory(memory)
+    budget, counts = check_memory(memory), check_disk(disk)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, complete, part, locked=False)
     if whole is not None and not mend and not _missing(folder, whole) and not _left_behind(folder):
         return whole
+    if counts:
+        _require_room(folder, complete, part, whole, workers or available_cores())
     with folder.lock(LOCK) as owner:
         folder = folder.fenced(Fence(path=LOCK, owner=owner))
         # Since the lock is ours: another build may have finished a moment ago.
@@ -327,6 +332,20 @@ def _check_part(spec: Mapping[str, Any], part: Part) -> None:
             f"part={part[0]}/{part[1]}: no shard falls into it; use fewer parts, or smaller shards "
             "(shard_tokens)"
         )
+
+
+def _require_room(
+    folder: Folder, spec: Mapping[str, Any], part: Part, whole: Mapping[str, Any] | None, workers: int
+) -> None:
+    """OstracaError where the disk has no room for what is yet to be written."""
+    if whole is None:
+        require_room(folder, spec, part, workers)
+        return
+    gone = set(_missing(folder, whole))
+    files = [*(record for _, record in manifests.records_of(whole)), *whole["files"]]
+    refuse_where_full(
+        folder, sum(file["bytes"] for file in files if file["path"] in gone), free_bytes(folder)
+    )
 
 
 def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:

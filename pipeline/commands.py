@@ -127,6 +127,7 @@ def build(config: Mapping[str, Any]) -> int:
             memory=config["dedup"]["memory"],
             report=report,
             mend=mend,
+            disk=config["disk"],
             on_shard=on_shard,
             on_step=progress.step,
         )

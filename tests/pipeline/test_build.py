@@ -406,7 +406,7 @@ def test_no_space(tmp_path: Path) -> None:
 mount -t tmpfs -o size=200k none {tmp_path} || exit 99
 cd {tmp_path}
 {sys.executable} {root}/ostraca.py build dataset=depo1 out={tmp_path}/c examples=5000 engine=local \
-    shard_tokens=100000 row_group_tokens=20000
+    disk=ignore shard_tokens=100000 row_group_tokens=20000
 code=$?
 find {tmp_path}/c -name '*tmp-*' | grep . && exit 98
 test -e {tmp_path}/c/manifest.json && exit 97

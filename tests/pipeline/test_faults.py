@@ -161,7 +161,7 @@ while True:
     room, last = 1 if used() > last else room + 1, used()
     resize(last + room)
     try:
-        build(spec, root, engine="local", report=True)
+        build(spec, root, engine="local", report=True, disk="ignore")
         break
     except OstracaError as error:
         line = str(error)
