@@ -6,15 +6,19 @@ READY := .venv/ready
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint audit bench soak peers clean
+.PHONY: help setup demo test test-lowest lint audit bench soak peers clean
+
+define need-python
+@test -n "$(PYTHON)" || { echo "ostraca needs Python 3.11 or newer: pass PYTHON=/path/to/python3.11"; exit 1; }
+endef
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(READY)  ## make the virtual environment .venv
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "ostraca needs Python 3.11 or newer: pass PYTHON=/path/to/python3.11"; exit 1; }
+	$(need-python)
 	@echo "Setting up .venv with $$($(PYTHON) --version); this takes some minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(shell sed -n 's/^torch==//p' constraints.txt)
@@ -44,6 +48,11 @@ demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train tw
 test: lint  ## lint, format check, type check, and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-lowest:  ## the tests that need no extra, with the lowest versions that pyproject.toml allows
+	$(need-python)
+	$(PYTHON) tests/harness/lowest.py
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +74,4 @@ peers: $(READY)  ## the exports, read by other projects' own libraries (some hun
 	$(BIN)/python -m pytest -m peers --timeout 900 tests/peers
 
 clean:  ## remove the virtual environments and the demo
-	rm -rf .venv .venv-peers $(DEMO)
+	rm -rf .venv .venv-lowest .venv-peers $(DEMO)

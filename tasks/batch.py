@@ -21,6 +21,11 @@ def column(name: str, data_type: pa.DataType) -> pa.Field:
     return pa.field(name, data_type, nullable=False)
 
 
+def dtype_of(data_type: pa.DataType) -> np.dtype[Any]:
+    """NumPy's type of Arrow's integers (`to_pandas_dtype` needs pandas before pyarrow 26)."""
+    return np.dtype(str(data_type))
+
+
 def ragged(values: NDArray[Any], offsets: NDArray[np.int32]) -> pa.ListArray:
     """Wrap values [offsets[-1]] and offsets [rows + 1] as an Arrow list array; nothing is copied."""
     value_type = pa.from_numpy_dtype(values.dtype)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.base import INT32_MAX, Task, ValidationResult
-from tasks.batch import LABEL_IGNORED, column, list_type, ragged, rows_of, unragged, with_labels
+from tasks.batch import LABEL_IGNORED, column, dtype_of, list_type, ragged, rows_of, unragged, with_labels
 from tasks.errors import ConfigError, check_integer, shown
 from tasks.rng import stream_key
 
@@ -128,7 +128,7 @@ def _one_row(value: Any, data_type: pa.DataType) -> pa.Array:
     numbers = np.asarray(value)
     if numbers.ndim != 1 or not (numbers.size == 0 or np.issubdtype(numbers.dtype, np.integer)):
         raise TypeError("not a list of integers")
-    dtype = np.dtype(data_type.value_type.to_pandas_dtype())
+    dtype = dtype_of(data_type.value_type)
     if numbers.size and not np.iinfo(dtype).min <= numbers.min() <= numbers.max() <= np.iinfo(dtype).max:
         raise OverflowError("out of range")
     if len(numbers) > INT32_MAX:

@@ -2,8 +2,9 @@
 
 Numba's own on-disk cache looks only at the file a function stands in. A kernel that inlines the random
 stream of another file would go on running the old stream after that file changed: silently other
-examples. So the cache folder carries a digest of every file that holds a kernel; and where it cannot be
-written, kernels go to a temporary folder or are not kept, never beside the source, as Numba would have it.
+examples. So the cache folder carries a digest of every file that holds a kernel, and of Numba's version; and
+where it cannot be written, kernels go to a temporary folder or are not kept, never beside the source, as
+Numba would have it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _KERNEL_PACKAGES = ("tasks", "pipeline", "loaders")
 
 
 def _digest() -> str:
-    """Of every file that holds a kernel."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Of every file that holds a kernel, and of which Numba: two of them would write over each other's."""
+    digest = hashlib.blake2b(f"{numba.__version__}:".encode(), digest_size=8)
     for package in _KERNEL_PACKAGES:
         for source in sorted((_ROOT / package).rglob("*.py")):
             text = source.read_bytes()

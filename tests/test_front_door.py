@@ -127,51 +127,51 @@ def test_both_spellings_of_a_task_key() -> None:
         (["dataset=capo", "dataset.bio=text"], ["373 characters", "_Kevin Alexis Barry_"]),
     ],
 )
-def test_inspect_shows_each_task_in_its_own_way(run_ostraca: Any, words: list[str], parts: list[str]) -> None:
-    done = run_ostraca("inspect", "show=1", *words)
+def test_inspect_shows_each_task_in_its_own_way(run_here: Any, words: list[str], parts: list[str]) -> None:
+    done = run_here("inspect", "show=1", *words)
     assert done.returncode == 0, done.stderr
     for part in [*parts, "\nvalid\n"]:
         assert part in done.stdout, part
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_inspect_names_tokens_and_gives_the_verdict(run_ostraca: Any) -> None:
-    done = run_ostraca("inspect", "dataset=depo", "show=2", "max_tokens=-1", "dataset.N=30")
+def test_inspect_names_tokens_and_gives_the_verdict(run_here: Any) -> None:
+    done = run_here("inspect", "dataset=depo", "show=2", "max_tokens=-1", "dataset.N=30")
     assert done.returncode == 0
     assert done.stdout.count("\nvalid\n") == 2
     for name in ("<bos>", "<query_", "[<ans>]"):
         assert name in done.stdout
-    qa = run_ostraca("inspect", "show=1", "dataset.config.qa=true", "dataset.config.fixed_k=8")
+    qa = run_here("inspect", "show=1", "dataset.config.qa=true", "dataset.config.fixed_k=8")
     assert "n 225" in qa.stdout
     assert "hops 8 8 8 8 8 8 8 8 8 8" in qa.stdout.replace("\n", " ")
-    coloured = run_ostraca("inspect", "show=1", "dataset.N=4", "color=always")
+    coloured = run_here("inspect", "show=1", "dataset.N=4", "color=always")
     assert "\x1b[32m<ans>\x1b[0m" in coloured.stdout
     assert "\x1b[2m<bos>\x1b[0m" in coloured.stdout
 
 
-def test_inspect_with_a_tokenizer(run_ostraca: Any, tmp_path: Path) -> None:
+def test_inspect_with_a_tokenizer(run_here: Any, tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {f"w{number}": number for number in range(9600)}
     fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="w0")))
     fast.save_pretrained(tmp_path)
-    done = run_ostraca("inspect", "show=1", "dataset.N=4", f"tokenizer_name_or_path={tmp_path}")
+    done = run_here("inspect", "show=1", "dataset.N=4", f"tokenizer_name_or_path={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "[w9500]" in done.stdout
 
 
-def test_inspect_shows_rows_of_a_corpus(run_ostraca: Any, corpus: Path) -> None:
-    done = run_ostraca("inspect", f"path={corpus}", "index=1999", "show=1", "max_tokens=-1")
+def test_inspect_shows_rows_of_a_corpus(run_here: Any, corpus: Path) -> None:
+    done = run_here("inspect", f"path={corpus}", "index=1999", "show=1", "max_tokens=-1")
     assert done.returncode == 0
     assert "example 1999" in " ".join(done.stdout.split())  # the folder's name may be long
     assert "\nvalid\n" in done.stdout
-    beyond = run_ostraca("inspect", f"path={corpus}", "index=2000")
+    beyond = run_here("inspect", f"path={corpus}", "index=2000")
     assert beyond.returncode != 0
     assert "has 2,000 examples" in beyond.stderr
 
 
-def test_inspect_tells_that_a_row_is_wrong(run_ostraca: Any, corpus_copy: Path) -> None:
+def test_inspect_tells_that_a_row_is_wrong(run_here: Any, corpus_copy: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -187,7 +187,7 @@ def test_inspect_tells_that_a_row_is_wrong(run_ostraca: Any, corpus_copy: Path) 
     (corpus_copy / "manifest.json").write_text(
         text.replace(f'"bytes": {before},', f'"bytes": {path.stat().st_size},')
     )
-    done = run_ostraca("inspect", f"path={corpus_copy}", "split=test", "show=1")
+    done = run_here("inspect", f"path={corpus_copy}", "split=test", "show=1")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, "the row group's digest is another: it is not even looked at"
     assert "digest is another" in done.stderr
@@ -243,10 +243,10 @@ def test_every_command_of_the_house_starts_light() -> None:
         ["curve", "corpus_path=CORPUS", "corpus_dataset=[1]"],
     ],
 )
-def test_odd_values_get_one_line(run_ostraca: Any, corpus: Path, tmp_path: Path, words: list[str]) -> None:
+def test_odd_values_get_one_line(run_here: Any, corpus: Path, tmp_path: Path, words: list[str]) -> None:
     """And nothing is written."""
     out = tmp_path / "out"
-    done = run_ostraca(*(word.replace("OUT", str(out)).replace("CORPUS", str(corpus)) for word in words))
+    done = run_here(*(word.replace("OUT", str(out)).replace("CORPUS", str(corpus)) for word in words))
     assert done.returncode == 1, done.stdout
     assert done.stderr.startswith("ostraca: ")
     assert done.stderr.count("\n") == 1, done.stderr
@@ -268,7 +268,7 @@ def test_odd_values_get_one_line(run_ostraca: Any, corpus: Path, tmp_path: Path,
         (["random-grammar"], "depth: 6  # levels of rules"),
     ],
 )
-def test_help_speaks_of_the_task_that_is_chosen(run_ostraca: Any, words: list[str], line: str) -> None:
-    done = run_ostraca(*words, "--help")
+def test_help_speaks_of_the_task_that_is_chosen(run_here: Any, words: list[str], line: str) -> None:
+    done = run_here(*words, "--help")
     assert done.returncode == 0
     assert line in done.stdout

@@ -14,6 +14,7 @@ from pipeline.writers import tar
 from pipeline.writers.json_columns import Form
 from pipeline.writers.webdataset import COMPRESSIONS, Layout, Scratch, encode_group
 from tasks.base import INT32_MAX
+from tasks.batch import dtype_of
 from tasks.errors import ConfigError, OstracaError, shown
 
 
@@ -130,7 +131,7 @@ def _array(data_type: pa.DataType, values: NDArray[Any], counts: NDArray[np.int6
     """A column of integers, of lists of them or of texts (values are their UTF-8 bytes)."""
     rows = len(counts)
     if not pa.types.is_list(data_type) and not pa.types.is_string(data_type):
-        return pa.array(values.astype(data_type.to_pandas_dtype(), copy=False), type=data_type)
+        return pa.array(values.astype(dtype_of(data_type), copy=False), type=data_type)
     if len(values) > INT32_MAX:
         raise OstracaError(
             f"a row group has {len(values)} values in a column, at most {INT32_MAX} are allowed"
@@ -138,7 +139,7 @@ def _array(data_type: pa.DataType, values: NDArray[Any], counts: NDArray[np.int6
     offsets = pa.py_buffer(np.cumsum(np.concatenate([[0], counts]), dtype=np.int32))
     if pa.types.is_string(data_type):
         return pa.StringArray.from_buffers(rows, offsets, pa.py_buffer(values))
-    flat = values.astype(data_type.value_type.to_pandas_dtype(), copy=False)
+    flat = values.astype(dtype_of(data_type.value_type), copy=False)
     child = pa.Array.from_buffers(data_type.value_type, len(flat), [None, pa.py_buffer(flat)])
     return pa.Array.from_buffers(data_type, rows, [None, offsets], children=[child])
 

@@ -97,11 +97,11 @@ def edit(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
     ],
 )
 def test_manifests_that_cannot_be_used(
-    corpus_copy: Path, run_ostraca: Any, change: Callable[[dict[str, Any]], None], words: list[str]
+    corpus_copy: Path, run_here: Any, change: Callable[[dict[str, Any]], None], words: list[str]
 ) -> None:
     edit(corpus_copy, change)
     for command in ("verify", "reproduce", "inspect"):
-        done = run_ostraca(command, f"path={corpus_copy}")
+        done = run_here(command, f"path={corpus_copy}")
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         for word in words:
@@ -171,9 +171,9 @@ def test_a_newer_task_still_verifies_and_loads(corpus_copy: Path, monkeypatch: p
         reproduce(corpus_copy)
 
 
-def test_no_json(corpus_copy: Path, run_ostraca: Any) -> None:
+def test_no_json(corpus_copy: Path, run_here: Any) -> None:
     (corpus_copy / "manifest.json").write_text("{")
-    done = run_ostraca("verify", f"path={corpus_copy}")
+    done = run_here("verify", f"path={corpus_copy}")
     assert done.returncode == 1
     assert "not a manifest" in done.stderr
 
@@ -205,7 +205,7 @@ def test_reproduce_on_ray(corpus: Path, ray_session: Any) -> None:
     assert problems == []
 
 
-def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_ostraca: Any) -> None:
+def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_here: Any) -> None:
     """All sums made to fit by the forger: only making the shard again tells."""
     from pipeline.fingerprint import ContentDigest
     from pipeline.manifest import make_manifest, records_of
@@ -217,7 +217,7 @@ def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_ostraca: Any) -
     forged = ShardRecord(**{**records[0].as_dict(), "content_digest": str(wrong)})
     again = make_manifest(manifest["spec"], [forged, *records[1:]], dedup=manifest["dedup"])
     (corpus_copy / "manifest.json").write_text(json.dumps(again))
-    done = run_ostraca("reproduce", f"path={corpus_copy}")
+    done = run_here("reproduce", f"path={corpus_copy}")
     assert done.returncode == 1
     assert f"{records[0].path}: made again its content digest is" in done.stdout
 

@@ -40,7 +40,7 @@ from pipeline.writers.webdataset import WebDatasetShardWriter
 from pipeline.writers.webdataset_reader import read_group
 from tasks import TASKS, examples, get_task
 from tasks.base import vocab_size
-from tasks.batch import column, list_type
+from tasks.batch import column, dtype_of, list_type
 from tasks.errors import ConfigError, OstracaError
 from tasks.kernels import CACHE_FOLDER
 
@@ -117,7 +117,7 @@ def values_of(field: pa.Field) -> st.SearchStrategy[Any]:
     if pa.types.is_list(field.type):
         return st.lists(values_of(pa.field("", field.type.value_type)), max_size=4)
     low, high = {"index": (0, 10**12 - 1), "offset": (0, 2**31 - 1)}.get(field.name, (None, None))
-    limits = np.iinfo(field.type.to_pandas_dtype())
+    limits = np.iinfo(dtype_of(field.type))
     return st.integers(int(limits.min) if low is None else low, int(limits.max) if high is None else high)
 
 

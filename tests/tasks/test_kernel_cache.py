@@ -102,6 +102,14 @@ def test_an_empty_setting_is_none(tree: Path, tmp_path: Path) -> None:
     assert compiled_in(tmp_path / "home")
 
 
+def test_every_version_of_numba_has_a_folder_of_its_own(tree: Path, tmp_path: Path) -> None:
+    """Of two environments that share a home, neither writes over what the other is about to load."""
+    home = tmp_path / "home"
+    for first in ("", "import numba; numba.__version__ = '0.0'\n"):
+        assert run(tree, first=first, HOME=str(home)).stdout == "2\n"
+    assert len(list((home / ".cache" / "ostraca" / "kernels").iterdir())) == 2
+
+
 def test_a_cache_that_others_can_write_to_is_not_believed(tree: Path, tmp_path: Path) -> None:
     """What lies in it would be run."""
     home = tmp_path / "home"
