@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.stopping import Stopped, stoppable
 from pipeline.streams import lost_output, steady_streams
 from tasks.errors import ConfigError, OstracaError, nearest
 
@@ -32,6 +33,8 @@ COMMANDS = {
     "train-minimal": ("training.minimal:run", "train a tiny GPT-2 for a few steps: the smallest check"),
     "plot": ("training.plots:run", "draw the hop curves of several runs in one picture"),
 }
+# What a command that was stopped has left.
+_GOES_ON = {"build": "; the same call goes on, finished shards are kept"}
 # What a command's extra is for, where a library is missing.
 _EXTRAS = {
     "torch": "train",
@@ -44,7 +47,16 @@ _EXTRAS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. Errors are one line, with `--debug` a traceback too."""
+    """Run one command; returns the exit status. Errors are one line, with `--debug` a traceback too.
+
+    0: whole, equal, done; 1: damaged, different, or failed on the way; 2: a wrong call; 130, 143, 129:
+    stopped by Ctrl-C, SIGTERM, SIGHUP; 141: nobody reads what it prints.
+    """
+    with stoppable():
+        return _guarded(arguments)
+
+
+def _guarded(arguments: list[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     steady_streams(stops_with_reader=words[:1] == ["inspect"])
     debug = "--debug" in words
@@ -56,12 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
     except OstracaError as error:
         if debug:
             raise
-        return _say(str(error), 1)
+        return _say(str(error), 2 if isinstance(error, ConfigError) else 1)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if debug or extra is None:
             raise
         return _say(f"{words[0]} needs {error.name}: pip install 'ostraca[{extra}]'", 1)
+    except Stopped as stop:
+        return _say(f"stopped by {stop.name}{_GOES_ON.get(words[0], '')}", stop.status)
     except KeyboardInterrupt:
         return _say("stopped", 130)
     except (BrokenPipeError, SystemExit):  # rich makes the second of the first
@@ -104,19 +118,19 @@ def _overview() -> str:
 
 def _run(command: str, overrides: list[str], wants_help: bool) -> int:
     if command not in COMMANDS:
-        raise OstracaError(
+        raise ConfigError(
             f"unknown command {command!r}{nearest(command, COMMANDS)}; known: {', '.join(COMMANDS)}"
         )
     if command == "audit":
         overrides = ["json=true" if word == "--json" else word for word in overrides]
     for word in overrides:
         if word.startswith("-") or "=" not in word:
-            raise OstracaError(
+            raise ConfigError(
                 f"{word!r} is not key=value; see `ostraca {command} --help` for the keys of {command}"
             )
         # Keys can be added below a corpus or its splits, which are checked as a whole, and nowhere else.
         if word.startswith(("+", "~", "hydra.", "=")) and not word.startswith(("+corpus.", "+splits.")):
-            raise OstracaError(
+            raise ConfigError(
                 f"{word!r}: only keys that {command} has can be set (as key=value); "
                 f"see `ostraca {command} --help`"
             )

@@ -35,6 +35,7 @@ from pipeline.spec import check_spec, spec_digest
 from pipeline.spec_differences import first_difference
 from pipeline.spec_form import is_spec
 from pipeline.state import LOCK, STATE
+from pipeline.times import Times
 from pipeline.tokenizer_copies import listed_files
 from pipeline.totals import Totals, are_lost, count_shard, write_totals
 from tasks.errors import ConfigError, OstracaError, shown
@@ -54,6 +55,7 @@ def build(
     report: bool = False,
     mend: bool = False,
     disk: str | None = None,
+    times: Times | None = None,
     on_shard: Callable[[ShardRecord, bool], None] = lambda record, kept: None,
     on_step: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def build(
     workers, ray: see `pipeline.engine`. part: build only this part, for `ostraca merge`. memory: bytes that
     deduplication may take. report: write the dataset card, report.html and croissant.json too, of no part.
     disk: "ignore" begins also where a local disk has less free than what will be written.
+    times: where it is counted what the time went to.
     `on_shard(record, kept)` is called once for every shard, in any order; kept: it was there already.
     `on_step(what, done, of)` is called for every step of deduplication.
     """
@@ -86,8 +89,9 @@ def build(
         # Since the lock is ours: another build may have finished a moment ago.
         whole = _refuse_other(folder, complete, part, locked=True)
         if whole is None or mend or _missing(folder, whole):
-            with open_engine(complete, engine=engine, workers=workers, ray=ray) as runner:
-                work = _Build(folder, complete, digest, part, runner, budget, on_shard, on_step)
+            times = times or Times()
+            with open_engine(complete, engine=engine, workers=workers, ray=ray, times=times) as runner:
+                work = _Build(folder, complete, digest, part, runner, budget, times, on_shard, on_step)
                 whole = work.run(whole, report)
         else:
             folder.remove_unfinished()
@@ -106,11 +110,12 @@ class _Build:
         part: Part,
         engine: Engine,
         memory: int,
+        times: Times,
         on_shard: Callable[[ShardRecord, bool], None],
         on_step: Callable[[str, int, int], None],
     ) -> None:
         self._folder, self._spec, self._digest, self._part = folder, spec, digest, part
-        self._engine, self._memory = engine, memory
+        self._engine, self._memory, self._times = engine, memory, times
         self._on_shard, self._on_step = on_shard, on_step
         self._records: dict[str, ShardRecord] = {}
         self._totals = Totals()
@@ -142,7 +147,8 @@ class _Build:
             dedup=found,
         )
         if report and self._part == WHOLE:  # of a part it would say what no merged corpus holds
-            write_reports(self._folder, manifest, self._totals)
+            with self._times.of("report"):
+                write_reports(self._folder, manifest, self._totals)
         self._finish(manifest, new=True)
         return manifest
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 
 from pipeline import verify as checks
+from pipeline.again import FromManifest, open_manifest
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
 from pipeline.duplicates import find_in_corpus
 from pipeline.folder import open_folder
 from pipeline.inspect import show
 from pipeline.manifest import NAME as MANIFEST
-from pipeline.manifest import read_manifest, with_own_tokenizers
+from pipeline.manifest import part_of, read_manifest, with_own_tokenizers
 from pipeline.merge import merge as merge_parts
 from pipeline.plan import WHOLE, count_examples, count_shards, is_eval
 from pipeline.progress import ShardProgress
@@ -27,6 +27,8 @@ from pipeline.reports import statistics_of
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
+from pipeline.times import Times
+from pipeline.words import word
 from tasks.errors import ConfigError, check_bool, check_path, shown
 from tasks.paths import local_path
 
@@ -105,8 +107,13 @@ def build(config: Mapping[str, Any]) -> int:
     out = check_path("out", config["out"])
     part, report = _part(config["part"]), check_bool("report", config["report"])
     mend = check_bool("mend", config["mend"])
-    spec = check_spec(with_own_tokenizers(out, with_against(corpus_spec(config))))
-    begun = time.perf_counter()
+    before = None
+    if config["manifest"] is None:
+        spec = check_spec(with_own_tokenizers(out, with_against(corpus_spec(config))))
+    else:
+        before = open_manifest(config)
+        spec, part = before.spec, part_of(before.manifest)
+    times = Times()
     kept = made = 0
     title = f"build {spec['name']}"
     with ShardProgress(title, count_shards(spec, part), count_examples(spec, part)) as progress:
@@ -128,17 +135,31 @@ def build(config: Mapping[str, Any]) -> int:
             report=report,
             mend=mend,
             disk=config["disk"],
+            times=times,
             on_shard=on_shard,
             on_step=progress.step,
         )
-    seconds = time.perf_counter() - begun
+    making, total = times.rest(), times.total()
     _show_corpus(out, manifest)
     if made == 0:
         print("it was whole already: nothing was made")
     else:
-        found = f" ({kept / 1e6:,.1f} M tokens were there already)" if kept else ""
-        print(f"made {made / 1e6:,.1f} M tokens in {seconds:.1f} s, {made / seconds / 1e6:.1f} Mtok/s{found}")
-    return 0
+        found = f"; {kept / 1e6:,.1f} M tokens were there already" if kept else ""
+        spent = {**times.seconds, "making": making}
+        parts = ", ".join(f"{what} {seconds:.1f}" for what, seconds in spent.items())
+        print(
+            f"made {made / 1e6:,.1f} M tokens in {total:.1f} s ({parts}): "
+            f"{made / making / 1e6:.1f} Mtok/s while making{found}"
+        )
+    return 0 if before is None else _compare(before, manifest)
+
+
+def _compare(before: FromManifest, manifest: Mapping[str, Any]) -> int:
+    """Say whether a corpus that was made again is the one of the manifest; status 1 where it is not."""
+    found = before.compare(manifest)
+    for line in found.lines:
+        print(line)
+    return int(not found.same)
 
 
 def _show_corpus(root: str, manifest: Mapping[str, Any]) -> None:
@@ -188,7 +209,9 @@ def verify(config: Mapping[str, Any]) -> int:
     if problems:
         for problem in problems:
             print(problem)
-        advice = "run its `ostraca build` again with mend=true, which makes again what is damaged or missing"
+        folder = str(open_folder(root))
+        words = (word("manifest", f"{folder}/{MANIFEST}"), word("out", folder))
+        advice = f"what is damaged or missing is made again by: ostraca build {' '.join(words)} mend=true"
         if any(problem.startswith(MANIFEST) for problem in problems):
             advice = f"restore {MANIFEST}, or build the corpus again in another folder"
         print(f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says; {advice}")

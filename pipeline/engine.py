@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from pipeline.stopping import Stopped, kept_signals
+from pipeline.times import Times
 from pipeline.warm import warm_kernels
 from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 
@@ -82,17 +85,18 @@ def open_engine(
     engine: str = "ray",
     workers: int | None = None,
     ray: Mapping[str, Any] | None = None,
+    times: Times | None = None,
 ) -> Iterator[Engine]:
     """An engine for the jobs of a spec. Ray starts with the first of them, and ends with the block.
 
     workers: at most so many jobs run at a time (None: one a core with Ray, one with `local`). ray: see
-    `check_engine`.
+    `check_engine`. times: where compiling here and starting Ray are counted.
     """
-    settings = check_engine(engine, workers, ray)
+    settings, times = check_engine(engine, workers, ray), times or Times()
     if engine == "local":
-        yield _Local(spec, workers or 1)
+        yield _Local(spec, workers or 1, times)
         return
-    opened = _Ray(spec, workers, settings)
+    opened = _Ray(spec, workers, settings, times)
     try:
         yield opened
     finally:
@@ -102,9 +106,9 @@ def open_engine(
 class _Local:
     """Threads: kernels, Parquet and sha256 release the GIL."""
 
-    def __init__(self, spec: Mapping[str, Any], workers: int) -> None:
+    def __init__(self, spec: Mapping[str, Any], workers: int, times: Times) -> None:
         self.slots = workers
-        self._spec = spec
+        self._spec, self._times = spec, times
         self._warm = False
 
     def map(self, job: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -112,7 +116,8 @@ class _Local:
         if none:
             return
         if not self._warm:
-            warm_kernels(self._spec)
+            with self._times.of("compiling"):
+                warm_kernels(self._spec)
             self._warm = True
         running: set[Future[R]] = set()
         pool = ThreadPoolExecutor(self.slots)
@@ -132,8 +137,10 @@ class _Local:
 class _Ray:
     """Tasks of a Ray of its own, or of a cluster."""
 
-    def __init__(self, spec: Mapping[str, Any], workers: int | None, settings: Mapping[str, Any]) -> None:
-        self._spec, self._workers, self._settings = dict(spec), workers, settings
+    def __init__(
+        self, spec: Mapping[str, Any], workers: int | None, settings: Mapping[str, Any], times: Times
+    ) -> None:
+        self._spec, self._workers, self._settings, self._times = dict(spec), workers, settings, times
         self._ray: Any = None
         self._started = False
 
@@ -218,9 +225,11 @@ class _Ray:
             _probe(address)
         if not ray.is_initialized():
             if address is None:
-                warm_kernels(self._spec)  # once, before several workers find the cache empty
-            self._started = True
-            _start_ray(ray, self._workers, address)
+                with self._times.of("compiling"):  # once, before several workers find the cache empty
+                    warm_kernels(self._spec)
+            self._started, self._ray = True, ray  # from now on there is something to stop
+            with self._times.of("starting Ray"):
+                _start_ray(ray, self._workers, address)
         self._ray = ray
         return ray
 
@@ -250,7 +259,10 @@ def _start_ray(ray: Any, workers: int | None, address: str | None) -> None:
     else:
         options |= {"address": address}
     try:
-        ray.init(**options)
+        with kept_signals():
+            ray.init(**options)
+    except SystemExit:  # what Ray makes of a SIGTERM while it starts
+        raise Stopped(signal.SIGTERM) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"ray.address={address}" if address else "a local Ray"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

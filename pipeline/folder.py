@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from contextlib import AbstractContextManager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from pipeline.fence import Fence
@@ -25,6 +25,8 @@ from pipeline.storage import (
 )
 from tasks.errors import OstracaError
 from tasks.paths import is_local, local_path
+
+MANIFEST = "manifest.json"  # its name in every corpus
 
 
 class Folder(Protocol):
@@ -200,9 +202,14 @@ class LocalFolder:
 
 
 def open_folder(where: Path | str | Folder) -> Folder:
-    """The folder at a path or at a URL of fsspec, e.g. s3://bucket/corpus or memory://corpus."""
+    """The folder at a path or at a URL of fsspec, e.g. s3://bucket/corpus or memory://corpus.
+
+    The path of a manifest.json stands for the folder in which it lies.
+    """
     if not isinstance(where, Path | str):
         return where
+    if PurePosixPath(where).name == MANIFEST:
+        where = str(where)[: -len(MANIFEST)].rstrip("/") or "."
     if not is_local(where):
         return RemoteFolder(str(where))
     return LocalFolder(where)

@@ -17,7 +17,7 @@ import zstandard
 
 from pipeline.changes import Changes
 from pipeline.fingerprint import ContentDigest
-from pipeline.folder import Folder, json_bytes, open_folder, write_bytes
+from pipeline.folder import MANIFEST, Folder, json_bytes, open_folder, write_bytes
 from pipeline.plan import WHOLE, Part, is_eval, plan
 from pipeline.shard import ShardRecord
 from pipeline.spec import configs_of, spec_digest
@@ -27,7 +27,7 @@ from pipeline.tokenizer_copies import own_tokenizer
 from tasks.errors import OstracaError, shown
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
 
-NAME = "manifest.json"
+NAME = MANIFEST
 FORMAT_VERSION = 3
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
 _SUMS = ("rows", "tokens", "bytes")
@@ -159,19 +159,19 @@ def _read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[A
     return found
 
 
-def read_manifest(root: Path | str | Folder, *, parts: bool = False) -> dict[str, Any]:
+def read_manifest(root: Path | str | Folder, *, parts: bool = False, name: str = NAME) -> dict[str, Any]:
     """The manifest of the corpus in `root`; OstracaError where there is none that can be read.
 
-    parts: a part of a corpus will do too.
+    parts: a part of a corpus will do too. name: of the file, where somebody gave it another.
     """
     folder = open_folder(root)
-    path = f"{folder}/{NAME}"
-    if folder.size(NAME) is None:
+    path = f"{folder}/{name}"
+    if folder.size(name) is None:
         state = "was begun and not finished; run the same `ostraca build` again to finish it"
         if folder.size(f"{STATE}/spec.json") is None and folder.size(f"{STATE}/lock") is None:
             state = "holds no corpus: it has no manifest.json"
         raise OstracaError(f"{root}: this folder {state}" if folder.exists() else f"{root}: no such folder")
-    text = folder.read(NAME)
+    text = folder.read(name)
     try:
         manifest = json.loads(text)
         found = manifest["format_version"]

@@ -1,0 +1,62 @@
+"""SIGTERM and SIGHUP stop a command as Ctrl-C does: what is begun is left in order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
+        self.status = 128 + number  # as a shell says it
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise `Stopped` in the main thread at SIGINT, SIGTERM and SIGHUP; what is ignored stays so (nohup)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def kept_signals() -> Iterator[None]:
+    """Put the handlers back that a library sets in this block (Ray does, and then exits on its own)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler not in (None, signal.SIG_DFL):  # nobody of ours minds: Ray's is the better one
+                signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Once: a second SIGTERM must not break off the clearing away. A second Ctrl-C may.
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise Stopped(number)
