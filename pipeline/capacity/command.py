@@ -37,8 +37,8 @@ def run(config: Mapping[str, Any]) -> int:
         disk = measure_disk(local_path(out))
         found = float(shutil.disk_usage(nearest_folder(local_path(out))).free)
         told = Space(**{**vars(told), "free": free or found})
-    if bandwidth is None and disk is not None:
-        bandwidth = disk.bandwidth * nodes
+    if bandwidth is None and disk is not None and nodes == 1:  # what many take together is not known here
+        bandwidth = disk.bandwidth
     cluster = Cluster(
         nodes=nodes,
         cores=cores,

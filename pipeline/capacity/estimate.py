@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.capacity.duplicates import Duplicates, least_duplicates
@@ -22,11 +22,13 @@ from pipeline.manifest import read_manifest
 from pipeline.plan import count_examples
 from pipeline.spec import check_spec
 from pipeline.totals import STATISTICS
-from pipeline.warm import warm_kernels
+from pipeline.warm import compile_seconds, warm_kernels
 from tasks.errors import ConfigError
 from tasks.vocabulary import tokenizer_files
 
 MEASURING = 4.0  # seconds
+_STARTING = 7.0  # seconds: Python, its libraries and a Ray of one's own, measured on 2 cores
+_REPORT, _REPORT_SPLIT = 0.7, 0.15  # seconds of a report, and of each split in it, likewise
 _PRINT_BYTES = 128  # an example's share of a worker's memory while fingerprints are sorted and written
 _SHARDS_A_CORE = 8  # from so many on, the last round of shards leaves few cores idle
 _MOST_SHARD_TOKENS = 1 << 40
@@ -100,6 +102,7 @@ class Estimate:
     manifest: ManifestSize
     search: Search | None
     base_bytes: int  # memory of a process that has made some row groups
+    around: Mapping[str, float] = field(default_factory=dict)  # seconds before and after the steps, by name
 
     @property
     def shards(self) -> int:
@@ -184,8 +187,8 @@ class Estimate:
         return first, self._searching(self.search), self._making("making again", shares, 0)
 
     def wall(self, all_again: bool = False) -> float:
-        """Seconds from the first shard to the manifest."""
-        return sum(step.wall for step in self.steps(all_again))
+        """Seconds of the command, from its start to its last line."""
+        return sum(self.around.values()) + sum(step.wall for step in self.steps(all_again))
 
     def _making(self, name: str, shares: Mapping[Part, float], beside: int) -> Step:
         """Make shards, or these shares of them; beside: bytes that are written too."""
@@ -257,6 +260,11 @@ def estimate(
         manifest=manifest_size(spec, splits, side_files, listed),
         search=search,
         base_bytes=peak if sys.platform == "darwin" else 1024 * peak,
+        around={
+            "starting": _STARTING,
+            "compiling": compile_seconds(spec),
+            "reports": _REPORT + _REPORT_SPLIT * len(parts),
+        },
     )
 
 

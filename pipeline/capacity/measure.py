@@ -6,6 +6,7 @@ moment do not count; how much longer it took by the clock is kept beside them.
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,7 +47,7 @@ _SAMPLE_GROUPS = (3, 256)  # at least and at most
 _REPETITIONS = (3, 25)  # likewise: short actions are repeated more often
 _SAMPLE_PRINTS = 1 << 20
 _CALLS = 64
-_DISK_BLOCK = 20_000_000  # bytes
+_DISK_BLOCK = 20 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,14 +289,16 @@ class Disk:
 
 def measure_disk(folder: Path) -> Disk | None:
     """The disk of a folder, or of the nearest one above; None where nothing can be written there."""
-    block = os.urandom(_DISK_BLOCK)  # a disk that compresses gains nothing
+    block = mmap.mmap(-1, _DISK_BLOCK)  # aligned, as O_DIRECT wants it
+    block.write(os.urandom(_DISK_BLOCK))  # a disk that compresses gains nothing
     large, small = [], []
     try:
         with tempfile.TemporaryDirectory(dir=nearest_folder(folder), prefix=".ostraca-plan-") as temporary:
             for number in range(3):
-                with open(Path(temporary) / f"large-{number}", "wb", buffering=0) as file:
+                with _past_the_cache(Path(temporary) / f"large-{number}") as file:
                     begun = time.perf_counter()
-                    file.write(block)
+                    if file.write(block) != len(block):
+                        return None
                     os.fsync(file.fileno())
                     large.append(time.perf_counter() - begun)
                 begun = time.perf_counter()
@@ -303,6 +307,14 @@ def measure_disk(folder: Path) -> Disk | None:
     except (OSError, OstracaError):
         return None
     return Disk(bandwidth=len(block) / max(median(large), 1e-9), latency=median(small))
+
+
+def _past_the_cache(path: Path) -> FileIO:
+    """A new file whose bytes go to the disk at once, where its file system can do so."""
+    try:
+        return FileIO(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_DIRECT, 0o600))
+    except (OSError, AttributeError):  # no such flag, or not for this file system: what fsync flushes
+        return FileIO(path, "wb")
 
 
 def nearest_folder(folder: Path) -> Path:

@@ -34,7 +34,7 @@ def show(found: Estimate, space: Space, given: Mapping[str, Any]) -> None:
     console.print(
         Text(
             f"{found.spec['name']} on {at.nodes:,} node{_s(at.nodes)} of {at.cores:,} core{_s(at.cores)}: "
-            f"{size(found.bytes)} in {duration(found.wall())}, bound by {_longest(found).bound}",
+            f"{size(found.bytes)} in {duration(found.wall())}, bound by {_bound_by(found)}",
             "bold",
         )
     )
@@ -115,13 +115,15 @@ def _sizes(found: Estimate) -> Table:
 def _facts(found: Estimate, space: Space) -> Iterator[tuple[str, str]]:
     at, search = found.cluster, found.search
     steps = found.steps()
-    line = duration(found.wall())
-    if search is not None:
-        line += ": " + ", ".join(f"{step.name} {duration(step.wall)}" for step in steps)
+    times = {**found.around, **{step.name: step.wall for step in steps}}
+    line = f"{duration(found.wall())}: "
+    line += ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
     line += f"; the work of one core for {duration(found.core_seconds)}"
     yield "wall time", line
     if search is not None and found.wall(all_again=True) > 1.01 * found.wall():
         yield "", f"{duration(found.wall(all_again=True))} if every shard turns out to hold a duplicate"
+    if found.around:
+        yield "", "compiling is the first build's on a machine; starting and reports are always the same"
     yield "bound by", _bound(_longest(found))
     where = "there" if space.told else f"free at {space.out}"
     there = "" if space.free is None else f", {size(space.free)} {where} (one folder for all nodes)"
@@ -158,14 +160,13 @@ def _expected(found: Estimate) -> str:
 
 def _bandwidth(found: Estimate, space: Space) -> str:
     at = found.cluster
+    if at.bandwidth is None and at.nodes > 1:
+        return "how fast it is for all nodes together cannot be measured and does not count: set bandwidth="
     if at.bandwidth is None:
         return "how fast it is could not be measured and does not count: set bandwidth="
-    line = f"{size(at.bandwidth)}/s from all nodes together"
     if space.bandwidth_told:
-        return line
-    if at.nodes == 1:
-        return f"{line}, measured"
-    return f"{line}: as measured here, for every node; set bandwidth= if they share it"
+        return f"{size(at.bandwidth)}/s from all nodes together"
+    return f"{size(at.bandwidth)}/s, measured past the page cache"
 
 
 def _network(found: Estimate) -> str:
@@ -178,6 +179,11 @@ def _network(found: Estimate) -> str:
 
 def _longest(found: Estimate) -> Step:
     return max(found.steps(), key=lambda step: step.wall)
+
+
+def _bound_by(found: Estimate) -> str:
+    longest = _longest(found)
+    return longest.bound if longest.wall >= sum(found.around.values()) else "its start and end"
 
 
 def _bound(step: Step) -> str:

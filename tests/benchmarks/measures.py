@@ -267,10 +267,11 @@ def plan_and_build(folder: str, examples: str, workers: str) -> None:
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     found.append(planned())
     clock = [max(each.clock for each in one.measured.values()) for one in found]
+    steps = [sum(step.wall for step in one.steps()) for one in found]  # compiled and begun, without a report
     say(
         tokens=manifest["totals"]["tokens"],
-        predicted=sum(one.wall() for one in found) / 2,
-        busy=sum(one.wall() * times for one, times in zip(found, clock, strict=True)) / 2,
+        predicted=sum(steps) / 2,
+        busy=sum(one * times for one, times in zip(steps, clock, strict=True)) / 2,
         seconds=seconds,
         core_predicted=sum(split.seconds for one in found for split in one.splits) / 2,
         core=work,

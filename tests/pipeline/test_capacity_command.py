@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ import pipeline.capacity.measure
 from pipeline.capacity.command import amount, whole
 from pipeline.capacity.measure import Disk, measure_disk
 from pipeline.capacity.report import duration, size
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +105,51 @@ def test_a_disk_that_cannot_be_written(
     monkeypatch.setattr(pipeline.capacity.measure.tempfile, "TemporaryDirectory", refuse)
     assert ostraca.main(["plan", "dataset=mano", "examples=100"]) == 0
     assert "could not be measured" in " ".join(capsys.readouterr().out.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_is_that_of_the_whole_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In a cache of its own, where all is compiled: starting, compiling and reports are in the sum."""
+    command = [sys.executable, str(ROOT / "ostraca.py"), "plan", "dataset=mano", "examples=100"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    said = " ".join(done.stdout.split())
+    assert "bound by its start and end" in said
+    found = re.search(
+        r"wall time ([0-9.]+) s: starting ([0-9.]+) s, compiling ([0-9.]+) s, reports ([0-9.]+) s, "
+        r"making shards ([0-9.]+) s",
+        said,
+    )
+    assert found is not None, said
+    whole, *parts = map(float, found.groups())
+    assert whole == pytest.approx(sum(parts), abs=0.3)
+    assert parts[1] > 0.5  # compiling
+
+
+def test_what_many_nodes_take_is_not_made_of_what_one_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ostraca.main(["plan", "dataset=mano", "examples=1e6", "nodes=200"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "for all nodes together cannot be measured and does not count: set bandwidth=" in said
+    assert "GB/s" not in said
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_disk_is_measured_past_the_page_cache(
+    refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file system knows O_DIRECT; where it refuses that, what fsync flushes is measured."""
+    real, flags = os.open, []
+
+    def opened(path: Any, how: int, *more: Any, **options: Any) -> int:
+        if "large-" in str(path):
+            flags.append(how & os.O_DIRECT)
+            if refused and flags[-1]:
+                raise OSError(22, "Invalid argument")
+        return real(path, how, *more, **options)
+
+    monkeypatch.setattr(os, "open", opened)
+    assert measure_disk(tmp_path) is not None
+    assert flags == [os.O_DIRECT] * 3
     assert list(tmp_path.iterdir()) == []
 
 

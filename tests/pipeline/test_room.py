@@ -32,7 +32,7 @@ def on_a_disk(size: int, words: list[str], tmp_path: Path) -> subprocess.Complet
     disk = tmp_path / "disk"
     disk.mkdir()
     script = f'mount -t tmpfs -o size={size} none {disk} && "$@"; code=$?; find {disk}; exit $code'
-    words = [sys.executable, *(word.replace("DISK", str(disk)) for word in words)]
+    words = [word.replace("DISK", str(disk)) for word in words]
     return subprocess.run(
         [
             *own,
