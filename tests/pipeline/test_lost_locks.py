@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from harness.forks import Forks
+from s3 import S3Server
 from test_kill import specs
 
 from pipeline.build import build
@@ -42,10 +43,10 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
     return lambda name: f"{base}/{name}"
 
 
-@pytest.fixture
-def forks(places: Any) -> Iterator[Forks]:
-    """After `places`, so that it finds S3."""
-    with Forks([specs()[name] for name in NAMES]) as server:
+@pytest.fixture(scope="module")
+def forks(s3_server: S3Server) -> Iterator[Forks]:
+    """Its processes find S3."""
+    with Forks([specs()[name] for name in NAMES], **s3_server.environment) as server:
         yield server
 
 
