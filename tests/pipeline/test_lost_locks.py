@@ -10,12 +10,12 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.forks import Forks
-from s3 import S3Server
 from test_kill import specs
 
 from pipeline.build import build
@@ -44,9 +44,10 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
 
 
 @pytest.fixture(scope="module")
-def forks(s3_server: S3Server) -> Iterator[Forks]:
-    """Its processes find S3."""
-    with Forks([specs()[name] for name in NAMES], **s3_server.environment) as server:
+def forks(request: pytest.FixtureRequest) -> Iterator[Forks]:
+    """Its processes find S3, where this environment has one."""
+    found = request.getfixturevalue("s3_server").environment if find_spec("moto") else {}
+    with Forks([specs()[name] for name in NAMES], **found) as server:
         yield server
 
 
@@ -112,7 +113,7 @@ def try_all(forks: Forks, places: Callable[[str], str], name: str, most: int | N
     return held
 
 
-@pytest.mark.parametrize(("name", "holds"), [("plain", 1), ("packed-drop", 1), ("redraw", 3)])
+@pytest.mark.parametrize(("name", "holds"), [("plain", 1), ("packed-drop", 1), ("redraw", 2)])
 def test_one_that_wakes_up_changes_nothing(
     forks: Forks, places: Callable[[str], str], name: str, holds: int
 ) -> None:
@@ -133,9 +134,11 @@ def test_one_that_wakes_up_anywhere_changes_nothing(
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_workers_of_a_build_that_lost_its_folder_stop(
-    places: Callable[[str], str], engine: str, ray_session: Any
+    places: Callable[[str], str], engine: str, request: pytest.FixtureRequest
 ) -> None:
     """A worker that is cut off from its driver looks for itself, before it writes or removes."""
+    if engine == "ray":
+        request.getfixturevalue("ray_session")
     if engine == "ray" and "://" in places(""):
         pytest.skip("the workers of the session's Ray do not find this S3; local threads do")
     spec = check_spec(specs()["plain"])
