@@ -4,6 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if 
 BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-lowest lint audit bench soak peers clean
@@ -46,12 +47,12 @@ demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train tw
 	@echo "              ostraca curve model=llama_canon train=demo eval=demo corpus_path=$(DEMO)/depo train.max_steps=6000"
 
 test: lint  ## lint, format check, type check, and all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-lowest:  ## the tests that need no extra, with the lowest versions that pyproject.toml allows
 	$(need-python)
 	$(PYTHON) tests/harness/lowest.py
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile
+	.venv-lowest/bin/python -m pytest $(PARALLEL)
 
 lint: $(READY)
 	$(BIN)/ruff check .

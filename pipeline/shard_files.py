@@ -161,9 +161,10 @@ def _read_parquet(
     source: Any, footer: pq.FileMetaData, group: int, columns: list[str], *, checksums: bool
 ) -> pa.RecordBatch:
     with pq.ParquetFile(source, metadata=footer, page_checksum_verification=checksums) as file:
+        if not footer.row_group(group).num_rows:  # before version 25 pyarrow looks elsewhere for its pages
+            return pa.RecordBatch.from_pylist([], schema=file.schema_arrow).select(columns)
         table = file.read_row_group(group, columns=columns, use_threads=False)
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+    return table.combine_chunks().to_batches()[0]
 
 
 class _Region(io.RawIOBase):

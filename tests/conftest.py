@@ -23,7 +23,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads on
 
 _BUCKETS = itertools.count(1)
 
+# Files of few tests that take long, the longest first: one that began last would have a core to itself.
+LONG = ("cluster", "kill", "faults", "lost_locks", "remote_build", "cluster_examples", "audits")
+
 SMALL = {"N": 20, "K": 4, "M": 5}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
 
 
 def make_spec(
@@ -68,8 +77,7 @@ def corpus_copy(corpus: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[Any]:
     """One local Ray with 3 cores for all tests that need it."""
-    import ray
-
+    ray = pytest.importorskip("ray")
     # "local": never one that somebody else runs on this machine.
     ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
@@ -79,6 +87,8 @@ def ray_session() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """One S3 server for the session, on loopback. Most tests want `s3`."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
     from s3 import running_s3
 
     with running_s3() as server:

@@ -39,6 +39,7 @@ def test_code_in_a_folder_is_never_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Not even where somebody answers `y` to whatever is asked."""
+    pytest.importorskip("transformers")
     folder, mark = tmp_path / "folder", tmp_path / "ran"
     folder.mkdir()
     (folder / "evil.py").write_text(CODE.format(mark=str(mark)))

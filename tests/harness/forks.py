@@ -239,7 +239,8 @@ _STAGES = {
 
 def main() -> None:
     """Serve orders from standard input until it ends."""
-    import ray  # noqa: F401 (forked processes have it)
+    with suppress(ImportError):
+        import ray  # noqa: F401 (forked processes have it)
 
     import pipeline.build  # noqa: F401
     from pipeline.spec import check_spec

@@ -165,6 +165,7 @@ def test_wrong_starts_touch_no_other_line(starts: list[list[int]]) -> None:
 
 def test_positions_are_those_of_the_flattening_collator() -> None:
     """What transformers makes of the same documents for its attention without padding."""
+    pytest.importorskip("transformers")
     from transformers import DataCollatorWithFlattening
 
     packed = groups("best_fit")[0]
@@ -183,7 +184,8 @@ def test_a_model_of_transformers_sees_each_document_alone() -> None:
 
     Without a cache, as in training.
     """
-    import torch
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(

@@ -114,7 +114,7 @@ def test_parquet_as_promised(corpus: Path) -> None:
 
 def test_hugging_face_datasets_reads_the_shards(corpus: Path, tmp_path: Path) -> None:
     """A peer's reader gives the rows that were written."""
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     files = sorted(map(str, corpus.glob("small/train-*.parquet")))
     loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path))["train"]
@@ -289,6 +289,7 @@ def test_a_shard_made_again_must_be_the_same(
 
 def test_a_folder_in_which_nothing_was_finished_can_be_taken_over(spec: Maker, tmp_path: Path) -> None:
     """A build that failed before its first shard does not claim the folder."""
+    pytest.importorskip("ray")
     root = tmp_path / "c"
     with pytest.raises(OstracaError, match="nothing answers there"):
         build(spec(seed=5), root, engine="ray", ray={"address": "127.0.0.1:9"})
@@ -326,6 +327,7 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
 def test_an_address_in_the_environment_does_not_matter(run_ostraca: Any, tmp_path: Path) -> None:
     """RAY_ADDRESS is set in every job of a cluster; without ray.address a local Ray is started."""
+    pytest.importorskip("ray")
     done = run_ostraca(
         "build",
         "dataset=depo1",

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.cluster import REDRAW
 from harness.corpora import check_whole
 from harness.isolation import alone, end_marked, mark
 
 from pipeline.build import build
 from tasks.errors import OstracaError
+
+pytest.importorskip("ray")
+from harness.cluster import REDRAW
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,6 +11,8 @@ import pytest
 from harness.corpora import check_whole
 from harness.isolation import alone, end_marked, mark
 
+pytest.importorskip("ray")
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "cluster"
 WORDS = [

@@ -83,7 +83,7 @@ def test_stopped_at_any_write(
     build(spec, tmp_path / "counted", engine="local")
     monkeypatch.setattr(LocalFolder, "create", create)
     kills = 0
-    for first in range(1, count, 7):
+    for first in range(1, count, 11):
         root = tmp_path / str(first)
         for left in (first, max(1, first // 3), 2):  # noqa: B007 (`create` counts it down)
             try:
@@ -94,7 +94,7 @@ def test_stopped_at_any_write(
         if not (root / "manifest.json").exists():
             check_finished(spec, root, reference)
         assert files_below(root) == files_below(reference)
-    assert kills > 30
+    assert kills > 20
 
 
 def test_stopped_at_every_step(whole: tuple[dict[str, Any], Path], tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_builds_at_the_same_moment(forks: Forks, references: Callable[[str], Pat
 
 def test_sigkill_of_a_ray_driver(references: Callable[[str], Path], tmp_path: Path) -> None:
     """While shards are made and after the search: Ray's processes end too, and harm nothing."""
+    pytest.importorskip("ray")
     name = f"ray-driver-{tmp_path}"
     spec, root = specs()["redraw"], tmp_path / "killed"
     try:

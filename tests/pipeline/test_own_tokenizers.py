@@ -176,7 +176,7 @@ def test_only_a_regular_file_is_a_corpuss_tokenizer(name: str, corpora: Path) ->
 
 def test_other_readers_take_a_datasets_folder(corpus: Path) -> None:
     """All files in it are shards."""
-    import pandas
+    pandas = pytest.importorskip("pandas")
     import pyarrow.dataset
 
     rows = read_manifest(corpus)["totals"]["rows"]

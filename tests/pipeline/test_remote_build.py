@@ -37,8 +37,15 @@ def files_in(where: Path | str) -> dict[str, str]:
     return {name: folder.sha256(name) for name in folder.names() if name != "manifest.json"}
 
 
-@pytest.mark.parametrize("dedup", ["off", "redraw"])
-@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+@pytest.mark.parametrize(
+    ("form", "dedup"),
+    [
+        ("parquet", "redraw"),
+        ("webdataset", "off"),
+        pytest.param("parquet", "off", marks=pytest.mark.soak),
+        pytest.param("webdataset", "redraw", marks=pytest.mark.soak),
+    ],
+)
 def test_a_store_gets_the_same_files(s3: str, tmp_path: Path, form: str, dedup: str, spec: Maker) -> None:
     splits = {"test": {"examples": 50, "form": "test"}, "train": {"examples": 900}}
     given = {

@@ -116,7 +116,7 @@ def front_matter(text: str) -> dict[str, Any]:
 
 
 def test_datasets_loads_every_split_just_as_the_shards_are(two: Built, tmp_path: Path) -> None:
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     names = datasets.get_dataset_config_names(str(two.root))
     assert names == ["depo", "mano"]
@@ -129,7 +129,7 @@ def test_datasets_loads_every_split_just_as_the_shards_are(two: Built, tmp_path:
 
 def test_datasets_knows_a_corpus_by_the_short_name_of_its_preset(tmp_path: Path) -> None:
     """`corpus=depo1` is depo1-225: either name loads it, and none."""
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     import ostraca
 
@@ -148,6 +148,8 @@ def test_datasets_knows_a_corpus_by_the_short_name_of_its_preset(tmp_path: Path)
 @pytest.mark.parametrize("vocabulary", ["published", "shared"])
 @pytest.mark.parametrize("more", [{}, {"pack": {"length": 300, "mode": "concat"}}, {"format": "webdataset"}])
 def test_the_code_in_the_card_runs(vocabulary: str, more: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    pytest.importorskip("torch")
     root = tmp_path / "corpus"
     splits = {"train": {"examples": 60}}
     datasets = {
@@ -171,7 +173,7 @@ def test_a_short_name_is_never_anothers() -> None:
 
 def test_datasets_loads_a_corpus_of_tars(tmp_path: Path) -> None:
     """The card names whatever files the manifest does."""
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     root = tmp_path / "corpus"
     manifest = tar_manifest()
@@ -281,6 +283,7 @@ def test_every_column_of_every_task_is_explained() -> None:
 
 
 def test_every_picture_that_the_card_shows_is_there(two: Built) -> None:
+    pytest.importorskip("matplotlib")
     shown = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", (two.root / "README.md").read_text())
     assert sorted(shown) == ["report/dataset-depo.png", "report/dataset-mano.png", "report/mixture.png"]
     for path in shown:
@@ -304,7 +307,7 @@ def test_without_matplotlib_all_but_the_pictures_are_made(
 def mlcroissant() -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies
-        import mlcroissant
+        mlcroissant = pytest.importorskip("mlcroissant")
 
         yield mlcroissant
 
@@ -612,6 +615,7 @@ def test_ticks_are_round_rise_and_stay_inside(low: float, wide: float, about: in
 
 def test_the_same_corpus_gives_the_same_bytes_whenever_and_wherever(two: Built, tmp_path: Path) -> None:
     """Neither the day nor the libraries of the build, nor the order of the statistics, leave a trace."""
+    pytest.importorskip("matplotlib")
     made = with_dedup(two, "drop")
     manifest = {**made.manifest, "created": "1999-01-01", "python": "3.99.0", "libraries": {"pyarrow": "0"}}
     reverse = {key: made.statistics[key] for key in reversed(made.statistics)}
@@ -622,7 +626,7 @@ def test_the_same_corpus_gives_the_same_bytes_whenever_and_wherever(two: Built, 
 
 
 def test_drawing_leaves_matplotlib_as_it_was(two: Built) -> None:
-    import matplotlib
+    matplotlib = pytest.importorskip("matplotlib")
 
     before = dict(matplotlib.rcParams)
     assert next(iter(draw_pictures(two.manifest, two.statistics)))[0] == "report/mixture.png"

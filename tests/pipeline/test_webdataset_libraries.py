@@ -46,8 +46,8 @@ def as_documented(sample: dict[str, Any]) -> dict[str, Any]:
 def test_the_webdataset_library_and_a_data_loader_give_the_same_examples(
     tmp_path: Path, name: str, url: str
 ) -> None:
-    import torch
-    import webdataset as library
+    torch = pytest.importorskip("torch")
+    library = pytest.importorskip("webdataset")
 
     rows = write_shards(tmp_path, name)
     samples = library.WebDataset(url.format(tmp_path / name), shardshuffle=False).decode()
@@ -64,7 +64,7 @@ def test_the_webdataset_library_and_a_data_loader_give_the_same_examples(
 )
 @pytest.mark.parametrize("name", ["depo", "lano", "capo-text"])
 def test_hugging_faces_datasets_give_the_same_examples(tmp_path: Path, name: str) -> None:
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     rows = write_shards(tmp_path, name)
     files = {"data_files": str(tmp_path / f"{name}-*.tar"), "split": "train", "cache_dir": str(tmp_path)}

@@ -51,7 +51,7 @@ def test_an_example_is_whole(name: str) -> None:
 
 @pytest.mark.parametrize("bio", ["tokens", "text"])
 def test_the_dataset_holds_the_examples(bio: str) -> None:
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     given = {**DEFAULT_SMALL, "bio": bio}
     found = make_capo_hf_dataset(30, given, seed=3, split="test")

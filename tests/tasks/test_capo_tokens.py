@@ -279,6 +279,7 @@ def test_the_end_of_text_token_is_found_or_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_loaded_is_refused_with_what_to_pass_instead(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "tokenizer.json").write_text("{}")
     (tmp_path / "empty").mkdir()
@@ -323,6 +324,7 @@ def test_a_tokenizer_of_transformers_is_the_same_as_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder goes past transformers; a name goes through it."""
+    pytest.importorskip("transformers")
     from transformers import AutoTokenizer
 
     folder = save(byte_level(), tmp_path, end="<|endoftext|>")
@@ -382,6 +384,7 @@ def test_the_embedded_tokenizer_is_made_by_the_defaults(
 
 
 def test_a_trained_tokenizer_loads_everywhere(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
     from transformers import AutoTokenizer
 
     folder = train_tokenizer(tmp_path / "made", vocab_size=300, num_people=50, seed=4)

@@ -117,7 +117,7 @@ def without_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_dataset_holds_the_examples() -> None:
     """Columns, types and rows are those of the batches and of the one-example API."""
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     made = make_depo_hf_dataset(40, VARIED["separator"], seed=3, split="test")
     assert isinstance(made, datasets.Dataset)

@@ -80,7 +80,7 @@ def test_the_task_is_found_by_name() -> None:
 
 
 def test_the_dataset_holds_the_examples() -> None:
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     made = make_lano_hf_dataset(40, VARIED["eos"], seed=3, split="test")
     assert isinstance(made, datasets.Dataset)

@@ -74,7 +74,7 @@ def test_bad_arguments_are_refused_everywhere() -> None:
 
 def test_the_dataset_holds_the_examples() -> None:
     """Columns, types and rows are those of the batches and of the one-example API."""
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     made = make_mano_hf_dataset(40, VARIED["all operators"], seed=3, split="test")
     assert isinstance(made, datasets.Dataset)

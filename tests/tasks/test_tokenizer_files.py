@@ -130,6 +130,8 @@ def test_only_a_regular_file_of_json_is_read(
         (tmp_path / "tokenizer.json").write_text(base())
         if name in ("nothing in it", "a link into nothing"):
             pytest.skip("as good as none")
+    if name == "a link into nothing":  # so it may be a folder of a tokenizer that only transformers knows
+        pytest.importorskip("transformers")
     make(tmp_path / ("tokenizer_config.json" if beside else "tokenizer.json"))
     with pytest.raises(Exception, match=said) as caught:
         load(str(tmp_path))

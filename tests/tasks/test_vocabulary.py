@@ -92,6 +92,7 @@ def rows(root: Path, dataset: str) -> list[list[int]]:
 
 def check_tokenizer(folder: Path, names: dict[int, str], examples: list[list[int]]) -> None:
     """AutoTokenizer calls every id of the rows by its name, and reads the text of a row as that row."""
+    pytest.importorskip("transformers")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
