@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from conf.own import CONF, Own, own_files
 from pipeline.stopping import Stopped, stoppable
 from pipeline.streams import lost_output, steady_streams
+from tasks.counts import whole
 from tasks.errors import ConfigError, OstracaError, nearest
-
-CONF = Path(__file__).resolve().parent / "conf"
 
 # Command -> the function that runs it, imported at first use, and its line in the list.
 COMMANDS = {
@@ -33,6 +33,12 @@ COMMANDS = {
     "train-minimal": ("training.minimal:run", "train a tiny GPT-2 for a few steps: the smallest check"),
     "plot": ("training.plots:run", "draw the hop curves of several runs in one picture"),
 }
+# Counts whose default is none.
+_COUNTS = (
+    *("examples", "tokens", "shard_tokens", "row_group_tokens", "shard_examples", "row_group_examples"),
+    *("workers", "shards", "in_flight", "num_cpus", "length", "nodes", "cores"),
+)
+_SPECIAL_COUNT = re.compile(r"='?[0-9][0-9_.]*(?:[kKMGBTeE^]|\*\*)")
 # What a command that was stopped has left.
 _GOES_ON = {"build": "; the same call goes on, finished shards are kept"}
 # What a command's extra is for, where a library is missing.
@@ -153,19 +159,58 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     GlobalHydra.instance().clear()
-    overrides = [_plain_word(command, word) for word in overrides]
-    for word in overrides:
-        _check_choice(word)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    words = [_plain_word(command, word) for word in overrides]
+    _refuse_twice(words)
+    groups = _groups(command)
+    with own_files(command, words, groups) as own, initialize_config_dir(str(CONF), version_base="1.3"):
+        for word in own.words:
+            _check_choice(command, word, groups, own)
+        words = [f"hydra.searchpath=[{','.join(_quoted(f'file://{each}') for each in own.folders)}]"]
+        words += own.words
         try:
-            config = hydra_compose(command, overrides)
+            config = hydra_compose(command, words)
             plain = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(f"{command}: {_explain(command, overrides, error)}") from error
+            if any(_SPECIAL_COUNT.search(word) for word in own.words) or "corpus" in groups:
+                chosen = [word for word in words if word.partition("=")[0] in (*groups, "hydra.searchpath")]
+                base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
+                plain = _whole_counts(plain, base)
+        except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
+            raise ConfigError(f"{command}: {_explain(command, words, groups, error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _groups(command: str) -> list[str]:
+    """The config groups that a command has."""
+    body = (CONF / f"{command}.yaml").read_text().partition("defaults:\n")[2]
+    return re.findall(r"^  - (\w+):", body, flags=re.MULTILINE)
+
+
+def _quoted(text: str) -> str:
+    """A text as a value of Hydra's."""
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def _refuse_twice(words: list[str]) -> None:
+    """ConfigError where a call says two things of one key."""
+    seen: dict[str, str] = {}
+    for word in words:
+        key = word.partition("=")[0].lstrip("+")
+        if key in seen:
+            raise ConfigError(f"{key} is given twice ({seen[key]} and {word}); leave one out")
+        seen[key] = word
+
+
+def _whole_counts(value: Any, base: Any, name: str = "") -> Any:
+    """A config in which every count is an integer, however it was written."""
+    if isinstance(value, dict):
+        below = base if isinstance(base, dict) else {}
+        return {key: _whole_counts(each, below.get(key), str(key)) for key, each in value.items()}
+    is_count = name in _COUNTS or (isinstance(base, int) and not isinstance(base, bool))
+    return whole(value) if is_count else value
 
 
 def _plain_word(command: str, word: str) -> str:
@@ -180,21 +225,36 @@ def _plain_word(command: str, word: str) -> str:
     parts = key.split(".")
     if parts[0] == "dataset" and len(parts) == 2 and parts[1] not in ("name", "task", "config"):
         key = f"dataset.config.{parts[1]}"
-    return f"{key}={os.path.expanduser(value) if value.startswith('~/') else value}"
+    if value.startswith("~/"):
+        value = os.path.expanduser(value)
+    if re.fullmatch(r"[0-9]+(\^|\*\*)[0-9]+", value):  # Hydra cannot read a power
+        value = f"'{value}'"
+    return f"{key}={value}"
 
 
-def _check_choice(word: str) -> None:
-    """ConfigError where a config group is set to something that is no file of it."""
+def _check_choice(command: str, word: str, groups: list[str], own: Own) -> None:
+    """ConfigError where a command has no such config group, or the group no such file."""
     key, _, value = word.partition("=")
-    if "." not in key and (CONF / key).is_dir() and value != "null":
-        known = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+    first = key.lstrip("+").partition(".")[0]
+    if (CONF / first).is_dir() and first not in groups and f"{first}:" not in _own_keys(command):
+        takes = ", ".join(f"{group}=" for group in groups)
+        takes = f"; of conf's files it takes {takes}" if takes else ""
+        raise ConfigError(f"{word}: {command} takes no {first}={takes} (see `ostraca {command} --help`)")
+    if key in groups and value != "null":
+        known = own.choices(key)
         if value not in known:
             raise ConfigError(
-                f"{key}={value}: no such {key}{nearest(value, known)}; known: {', '.join(known)}"
+                f"{key}={value}: no such {key}{nearest(value, known)}; known: "
+                f"{', '.join(each for each in known if not each.startswith('own-'))}, or a path.yaml"
             )
 
 
-def _explain(command: str, overrides: list[str], error: Exception) -> str:
+def _own_keys(command: str) -> set[str]:
+    """The keys at the top of a command's file, each with its colon."""
+    return set(re.findall(r"^\w+:", (CONF / f"{command}.yaml").read_text(), flags=re.MULTILINE))
+
+
+def _explain(command: str, overrides: list[str], groups: list[str], error: Exception) -> str:
     """One line on why a config could not be composed."""
     from hydra import compose as hydra_compose
     from hydra.errors import OverrideParseException
@@ -206,15 +266,19 @@ def _explain(command: str, overrides: list[str], error: Exception) -> str:
     if isinstance(error, MissingMandatoryValue):
         key = getattr(error, "full_key", None) or str(error).rpartition(" ")[2]
         return f"{key}=... is missing; see `ostraca {command} --help`"
-    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    chosen = [word for word in overrides if word.partition("=")[0] in groups]
+    chosen = [word for word in overrides if word.partition("=")[0] in (*groups, "hydra.searchpath")]
     for word in chosen:
         if word.endswith("=null"):
             return f"{word}: {command} needs one; see `ostraca {command} --help`"
-    base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
+    try:
+        base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
+    except Exception:  # of a file that the user wrote: any of three libraries' own
+        return str(error).strip().splitlines()[0]
     known = sorted(_flat_keys(base))
     for word in overrides:
         key = word.partition("=")[0].lstrip("+")
+        if key == "hydra.searchpath":
+            continue
         if key not in groups and key not in known:
             return f"unknown key {key!r}{nearest(key, known)}; see `ostraca {command} --help` for all keys"
     return str(error).strip().splitlines()[0]
@@ -229,8 +293,8 @@ def _flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 def _help(command: str, line: str, config: dict[str, Any]) -> str:
     """The command's keys with the values they have now and their comments, then its config groups."""
-    notes, _, body = (CONF / f"{command}.yaml").read_text().partition("defaults:\n")
-    groups = re.findall(r"^  - (\w+):", body, flags=re.MULTILINE)
+    notes = (CONF / f"{command}.yaml").read_text().partition("defaults:\n")[0]
+    groups = _groups(command)
     own = {key: value for key, value in config.items() if key not in groups}
     text = [f"ostraca {command} key=value ...   {line}", ""]
     text += [f"  {note}" for note in notes.splitlines() if note.startswith("#")]

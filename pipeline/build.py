@@ -430,7 +430,7 @@ def _refuse_other(
     # Another may be clearing away this very moment, its manifest written since we looked.
     stranger = next((name for name in names if locked or not name.startswith(f"{STATE}/")), None)
     if stranger is not None:
-        raise OstracaError(
+        raise ConfigError(
             f"{folder}: is not empty ({stranger.split('/')[0]} is there) and holds no corpus; "
             "choose another out="
         )
@@ -443,7 +443,7 @@ def _refuse_spec(folder: Folder, other: Mapping[str, Any], spec: Mapping[str, An
         found = first_difference(other, spec)
         where = "" if found is None else f" ({f'{found.what} {found.where}'.strip()}"
         sides = "" if found is None else f": {found.path} there, {found.other} here)"
-        raise OstracaError(
+        raise ConfigError(
             f"{folder}: {how} the corpus with spec digest {digests[0]}, not the one asked for, {digests[1]}"
             f"{where}{sides}; choose another out= or remove that folder"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from pipeline import verify as checks
 from pipeline.again import FromManifest, open_manifest
+from pipeline.asked import corpus_spec
 from pipeline.build import build as build_corpus
 from pipeline.dedup.against import with_against
 from pipeline.duplicates import find_in_corpus
@@ -31,59 +31,6 @@ from pipeline.times import Times
 from pipeline.words import word
 from tasks.errors import ConfigError, check_bool, check_path, shown
 from tasks.paths import local_path
-
-
-def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, Any]:
-    """The spec that a config of `build` asks for (see conf/build.yaml), not yet checked.
-
-    command: whose config it is, for messages.
-    """
-    corpus, dataset = config.get("corpus"), config.get("dataset")
-    if (corpus is None) == (dataset is None):
-        raise ConfigError(
-            f"{command}: say what to build with either corpus=NAME or dataset=NAME, e.g. corpus=depo1"
-        )
-    if corpus is None:
-        assert dataset is not None
-        if not isinstance(dataset, Mapping) or not isinstance(dataset.get("name"), str):
-            raise ConfigError(f"{command}: dataset={shown(dataset)} must be a file of conf/dataset")
-        corpus = {"name": dataset["name"], "datasets": {dataset["name"]: dataset}}
-    if not isinstance(corpus, Mapping) or not isinstance(corpus.get("datasets"), Mapping):
-        raise ConfigError(f"{command}: corpus={shown(corpus)} has no datasets; name a file of conf/corpus")
-    if "seed" in corpus:
-        raise ConfigError(f"{command}: corpus.seed={shown(corpus['seed'])}: set seed=... instead")
-    spec: dict[str, Any] = copy.deepcopy(dict(corpus))
-    spec["seed"] = config["seed"]
-    for key in ("vocabulary", "format", "compression", "shard_tokens", "row_group_tokens"):
-        if config[key] is not None:
-            spec[key] = config[key]
-    for key in ("pack", "dedup"):
-        spec[key] = _merged(spec.get(key), config[key], key, command)
-    for name, entry in spec["datasets"].items():
-        if not isinstance(entry, Mapping):
-            raise ConfigError(
-                f"{command}: dataset {name}={shown(entry)} must be a mapping, as in conf/dataset"
-            )
-        splits = entry.get("splits", config["splits"])
-        if not isinstance(splits, Mapping):
-            raise ConfigError(f"{command}: splits={shown(splits)} must be a mapping, as in conf/splits")
-        splits = copy.deepcopy(dict(splits))
-        for key, other in (("examples", "tokens"), ("tokens", "examples")):
-            if config[key] is not None:
-                if not isinstance(splits.get("train"), Mapping):
-                    raise ConfigError(f"{command}: {key}= is for the split train, and {name} has none")
-                splits["train"] = {**splits["train"], other: config[other], key: config[key]}
-        spec["datasets"][name] = {**entry, "splits": splits}
-    return spec
-
-
-def _merged(own: Any, asked: Any, key: str, command: str) -> Any:
-    """A corpus's own settings with those asked for over them; None where there are none."""
-    if not isinstance(asked, Mapping) or not isinstance(own, Mapping | None):
-        raise ConfigError(f"{command}: {key}={shown(asked)} must be a mapping; set {key}.{{...}}=...")
-    given = {name: value for name, value in asked.items() if value is not None and name != "memory"}
-    found = {**(own or {}), **given}
-    return found or None
 
 
 def _ray(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
+from pipeline.asked import dataset_name
 from pipeline.manifest import read_manifest, require_shards, spec_in
 from pipeline.pack import CUTTING, unpack_batch
 from pipeline.readers import split_reader
@@ -115,7 +116,9 @@ def _made(config: Mapping[str, Any]) -> Source:
     seed, split = check_seed(config["seed"]), str(config["split"])
     complete = complete_config(task, entry["config"], seed)
     batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
-    return Source(title=f"{entry['name']}, seed {seed}, {split}", task=task, config=complete, batches=batches)
+    return Source(
+        title=f"{dataset_name(config)}, seed {seed}, {split}", task=task, config=complete, batches=batches
+    )
 
 
 def _of_corpus(config: Mapping[str, Any]) -> list[Source]:

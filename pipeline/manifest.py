@@ -24,7 +24,7 @@ from pipeline.spec import configs_of, spec_digest
 from pipeline.spec_form import is_spec
 from pipeline.state import STATE
 from pipeline.tokenizer_copies import own_tokenizer
-from tasks.errors import OstracaError, shown
+from tasks.errors import ConfigError, OstracaError, shown
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
 
 NAME = MANIFEST
@@ -167,10 +167,13 @@ def read_manifest(root: Path | str | Folder, *, parts: bool = False, name: str =
     folder = open_folder(root)
     path = f"{folder}/{name}"
     if folder.size(name) is None:
-        state = "was begun and not finished; run the same `ostraca build` again to finish it"
+        if not folder.exists():
+            raise ConfigError(f"{root}: no such folder")
         if folder.size(f"{STATE}/spec.json") is None and folder.size(f"{STATE}/lock") is None:
-            state = "holds no corpus: it has no manifest.json"
-        raise OstracaError(f"{root}: this folder {state}" if folder.exists() else f"{root}: no such folder")
+            raise ConfigError(f"{root}: this folder holds no corpus: it has no {name}")
+        raise OstracaError(
+            f"{root}: this folder was begun and not finished; run the same `ostraca build` again to finish it"
+        )
     text = folder.read(name)
     try:
         manifest = json.loads(text)

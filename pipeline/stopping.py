@@ -41,14 +41,20 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def kept_signals() -> Iterator[None]:
-    """Put the handlers back that a library sets in this block (Ray does, and then exits on its own)."""
+    """Put the handlers back that a library sets in this block (Ray does, and then exits on its own).
+
+    What is started in it never sees SIGHUP: a closed terminal sends it to all, and Ray's processes would die
+    with a trace each before we stop them. One for this process waits for the end of the block.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             if handler not in (None, signal.SIG_DFL):  # nobody of ours minds: Ray's is the better one
                 signal.signal(number, handler)

@@ -10,7 +10,7 @@ import numpy as np
 from rich.text import Text
 
 from tasks.base import Look, ValidationResult
-from tasks.errors import OstracaError
+from tasks.errors import ConfigError
 from tasks.vocabulary import Renaming
 
 READ, LEARNED = "dim", "green"
@@ -91,7 +91,7 @@ def token_names(names: Mapping[int, str]) -> Callable[[int], str]:
 
 
 def tokenizer_names(name_or_path: str, renaming: Renaming | None = None) -> Callable[[int], str]:
-    """Tokens as a Hugging Face tokenizer calls them; OstracaError where it cannot be loaded.
+    """Tokens as a Hugging Face tokenizer calls them; ConfigError where it cannot be loaded.
 
     renaming: from the ids that are asked for to the tokenizer's.
     """
@@ -137,7 +137,7 @@ def _from_hub(name: str) -> Any:
         raise _not_loaded(name, str(error).strip().splitlines()[0]) from error
 
 
-def _not_loaded(name: str, why: str) -> OstracaError:
-    return OstracaError(
+def _not_loaded(name: str, why: str) -> ConfigError:
+    return ConfigError(
         f"tokenizer_name_or_path={name}: cannot be loaded ({why}); pass a folder that holds a tokenizer.json"
     )

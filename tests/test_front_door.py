@@ -91,7 +91,7 @@ def test_bad_input(
     if words[0] in ("curve", "train-minimal"):
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    assert ostraca.main(words) != 0
+    assert ostraca.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("ostraca: ")
@@ -251,7 +251,7 @@ def test_odd_values_get_one_line(run_here: Any, corpus: Path, tmp_path: Path, wo
     """And nothing is written."""
     out = tmp_path / "out"
     done = run_here(*(word.replace("OUT", str(out)).replace("CORPUS", str(corpus)) for word in words))
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == 2, done.stdout
     assert done.stderr.startswith("ostraca: ")
     assert done.stderr.count("\n") == 1, done.stderr
     assert not out.exists()

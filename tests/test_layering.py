@@ -18,8 +18,8 @@ MAY_IMPORT = {
     "pipeline": {"tasks"},
     "loaders": {"tasks", "pipeline"},
     "training": {"tasks", "pipeline", "loaders"},
-    "ostraca": {"tasks", "pipeline"},
-    "conf": set(),
+    "ostraca": {"tasks", "pipeline", "conf"},
+    "conf": {"tasks"},
 }
 # The only homes of each heavy library, and whether it may be imported at the top of the file there.
 HOMES = {

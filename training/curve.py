@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from loaders import CorpusSource, Source, TaskSource, TokenStream
+from pipeline.asked import dataset_name
 from pipeline.storage import plain_errors
 from tasks import get_task
 from tasks.errors import ConfigError, OstracaError, check_path
@@ -91,7 +92,7 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
         raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for depo alone")
     if config["corpus_path"] is None:
         made = TaskSource("depo", dataset["config"], seed=seed)
-        return made, str(dataset["name"]), Measured(config=made.config, renaming=None)
+        return made, dataset_name(config), Measured(config=made.config, renaming=None)
     set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
     if set_too:
         raise ConfigError(

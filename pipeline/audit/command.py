@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.asked import dataset_name
 from pipeline.audit.judge import LEVEL, Finding, judge
 from pipeline.audit.page import Told, add_to_report
 from pipeline.audit.show import table_of, verdict
@@ -88,7 +89,7 @@ def _made(config: Mapping[str, Any], most: int, workers: int) -> Iterator[Audite
     tally = count_made(task, complete, seed, split, most, workers)
     findings = judge(tally, _other_streams(task, complete, seed, split, most))
     form = ", test form" if config["test_form"] else ""
-    name = f"{entry['name']}{form}, seed {seed}, {split}"
+    name = f"{dataset_name(config)}{form}, seed {seed}, {split}"
     yield name, tally.examples, findings, "", time.perf_counter() - begun
 
 

@@ -8,27 +8,25 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.asked import corpus_spec
 from pipeline.capacity.estimate import Cluster, estimate
 from pipeline.capacity.measure import measure_disk, nearest_folder
 from pipeline.capacity.report import Space, show
-from pipeline.commands import corpus_spec
 from pipeline.dedup.against import with_against
 from pipeline.dedup.settings import UNITS, check_memory
 from pipeline.spec import check_spec
 from tasks.errors import ConfigError, check_integer, check_path, shown
 from tasks.paths import is_local, local_path
 
-_COUNTS = ("examples", "tokens", "shard_tokens", "row_group_tokens")
-
 
 def run(config: Mapping[str, Any]) -> int:
     """`ostraca plan`: see conf/plan.yaml."""
-    nodes, cores = (check_integer(f"plan: {key}", whole(config[key]), 1, 10**6) for key in ("nodes", "cores"))
+    nodes, cores = (check_integer(f"plan: {key}", config[key], 1, 10**6) for key in ("nodes", "cores"))
     free = amount("disk", config["disk"])
     bandwidth = amount("bandwidth", config["bandwidth"])
     network = amount("network", config["network"])
     out = check_path("out", config["out"])
-    given = with_against(corpus_spec(_whole_counts(config), "plan"))
+    given = with_against(corpus_spec(config, "plan"))
     check_spec(given)
     memory = check_memory(config["dedup"]["memory"])
     told = Space(out=out, free=free, told=free is not None, bandwidth_told=bandwidth is not None)
@@ -49,21 +47,6 @@ def run(config: Mapping[str, Any]) -> int:
     )
     show(estimate(given, cluster), told, given)
     return 0
-
-
-def whole(value: Any) -> Any:
-    """A number as it may be written for a plan: 1e12 too."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _whole_counts(value: Any) -> Any:
-    """A config with whole numbers for all counts in it."""
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        key: whole(each) if key in _COUNTS else _whole_counts(each) if isinstance(each, Mapping) else each
-        for key, each in value.items()
-    }
 
 
 def amount(name: str, value: Any) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.presets import aliases, likeness
 from pipeline.report.columns import PAPER, about_column, about_task, schema_of, type_name
 from pipeline.report.figures import (
     Key,
@@ -27,6 +28,8 @@ from pipeline.report.figures import (
 )
 from pipeline.report.pictures import MIXTURE, picture_of
 from pipeline.statistics import Counts
+from tasks import TASKS
+from tasks.errors import shown
 from tasks.vocabulary import corpus_vocab_size, tokenizer_folder
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
@@ -87,10 +90,9 @@ def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts])
 
 
 def short_names(datasets: Sequence[str]) -> dict[str, str]:
-    """depo1 of depo1-225, by which it was built: a dataset's name without its last part, if no other's."""
-    shorter = {each: each.rpartition("-")[0] for each in datasets if "-" in each}
-    taken = [*datasets, *shorter.values()]
-    return {each: name for each, name in shorter.items() if name and taken.count(name) == 1}
+    """depo1 of depo1-225, by which it was built: what a preset is called for short, if nothing else is."""
+    shorter = {target: name for name, target in aliases().items() if name not in TASKS}
+    return {each: shorter[each] for each in datasets if each in shorter and shorter[each] not in datasets}
 
 
 def pattern(manifest: Mapping[str, Any], key: Key) -> str:
@@ -166,6 +168,7 @@ def _datasets(
         )
         parts.append(f"## {dataset}")
         parts.append(about_task(entry["task"]))
+        parts.append(_setting(manifest["spec"]["seed"], dataset, entry))
         parts.append(_picture(picture_of(dataset), drawn, f"Distributions of {dataset}"))
         lines = ["| column | type | |", "|---|---|---|"]
         schema = schema_of(manifest, dataset, sample)
@@ -174,6 +177,19 @@ def _datasets(
             lines.append(f"| `{field.name}` | {type_name(field.type)} | {about} |")
         parts.append("\n".join(lines))
     return "\n\n".join(part for part in parts if part)
+
+
+def _setting(seed: int, dataset: str, entry: Mapping[str, Any]) -> str:
+    """Which published preset this is, exactly, or where it differs."""
+    split = "train" if "train" in entry["splits"] else next(iter(entry["splits"]))
+    near = likeness(entry["task"], entry["splits"][split]["config"], seed)
+    if not near.differences:
+        return f"Setting ({split}): the preset `{near.preset}`, exactly."
+    but = ", ".join(
+        f"{key}={value if isinstance(value, str) else shown(value)}"[:120]
+        for key, value in near.differences.items()
+    )
+    return f"Setting ({split}): no preset; as `{near.preset}`, except {but}."
 
 
 def _vocabulary(manifest: Mapping[str, Any]) -> str:

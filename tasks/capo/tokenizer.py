@@ -199,7 +199,7 @@ def train_tokenizer(
     """Make a byte-level BPE tokenizer of Capo's text, a pure function of the arguments, in the folder `out`.
 
     It learns from one biography of each of `num_people` people, and has the special token <|endoftext|>.
-    `AutoTokenizer.from_pretrained(out)` loads it. OstracaError where `out` exists and is not empty.
+    `AutoTokenizer.from_pretrained(out)` loads it. ConfigError where `out` exists and is not empty.
     """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -209,7 +209,7 @@ def train_tokenizer(
 
     folder = local_path(out)
     if folder.exists() and not is_empty(folder):
-        raise OstracaError(f"out={folder} exists already; pass a new folder, or remove that one first")
+        raise ConfigError(f"out={folder} exists already; pass a new folder, or remove that one first")
     dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}
     given = {"num_people": num_people, "exposures": 1, "bio": "text", **dirs}
     config = complete_config(TASK, given, seed)

@@ -15,9 +15,10 @@ import ostraca
 import pipeline.capacity.command
 import pipeline.capacity.estimate
 import pipeline.capacity.measure
-from pipeline.capacity.command import amount, whole
+from pipeline.capacity.command import amount
 from pipeline.capacity.measure import Disk, measure_disk
 from pipeline.capacity.report import duration, size
+from tasks.counts import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,14 +38,14 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_command_fits_80_columns_and_warns(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["plan", "dataset=depo", "dataset.N=20", "nodes=200", "cores=64", "disk=500GB", "bandwidth=2GB"]
-    extra = ["tokens=1e12", "dedup.mode=drop", "network=1GB/s"]
+    extra = ["dataset.name=mine", "tokens=1e12", "dedup.mode=drop", "network=1GB/s"]
     assert ostraca.main([*words, *extra]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
     warnings = [line for line in lines if line.startswith(("WARNING", "note"))]
     assert max(len(line) for line in lines if line not in warnings) <= 80
-    assert lines[0].startswith("depo1-225 on 200 nodes of 64 cores: ")
+    assert lines[0].startswith("mine on 200 nodes of 64 cores: ")
     assert lines[0].endswith("bound by disk")
     disk, memory, note = warnings
     assert "500.0 GB are there" in disk
@@ -52,7 +53,7 @@ def test_the_command_fits_80_columns_and_warns(capsys: pytest.CaptureFixture[str
     assert "stands in" in note
     said = " ".join(out.split())
     for part in (
-        "depo1-225/train",
+        "mine/train",
         "2.0 GB/s from all nodes",
         "1.0 GB/s a node",
         "4,096 hash ranges (passes)",
@@ -189,7 +190,7 @@ def test_a_store_is_not_written_to(tmp_path: Path, capsys: pytest.CaptureFixture
     ],
 )
 def test_nonsense(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ostraca.main(["plan", *words]) == 1
+    assert ostraca.main(["plan", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -199,7 +200,7 @@ def test_nonsense(words: list[str], said: str, capsys: pytest.CaptureFixture[str
 def test_every_key_of_a_corpus_is_one_of_plan() -> None:
     """The same words describe a corpus to `plan` and to `build`."""
     plan, made = (ostraca.compose(command, [], resolve=False) for command in ("plan", "build"))
-    assert set(made) - set(plan) == {"engine", "workers", "ray", "part", "report", "mend"}
+    assert set(made) - set(plan) == {"engine", "workers", "ray", "part", "report", "mend", "manifest"}
     same = set(made) & set(plan) - {"out"}
     assert {key: plan[key] for key in same} == {key: made[key] for key in same}
 

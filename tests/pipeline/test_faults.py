@@ -77,19 +77,30 @@ def finish(root: Path, reference: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_ctrl_c(
-    engine: str, begun: Callable[..., subprocess.Popen[str]], tmp_path: Path, reference: Path
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_stops_a_build_in_one_line(
+    number: signal.Signals,
+    status: int,
+    engine: str,
+    begun: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    reference: Path,
 ) -> None:
-    """Sent to the whole process group, as a terminal does: "stopped", 130, and the next call goes on."""
+    """Ctrl-C and a closed terminal reach the whole process group, a scheduler's SIGTERM the command alone."""
     if engine == "ray":
         pytest.importorskip("ray")
     root = tmp_path / "c"
     driver = begun(*MANY, f"engine={engine}", "workers=2", f"out={root}")
     assert until(lambda: len(shards_of(root)) >= 2)
-    os.killpg(driver.pid, signal.SIGINT)
+    if number == signal.SIGTERM:
+        driver.send_signal(number)
+    else:
+        os.killpg(driver.pid, number)
     _, said = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert said == "ostraca: stopped\n"
+    assert driver.returncode == status, said
+    assert said == f"ostraca: stopped by {number.name}; the same call goes on, finished shards are kept\n"
     assert not (root / "manifest.json").exists()
     finished = shards_of(root)
     assert len(finished) >= 2

@@ -204,7 +204,7 @@ def test_commands_with_their_defaults(tmp_path: Path, capsys: pytest.CaptureFixt
     folders = [f"{tmp_path}/part{number}" for number in (1, 2, 3)]
     for number, folder in enumerate(folders, 1):
         assert ostraca.main([*words, f"out={folder}", f"part={number}/3"]) == 0
-        assert ("mano-10/test" in capsys.readouterr().out) == (number == 3)
+        assert ("/test" in capsys.readouterr().out) == (number == 3)
         assert ostraca.main(["verify", f"path={folder}", "content=true"]) == 0
         assert ostraca.main(["reproduce", f"path={folder}"]) == 0
         assert not (tmp_path / f"part{number}/report.html").exists()
@@ -240,7 +240,7 @@ def test_parts_that_do_not_make_a_whole_get_one_line(
         ([one, two, tmp_path], "holds no corpus"),
     ):
         shown = ",".join(map(str, given_parts))
-        assert ostraca.main(["merge", f"parts=[{shown}]", f"out={tmp_path}/c"]) == 1
+        assert ostraca.main(["merge", f"parts=[{shown}]", f"out={tmp_path}/c"]) in (1, 2)
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert words in err
@@ -370,7 +370,7 @@ def test_part_and_parts_are_checked_at_the_door(tmp_path: Path, capsys: pytest.C
         (["merge", "parts=x", f"out={tmp_path}/c"], "must be a list of folders"),
         (["merge", "parts=[5]", f"out={tmp_path}/c"], "must be a list of folders"),
     ):
-        assert ostraca.main(words) == 1
+        assert ostraca.main(words) == 2
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert said in err

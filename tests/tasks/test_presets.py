@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ostraca
-from pipeline.commands import corpus_spec
+from pipeline.asked import corpus_spec
 from pipeline.spec import check_spec
 from tasks import TASKS, get_task
 
