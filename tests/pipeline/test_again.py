@@ -27,8 +27,14 @@ def cited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def argument(key: str, value: object) -> str:
+    """What the command gets when a shell reads the word."""
+    (found,) = shlex.split(word(key, str(value)))
+    return found
+
+
 def again(manifest: object, out: Path, *words: str) -> int:
-    return ostraca.main(["build", word("manifest", str(manifest)), f"out={out}", "engine=local", *words])
+    return ostraca.main(["build", argument("manifest", manifest), f"out={out}", "engine=local", *words])
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -113,12 +119,12 @@ def test_the_advice_of_verify_is_a_command_that_mends(
     damaged = next(iter(sorted(root.glob("mano/train-*"))))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     (root / "tokenizer.json").unlink()
-    assert ostraca.main(["verify", word("path", str(root))]) == 1
+    assert ostraca.main(["verify", argument("path", root)]) == 1
     advice = re.search(r"made again by: (ostraca build .*)", capsys.readouterr().out)
     assert advice is not None
     _, *words = shlex.split(advice[1])
     assert ostraca.main([*words, "engine=local"]) == 0
-    assert ostraca.main(["verify", word("path", f"{root}/manifest.json")]) == 0
+    assert ostraca.main(["verify", argument("path", f"{root}/manifest.json")]) == 0
     assert files(root).keys() >= files(cited).keys()
     assert all(files(root)[path] == content for path, content in files(cited).items())
 
