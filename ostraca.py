@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.streams import lost_output, steady_streams
+from pipeline.streams import lost_output, output_failed, steady_streams
 from tasks.errors import ConfigError, OstracaError, nearest
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -71,8 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
+        where = error.filename or ("standard output" if output_failed() else "the system says")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _say(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+        return _say(f"{where}: {error.strerror or error}", 1)
 
 
 def _say(line: str, status: int) -> int:
