@@ -12,7 +12,7 @@ from typing import Any
 
 from conf.own import CONF, Own, own_files
 from pipeline.stopping import Stopped, stoppable
-from pipeline.streams import lost_output, steady_streams
+from pipeline.streams import lost_output, output_failed, steady_streams
 from tasks.counts import whole
 from tasks.errors import ConfigError, OstracaError, nearest
 
@@ -91,8 +91,9 @@ def _guarded(arguments: list[str] | None) -> int:
     except OSError as error:
         if debug:
             raise
+        where = error.filename or ("standard output" if output_failed() else "the system says")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _say(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+        return _say(f"{where}: {error.strerror or error}", 1)
 
 
 def _say(line: str, status: int) -> int:

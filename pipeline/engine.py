@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from pipeline.ray_errors import give_token, refused_token, why_not
 from pipeline.stopping import Stopped, kept_signals
 from pipeline.times import Times
 from pipeline.warm import warm_kernels
@@ -222,7 +223,7 @@ class _Ray:
 
         address = self._settings["address"]
         if address is not None:
-            _probe(address)
+            _probe(ray, address)
         if not ray.is_initialized():
             if address is None:
                 with self._times.of("compiling"):  # once, before several workers find the cache empty
@@ -259,20 +260,18 @@ def _start_ray(ray: Any, workers: int | None, address: str | None) -> None:
     else:
         options |= {"address": address}
     try:
+        if address is None:
+            give_token()
         with kept_signals():
             ray.init(**options)
     except SystemExit:  # what Ray makes of a SIGTERM while it starts
         raise Stopped(signal.SIGTERM) from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"ray.address={address}" if address else "a local Ray"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise OstracaError(
-            f"{where} cannot be used: {reason}; check that the cluster runs, or use engine=local"
-        ) from error
+    except Exception as error:  # of any kind: Ray has bare ones too, where its node does not come up
+        raise OstracaError(why_not(error, address)) from error
 
 
-def _probe(address: str) -> None:
-    """OstracaError where nothing listens at host:port; Ray itself would try for minutes."""
+def _probe(ray: Any, address: str) -> None:
+    """OstracaError where nothing listens at host:port, or wants a token; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         try:
@@ -282,6 +281,9 @@ def _probe(address: str) -> None:
                 f"ray.address={address}: nothing answers there ({error}); start the cluster, "
                 "or leave ray.address out for a Ray on this machine"
             ) from error
+        refusal = None if address.startswith("ray://") else refused_token(ray, address)
+        if refusal is not None:
+            raise OstracaError(why_not(refusal, address)) from refusal
 
 
 def _run_warm(arguments: tuple[Callable[[T], R], dict[str, Any]], item: T) -> R:

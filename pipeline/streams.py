@@ -8,11 +8,14 @@ import sys
 from typing import Any, TextIO
 
 
-class _Tolerant(io.RawIOBase):
-    """Writes to a descriptor; once that fails (its reader has gone, a disk is full), what follows is lost."""
+class _Raw(io.RawIOBase):
+    """Writes to a descriptor; once that fails (its reader has gone, a disk is full), what follows is lost.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    tolerant: else the first failure is raised too.
+    """
+
+    def __init__(self, descriptor: int, tolerant: bool) -> None:
+        self._descriptor, self._tolerant = descriptor, tolerant
         self.error: OSError | None = None
 
     def writable(self) -> bool:
@@ -32,13 +35,21 @@ class _Tolerant(io.RawIOBase):
                 raise
             except OSError as error:
                 self.error = error
+                if not self._tolerant:
+                    raise
         return len(data)
+
+
+def output_failed() -> bool:
+    """Whether standard output takes no more."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _Raw) and raw.error is not None
 
 
 def lost_output() -> str | None:
     """Why something that was printed is lost, if it is; not where its reader has gone, who wants no more."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(raw, _Tolerant):
+    if isinstance(raw, _Raw):
         sys.stdout.flush()
         if raw.error is not None and not isinstance(raw.error, BrokenPipeError):
             return f"standard output: {raw.error.strerror}; what was printed from there on is lost"
@@ -61,10 +72,8 @@ def _steady(stream: TextIO | None, descriptor: int, *, tolerant: bool) -> TextIO
     if not isinstance(stream, io.TextIOWrapper) or stream is not own:
         return stream  # somebody else's
     stream.reconfigure(errors="replace")
-    if not tolerant:
-        return stream
     stream.flush()
-    raw = _Tolerant(descriptor)
+    raw = _Raw(descriptor, tolerant)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,

@@ -128,7 +128,10 @@ def kernel(function: Callable[..., Any]) -> Any:
         try:
             save(*arguments)
         except OSError as error:
-            _tell_once(f"compiled kernels cannot be kept in {CACHE_FOLDER}: {error.strerror or error}")
+            _tell_once(
+                f"compiled kernels cannot be kept in {CACHE_FOLDER} ({error.strerror or error}), so each "
+                "process compiles its own; make room there, or set NUMBA_CACHE_DIR to another folder"
+            )
 
     compiled._cache.save_overload = save_if_possible
     return compiled
