@@ -41,7 +41,7 @@ def begun(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, **mark(name)},
+            env={**os.environ, **mark(name), "RAY_ADDRESS": "127.0.0.1:9"},
         )
 
     yield start
@@ -80,7 +80,10 @@ def finish(root: Path, reference: Path) -> None:
 def test_ctrl_c(
     engine: str, begun: Callable[..., subprocess.Popen[str]], tmp_path: Path, reference: Path
 ) -> None:
-    """Sent to the whole process group, as a terminal does: "stopped", 130, and the next call goes on."""
+    """Sent to the whole process group, as a terminal does: "stopped", 130, and the next call goes on.
+
+    RAY_ADDRESS is set as in every job of a cluster: without ray.address a local Ray is started.
+    """
     if engine == "ray":
         pytest.importorskip("ray")
     root = tmp_path / "c"
