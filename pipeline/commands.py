@@ -27,6 +27,7 @@ from pipeline.reports import statistics_of
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
+from pipeline.tables import print_table
 from pipeline.times import Times
 from pipeline.words import word
 from tasks.errors import ConfigError, check_bool, check_path, shown
@@ -113,7 +114,7 @@ def _show_corpus(root: str, manifest: Mapping[str, Any]) -> None:
     """The table of a corpus, what became of its duplicates, and its digests."""
     print(f"{manifest['name']} in {root}")
     width = None if sys.stdout.isatty() else 120
-    Console(highlight=False, width=width).print(screen_table(manifest, statistics_of(root, manifest)))
+    print_table(Console(highlight=False, width=width), screen_table(manifest, statistics_of(root, manifest)))
     for line in _duplicates(manifest):
         print(line)
     print(f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…")

@@ -24,6 +24,7 @@ from pipeline.folder import open_folder
 from pipeline.manifest import read_manifest, require_shards, spec_in
 from pipeline.pack import CUTTING
 from pipeline.readers import split_reader
+from pipeline.tables import print_table
 from tasks import get_task
 from tasks.base import Task
 from tasks.errors import ConfigError, check_bool, check_integer, check_path, shown
@@ -59,7 +60,7 @@ def run(config: Mapping[str, Any]) -> int:
                 }
             )
             continue
-        console.print(table_of(findings))
+        print_table(console, table_of(findings))
         for line in (note, f"{title}, {examples:,} examples, {seconds:.1f} s: {verdict(findings)}"):
             if line:
                 print(line)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pipeline.capacity.estimate import Estimate, Step, better_shard_tokens
 from pipeline.capacity.manifest_size import LARGE_MANIFEST
+from pipeline.tables import print_table
 
 _IDLE = 10.0  # seconds that cores may be idle without a warning
 _CLOCK = 1.2  # times the seconds of a core: from here on others used the machine
@@ -41,7 +42,7 @@ def show(found: Estimate, space: Space, given: Mapping[str, Any]) -> None:
     for line in warnings(found, space, given):
         console.print(Text(line, "bold red" if line.startswith("WARNING") else ""), soft_wrap=True)
     console.print()
-    console.print(_sizes(found))
+    print_table(console, _sizes(found))
     console.print()
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold", no_wrap=True)

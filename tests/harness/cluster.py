@@ -232,7 +232,7 @@ def driver_killed(nodes: Nodes, folder: Path) -> dict[str, Any]:
 def driver_memory(nodes: Nodes, folder: Path) -> dict[str, Any]:
     """Peak resident memory of the driver after a build, and after one of ten times as many shards."""
     found = {}
-    for name, shards in (("few", 40), ("many", 400)):
+    for name, shards in (("few", 20), ("many", 220)):
         splits = {"train": {"examples": shards * 400}}
         datasets = {"depo": {"task": "depo", "config": {"N": 60}, "splits": splits}}
         spec = {"row_group_tokens": 50_000, "shard_tokens": 100_000, "datasets": datasets}

@@ -325,21 +325,6 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
     assert not (tmp_path / "c" / "manifest.json").exists()
 
 
-def test_an_address_in_the_environment_does_not_matter(run_ostraca: Any, tmp_path: Path) -> None:
-    """RAY_ADDRESS is set in every job of a cluster; without ray.address a local Ray is started."""
-    pytest.importorskip("ray")
-    done = run_ostraca(
-        "build",
-        "dataset=depo1",
-        "dataset.N=10",
-        f"out={tmp_path}/c",
-        "examples=500",
-        "workers=1",
-        env={**os.environ, "RAY_ADDRESS": "127.0.0.1:9"},
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_shards_of_another_task_version_are_not_made(spec: Maker) -> None:
     """A node with another release must not make its own examples under this spec's label."""
     from pipeline.shard import make_shard

@@ -117,10 +117,10 @@ def test_a_killed_driver_leaves_nothing_on_the_cluster(
 
 
 def test_the_drivers_memory_does_not_grow_with_the_corpus(found: dict[str, Any]) -> None:
-    """Ten times the shards: records of some kB each, no examples."""
+    """Eleven times the shards: records of some kB each, no examples."""
     few, many = found["driver_memory"]["few"], found["driver_memory"]["many"]
     assert many["shards"] > 8 * few["shards"]
-    assert (many["tokens"] - few["tokens"]) * 5 > 60 << 20  # bytes of token ids and loss masks
+    assert (many["tokens"] - few["tokens"]) * 5 > 40 << 20  # bytes of token ids and loss masks
     assert many["peak"] - few["peak"] < 16 << 20
 
 

@@ -41,7 +41,7 @@ def begun(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, **mark(name)},
+            env={**os.environ, **mark(name), "RAY_ADDRESS": "127.0.0.1:9"},
         )
 
     yield start
@@ -88,7 +88,10 @@ def test_a_signal_stops_a_build_in_one_line(
     tmp_path: Path,
     reference: Path,
 ) -> None:
-    """Ctrl-C and a closed terminal reach the whole process group, a scheduler's SIGTERM the command alone."""
+    """Ctrl-C and a closed terminal reach the whole process group, a scheduler's SIGTERM the command alone.
+
+    RAY_ADDRESS is set as in every job of a cluster: without ray.address a local Ray is started.
+    """
     if engine == "ray":
         pytest.importorskip("ray")
     root = tmp_path / "c"

@@ -323,8 +323,9 @@ def test_a_forked_child_may_go_on_with_a_folder(folder: Folder) -> None:
     assert child.exitcode == 0
 
 
+@pytest.mark.soak
 def test_ray_workers_write_where_the_driver_reads(s3: str, ray_session: Any) -> None:
-    """A folder goes to Ray's workers as an argument."""
+    """A folder goes to Ray's workers as an argument; test_remote_build.py has whole builds."""
 
     def write(folder: Folder, number: int) -> str:
         return write_bytes(folder, f"shards/{number}", PAYLOAD[: number * 1000]).sha256

@@ -139,6 +139,7 @@ def test_without_datasets_the_same_rows_come_as_a_list(without_datasets: None) -
 
 
 def test_no_examples_are_an_empty_dataset() -> None:
+    pytest.importorskip("datasets")
     made = make_depo_hf_dataset(0, {}, seed=0)
     assert len(made) == 0
     assert made.column_names == COLUMNS  # type: ignore[union-attr]
@@ -150,6 +151,7 @@ def test_no_examples_are_an_empty_list(without_datasets: None) -> None:
 
 def test_the_dataset_is_the_batches_without_a_copy_or_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """50,000 examples: a few calls of the kernel, and their very buffers as the dataset's chunks."""
+    pytest.importorskip("datasets")
     batches: list[pa.RecordBatch] = []
 
     def recording(*arguments: Any) -> pa.RecordBatch:
