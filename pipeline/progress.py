@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-EVERY_SECONDS = 30.0  # between two lines where there is no terminal
+EVERY_SECONDS = 30.0  # between two lines where there is no terminal, unless OSTRACA_PROGRESS_SECONDS says
 
 
 class ShardProgress:
@@ -73,7 +74,7 @@ class ShardProgress:
         return f"{self._tokens / elapsed / 1e6:.1f} Mtok/s" if self._tokens and elapsed else ""
 
     def _speak(self) -> None:
-        while not self._over.wait(EVERY_SECONDS):
+        while not self._over.wait(_seconds()):
             print(self._line(), file=sys.stderr, flush=True)
 
     def _line(self) -> str:
@@ -86,3 +87,10 @@ class ShardProgress:
         if done > 0 and self._shards < self._all_shards:
             parts.append(f"about {elapsed / done * (self._all_shards - self._shards):,.0f} s left")
         return ", ".join(parts)
+
+
+def _seconds() -> float:
+    try:
+        return max(float(os.environ.get("OSTRACA_PROGRESS_SECONDS", "")), 0.01)
+    except ValueError:
+        return EVERY_SECONDS

@@ -52,7 +52,7 @@ def test_in_a_pipe_a_line_every_half_a_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert progress.EVERY_SECONDS == 30
-    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.05)
+    monkeypatch.setenv("OSTRACA_PROGRESS_SECONDS", "0.05")
     with ShardProgress("build x", 8, 80) as bar:
         bar.advance(10, 0)  # was there already
         bar.advance(10, 1_000_000)
