@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.own import CONF, Own, own_files
+from pipeline.address_space import out_of_memory, require_address_space
 from pipeline.stopping import Stopped, stoppable
 from pipeline.streams import lost_output, output_failed, steady_streams
 from tasks.counts import whole
@@ -88,6 +89,10 @@ def _guarded(arguments: list[str] | None) -> int:
         # The reader of our output has gone; Python would complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+    except MemoryError:
+        if debug:
+            raise
+        return _say(out_of_memory(), 1)
     except OSError as error:
         if debug:
             raise
@@ -146,6 +151,7 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
         print(_help(command, line, compose(command, overrides, resolve=False)))
         return 0
     # `overrides`: what the user set, for commands that must tell it from a default.
+    require_address_space()
     config = {**compose(command, overrides), "overrides": overrides}
     module, _, function = target.partition(":")
     status = getattr(importlib.import_module(module), function)(config)

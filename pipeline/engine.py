@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from pipeline.address_space import require_address_space
 from pipeline.ray_errors import give_token, refused_token, why_not
 from pipeline.stopping import Stopped, kept_signals
 from pipeline.times import Times
@@ -217,6 +218,7 @@ class _Ray:
     def _start(self) -> Any:
         if self._ray is not None:
             return self._ray
+        require_address_space(ray=True)
         # No report about its use leaves the machine.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray

@@ -21,7 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests may import `or
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait for each other
-os.environ.setdefault("OSTRACA_PROGRESS_SECONDS", "3600")  # what a test prints must not hang on the machine's load
+os.environ.setdefault(
+    "OSTRACA_PROGRESS_SECONDS", "3600"
+)  # what a test prints must not hang on the machine's load
 
 # Models are trained where the extra `train` is installed; other tests skip by themselves.
 collect_ignore_glob = [] if find_spec("torch") else ["training/test_*.py"]
