@@ -29,6 +29,8 @@ def check_after_kill(root: Path) -> None:
 def check_whole(root: Path, reference: Path) -> None:
     """Nothing lost, nothing torn, nothing left behind, the same bytes."""
     assert read_manifest(root)["content_digest"] == read_manifest(reference)["content_digest"]
-    assert everything(root) == everything(reference)
+    found, wanted = everything(root), everything(reference)
+    others = {name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)}
+    assert others == set(), f"not as in {reference}: {sorted(others)}"
     assert [path for path in root.rglob("*") if is_temporary(path)] == []
     assert not (root / ".ostraca-build").exists()
