@@ -65,8 +65,8 @@ class Changes:
         if not text:
             return Changes()
         first, _, second = text.partition(" ")
-        places = decode_numbers(first)
-        attempts = decode_numbers(second) if second else np.zeros(len(places), np.int64)
+        places = decode_numbers(first, count)
+        attempts = decode_numbers(second, len(places)) if second else np.zeros(len(places), np.int64)
         if (
             len(places) != len(attempts)
             or not len(places)

@@ -9,9 +9,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import OstracaError
-
-_MOST = 1 << 40  # bytes that a text may unfold to
+from tasks.errors import OstracaError, shown
 
 
 def encode_numbers(numbers: NDArray[np.int64]) -> str:
@@ -23,13 +21,21 @@ def encode_numbers(numbers: NDArray[np.int64]) -> str:
     return base64.b85encode(zlib.compress(planes, 9)).decode()
 
 
-def decode_numbers(text: str) -> NDArray[np.int64]:
-    """The int64 [n] that `encode_numbers` was given; OstracaError where the text is none of its."""
+def decode_numbers(text: str, most: int) -> NDArray[np.int64]:
+    """The int64 [n] that `encode_numbers` was given; OstracaError where the text is none of its.
+
+    most: no more than so many numbers are unfolded, whatever the text holds.
+    """
     if not text:
         return np.zeros(0, np.int64)
     try:
-        planes = zlib.decompressobj().decompress(base64.b85decode(text), _MOST)
+        unfolding = zlib.decompressobj()
+        planes = unfolding.decompress(base64.b85decode(text), 8 * most + 1)
+        if len(planes) > 8 * most or not unfolding.eof:
+            raise ValueError("more than there can be, or cut")
         steps = np.frombuffer(planes, np.uint8).reshape(8, -1).T
     except (ValueError, zlib.error, binascii.Error):
-        raise OstracaError(f"{text[:20]!r}… is no list of numbers as the manifest holds them") from None
+        raise OstracaError(
+            f"{shown(text[:20])} is no list of at most {most:,} numbers as the manifest holds them"
+        ) from None
     return np.cumsum(np.ascontiguousarray(steps).view("<i8").ravel()).astype(np.int64)

@@ -24,6 +24,7 @@ from pipeline.storage import (
     sha256_of,
 )
 from tasks.errors import OstracaError
+from tasks.outside import open_regular, parse_json
 from tasks.paths import is_local, local_path
 
 MANIFEST = "manifest.json"  # its name in every corpus
@@ -127,14 +128,14 @@ class LocalFolder:
 
     def open(self, path: str) -> IO[bytes]:
         with plain_errors(self.root / path):
-            return open(self.root / path, "rb")
+            return open_regular(self.root / path)
 
     def read(self, path: str) -> bytes:
-        with plain_errors(self.root / path):
-            return (self.root / path).read_bytes()
+        with plain_errors(self.root / path), open_regular(self.root / path) as file:
+            return file.read()
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        with plain_errors(self.root / path), open(self.root / path, "rb") as file:
+        with plain_errors(self.root / path), open_regular(self.root / path) as file:
             file.seek(start)
             return file.read(stop - start)
 
@@ -232,9 +233,10 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def read_json(folder: Folder, path: str) -> Any:
-    """The value in a JSON file; OstracaError where it is none."""
+def read_json(folder: Folder, path: str) -> dict[str, Any]:
+    """The object in a JSON file; OstracaError where there is none, see `parse_json`."""
+    data = folder.read(path)
     try:
-        return json.loads(folder.read(path))
-    except ValueError:
-        raise OstracaError(f"{folder}/{path}: is no JSON; remove it or restore it") from None
+        return parse_json(f"{folder}/{path}:", data)
+    except OstracaError as error:
+        raise OstracaError(f"{error}; remove it or restore it") from None

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.store_errors import is_missing
-from tasks.errors import OstracaError
+from tasks.errors import OstracaError, check_integer
+from tasks.outside import parse_json
 
 if TYPE_CHECKING:
     from pipeline.folder import Folder
@@ -192,20 +193,22 @@ def _write(folder: Folder, path: str, lease: Lease) -> None:
 def _read(folder: Folder, path: str) -> Lease | None:
     """The lease at a path; None where there is none, or nothing that can be read as one."""
     try:
-        found = json.loads(folder.read(path))
-        return Lease(
-            owner=str(found["owner"]),
-            machine=str(found["machine"]),
-            pid=int(found["pid"]),
-            started=str(found["started"]),
-            renewed=float(found["renewed"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
+        data = folder.read(path)
     except OstracaError as error:
         if error.__cause__ is not None and is_missing(error.__cause__):
             return None
         raise
+    try:
+        found = parse_json(path, data)
+        return Lease(
+            owner=str(found["owner"]),
+            machine=str(found["machine"]),
+            pid=check_integer("pid", found["pid"], 1, 2**31 - 1),
+            started=str(found["started"]),
+            renewed=float(found["renewed"]),
+        )
+    except (OstracaError, ValueError, KeyError, TypeError, OverflowError):
+        return None
 
 
 def owner_of(folder: Folder, path: str) -> str | None:

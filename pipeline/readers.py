@@ -181,7 +181,7 @@ def group_rows(
     size, count = entry["row_group_examples"], record["count"]
     groups = -(-count // size)
     if spec["pack"] is not None:
-        rows = decode_numbers(record.get("group_rows", ""))
+        rows = decode_numbers(record.get("group_rows", ""), groups)
         if len(rows) != groups:
             raise OstracaError(
                 f"{record['path']}: the manifest's group_rows are not those of {groups} row groups"

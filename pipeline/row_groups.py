@@ -55,10 +55,9 @@ class RowGroups:
         """What `str` wrote, of a file whose tail begins at `tail`; OstracaError where it is none."""
         try:
             ends, rows, digests = text.split(" ")
+            listed = np.frombuffer(base64.b85decode(digests), np.uint8).reshape(-1, DIGEST_BYTES)
             found = RowGroups(
-                ends=decode_numbers(ends),
-                rows=decode_numbers(rows),
-                digests=np.frombuffer(base64.b85decode(digests), np.uint8).reshape(-1, DIGEST_BYTES),
+                ends=decode_numbers(ends, len(listed)), rows=decode_numbers(rows, len(listed)), digests=listed
             )
         except (ValueError, binascii.Error):
             raise OstracaError(_WRONG) from None

@@ -100,7 +100,7 @@ class ShardFile:
                 return _read_parquet(source, footer, group, columns, checksums=True)
         if self.folder.size(path) != self.record["bytes"]:
             raise OstracaError(_OTHER_SIZE)
-        ends = decode_numbers(self.record.get("group_ends", ""))
+        ends = decode_numbers(self.record.get("group_ends", ""), self.groups)
         if len(ends) != self.groups or (np.diff(ends, prepend=np.int64(0)) < 0).any():
             raise OstracaError("the manifest's group_ends are not those of its row groups")
         start = int(ends[group - 1]) if group else 0

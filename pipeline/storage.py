@@ -16,9 +16,11 @@ from typing import IO, Any
 
 from tasks.errors import OstracaError
 from tasks.litter import is_litter
+from tasks.outside import open_regular
 
 TEMPORARY = ".tmp-"  # part of the name of every file that is still being written
 _LOCK_TRIES = 100
+_LONGEST_OWNER = 4096  # bytes that are read of a lock's file
 _TEMPORARY_NAME = re.compile(rf"\..+{re.escape(TEMPORARY)}[0-9a-f]{{12}}")
 
 
@@ -172,8 +174,8 @@ def lock(path: Path) -> Iterator[str]:
 def lock_owner(path: Path) -> str | None:
     """What stands in the file of a lock; None where there is none."""
     try:
-        with plain_errors(path):
-            return path.read_text()
+        with plain_errors(path), open_regular(path) as file:
+            return file.read(_LONGEST_OWNER).decode(errors="replace")
     except OstracaError as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return None
@@ -185,7 +187,10 @@ def _locked(path: Path) -> IO[str] | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(open(path, "a"))  # what stands there may be its holder's
+            # What stands there may be its holder's. Without waiting: it may be a pipe that nobody reads.
+            file = stack.enter_context(
+                open(path, "a", opener=lambda *how: os.open(how[0], how[1] | os.O_NONBLOCK))
+            )
         except FileNotFoundError:
             return None
         try:
@@ -231,6 +236,7 @@ def plain_reason(error: OSError, path: Path | str) -> str:
         errno.EEXIST: "a file of this name is in the way; choose another folder",
         errno.ENOENT: "no such file or folder",
         errno.EISDIR: "this is a folder, not a file",
+        errno.ENXIO: "this is a pipe or a socket, not a file; remove it",
     }
     reason = advice.get(error.errno or 0, error.strerror or str(error))
     return f"{error.filename or path}: {reason}"
@@ -238,5 +244,5 @@ def plain_reason(error: OSError, path: Path | str) -> str:
 
 def sha256_of(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from pipeline.plan import Shard
 from pipeline.shard import Made, shard_groups
 from pipeline.statistics import Counts, Statistics
 from tasks.errors import OstracaError
+from tasks.outside import parse_json
 
 STATISTICS = "report/statistics.json"
 
@@ -88,8 +88,8 @@ def read_totals(folder: Folder, manifest: Mapping[str, Any]) -> Totals:
     if listed and hashlib.sha256(data).hexdigest() != listed[0]:
         raise OstracaError(wrong)
     try:
-        totals = Totals.from_dict(json.loads(data))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        totals = Totals.from_dict(parse_json(STATISTICS, data))
+    except (OstracaError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise OstracaError(wrong) from None
     if not listed and not _fit(totals, manifest):
         raise OstracaError(wrong)

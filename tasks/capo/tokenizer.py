@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.capo.text import DATA
-from tasks.capo.tokenizer_file import check_parts, check_vocabulary, parse_json, read_regular
+from tasks.capo.tokenizer_file import check_parts, check_vocabulary, read_regular
 from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
 from tasks.litter import is_empty
+from tasks.outside import parse_json
 from tasks.paths import local_path
 from tasks.rng import canonical_json
 
@@ -102,9 +103,11 @@ def _from_file(path: str, modified: int, size: int) -> Loaded:
     beside = Path(path).with_name("tokenizer_config.json")
     try:
         text = read_regular(Path(path))
-        check_parts(parse_json(Path(path).name, text))
+        check_parts(parse_json(Path(path).name, text, each_once=False))
         backend = tokenizers.Tokenizer.from_str(text)
-        about = parse_json(beside.name, read_regular(beside)) if beside.exists() else {}
+        about = {}
+        if beside.exists():
+            about = parse_json(beside.name, read_regular(beside), each_once=False)
     except BaseException as error:  # OstracaError, or what the library raises of a wrong file
         if not _is_the_librarys(error):
             raise

@@ -8,15 +8,13 @@ each part can make of one character is taken from the JSON first, without runnin
 from __future__ import annotations
 
 import base64
-import json
 import math
-import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import OstracaError, shown
+from tasks.outside import NotRegularError, open_regular
 
 if TYPE_CHECKING:
     import tokenizers
@@ -35,14 +33,12 @@ _FIXES = ("continuing_subword_prefix", "end_of_word_suffix", "unk_token", "prefi
 
 
 def read_regular(path: Path, most: int = MOST_BYTES) -> str:
-    """The text of a regular file of at most `most` bytes; OstracaError says why not. Nothing else is opened
-    for reading: not a pipe, which would wait forever, nor a device, which has no end."""
+    """The text of a regular file of at most `most` bytes; OstracaError says why not."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise OstracaError(f"{path.name} is no regular file")
+        with open_regular(path) as file:
             content = file.read(most + 1)
+    except NotRegularError:
+        raise OstracaError(f"{path.name} is no regular file") from None
     except OSError as error:
         raise OstracaError(f"{path.name} cannot be read ({error.strerror})") from None
     if len(content) > most:
@@ -51,18 +47,6 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise OstracaError(f"{path.name} is no UTF-8") from None
-
-
-def parse_json(name: str, text: str) -> dict[str, Any]:
-    """The JSON object that a text is; OstracaError, which begins with `name`, where it is none."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise OstracaError(f"{name} is no JSON that can be read: {reason}") from None
-    if not isinstance(found, dict):
-        raise OstracaError(f"{name} is no JSON object")
-    return found
 
 
 def check_parts(parts: Mapping[str, Any]) -> None:

@@ -13,12 +13,12 @@ numbers. Every symbol but the start must be produced by some rule. Other keys ar
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from tasks.errors import ConfigError, shown
+from tasks.errors import ConfigError, OstracaError, shown
+from tasks.outside import parse_json
 
 MAX_SYMBOL = 10**6  # the largest number of a symbol
 MAX_SYMBOLS = 4096
@@ -72,12 +72,9 @@ def _symbol(word: str, where: str) -> int:
 def read_json(text: str, source: str) -> list[Production]:
     """The productions of a JSON graph (see the module's docstring); ConfigError names what is wrong."""
     try:
-        graph = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{source}: not JSON ({reason})") from error
-    if not isinstance(graph, dict):
-        raise ConfigError(f"{source}: a JSON grammar is an object with depth, sizes, idx and all")
+        graph = parse_json(f"{source}:", text)
+    except OstracaError as error:
+        raise ConfigError(f"{error}; a JSON grammar is an object with depth, sizes, idx and all") from None
     for key in ("depth", "sizes", "idx", "all"):
         if key not in graph:
             raise ConfigError(f"{source}: {key} is missing; a JSON grammar has depth, sizes, idx and all")

@@ -69,7 +69,7 @@ def _cases(root: Path) -> list[Case]:
             continue
         changes = dict(_texts(text))
         for name, change in LISTS.items() if field != "tail" else ():
-            numbers = decode_numbers(text)
+            numbers = decode_numbers(text, len(text) * 1000)
             changed = change(numbers)
             if not np.array_equal(changed, numbers):
                 changes[name] = encode_numbers(changed)

@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pipeline import remote
 from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
 from pipeline.lease import Term
 from pipeline.remote import RemoteFolder
+from pipeline.storage import lock, lock_owner
 from tasks.errors import ConfigError, OstracaError
 
 PAYLOAD = np.random.default_rng(0).bytes(1 << 20)
@@ -443,3 +445,29 @@ except ConfigError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "s3://bucket/x: s3:// needs s3fs: pip install 'ostraca[s3]'\n"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_local_folder_opens_regular_files_alone(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """A pipe would wait forever, a device has no end."""
+    make(tmp_path / "x")
+    folder = LocalFolder(tmp_path)
+    for read in (
+        folder.open,
+        folder.read,
+        folder.sha256,
+        lambda path: folder.read_range(path, 0, 5),
+        lambda path: read_json(folder, path),
+    ):
+        with pytest.raises(OstracaError, match="x: is no regular file"):
+            read("x")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_a_lock_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(OstracaError, match="lock: this is a pipe or a socket"), lock(tmp_path / "lock"):
+        pass
+    with pytest.raises(OstracaError, match="lock: is no regular file"):
+        lock_owner(tmp_path / "lock")

@@ -180,7 +180,24 @@ def test_a_holder_who_lost_its_lease_leaves_the_new_one_alone(s3: str) -> None:
     assert folder.read(LOCK) == other
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"owner": 1}'])
+def _lease(pid: str) -> bytes:
+    return b'{"owner": "x", "machine": "m", "pid": %s, "started": "", "renewed": 1}' % pid.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"owner": 1}',
+        b"\xff",
+        b"[" * 10**5,
+        _lease("10000000000000000000000"),
+        _lease("Infinity"),
+        _lease("-1"),
+    ],
+)
 def test_a_lock_that_cannot_be_read_is_nobodys(s3: str, content: bytes) -> None:
     """Something torn or strange there does not lock the folder for ever."""
     folder = RemoteFolder(f"{s3}/corpus", term=Term(settle=0.01))
