@@ -36,7 +36,7 @@ def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, 
     if "seed" in corpus:
         raise ConfigError(f"{command}: corpus.seed={shown(corpus['seed'])}: set seed=... instead")
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
-    _name_truly(spec, config.get("overrides", ()))
+    _name_truly(spec, config.get("overrides"))
     spec["seed"] = config["seed"]
     for key in ("vocabulary", "format", "compression", "shard_tokens", "row_group_tokens"):
         if config[key] is not None:
@@ -61,10 +61,11 @@ def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, 
     return spec
 
 
-def _name_truly(spec: dict[str, Any], overrides: Sequence[str]) -> None:
+def _name_truly(spec: dict[str, Any], overrides: Sequence[str] | None) -> None:
     """Give every dataset, and the corpus, a name that is no preset's unless it has that preset's config.
 
     What the call changes gets a name of its own; a name that the call or a file chose must be true already.
+    overrides: the words of the call; None where it is not known who chose what.
     """
     renamed: dict[str, str] = {}
     datasets: dict[str, Any] = {}
@@ -75,7 +76,7 @@ def _name_truly(spec: dict[str, Any], overrides: Sequence[str]) -> None:
     if len(datasets) < len(renamed):
         datasets = spec["datasets"]  # two of one config: refused later, by their own names
     spec["datasets"] = datasets
-    keys = {word.partition("=")[0].lstrip("+") for word in overrides}
+    keys = {word.partition("=")[0].lstrip("+") for word in overrides or ()}
     if len(renamed) == 1 and spec.get("name") in renamed:  # a corpus of one dataset is called as it is
         spec["name"] = renamed[spec["name"]]
     elif "corpus.name" not in keys and any(map(_CHANGES_CONFIG.fullmatch, keys)):
@@ -89,16 +90,16 @@ def _name_truly(spec: dict[str, Any], overrides: Sequence[str]) -> None:
 def dataset_name(config: Mapping[str, Any]) -> str:
     """What the dataset of a command is called: by its preset's name only where it has its config."""
     entry = config["dataset"]
-    return _true_name(str(entry["name"]), entry, config.get("overrides", ()))
+    return _true_name(str(entry["name"]), entry, config.get("overrides"))
 
 
-def _true_name(name: str, entry: Any, overrides: Sequence[str]) -> str:
+def _true_name(name: str, entry: Any, overrides: Sequence[str] | None) -> str:
     """The name that a dataset may have; as it is where the entry is none that can be understood."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("task"), str) or entry["task"] not in TASKS:
         return name
-    keys = {word.partition("=")[0].lstrip("+") for word in overrides}
+    keys = {word.partition("=")[0].lstrip("+") for word in overrides or ()}
     changed = any(key.startswith((f"corpus.datasets.{name}.", "dataset.")) for key in keys)
-    given = not changed or "dataset.name" in keys
+    given = overrides is not None and (not changed or "dataset.name" in keys)
     own, splits = entry.get("config") or {}, entry.get("splits")
     train = splits.get("train") if isinstance(splits, Mapping) else None
     more = train.get("config") if isinstance(train, Mapping) else None

@@ -91,7 +91,9 @@ def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts])
 
 def short_names(datasets: Sequence[str]) -> dict[str, str]:
     """depo1 of depo1-225, by which it was built: what a preset is called for short, if nothing else is."""
-    shorter = {target: name for name, target in aliases().items() if name not in TASKS}
+    # Of depo and depo1 the latter: a task's bare name is the last resort.
+    names = sorted(aliases().items(), key=lambda each: each[0] not in TASKS)
+    shorter = {target: name for name, target in names}
     return {each: shorter[each] for each in datasets if each in shorter and shorter[each] not in datasets}
 
 

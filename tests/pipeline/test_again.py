@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import re
 import shlex
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,22 @@ def test_a_corpus_is_made_again_byte_for_byte(
     assert again(where, tmp_path / "again", "report=false") == 0
     assert "content digests and sha256 of" in capsys.readouterr().out
     assert files(tmp_path / "again") == files(cited)
+
+
+def test_from_the_url_of_a_web_server(cited: Path, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(cited))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert again(f"{url}/manifest.json", tmp_path / "a", "report=false") == 0
+        server.shutdown()
+    assert files(tmp_path / "a") == files(cited)
 
 
 @pytest.mark.parametrize("mode", ["drop", "redraw"])

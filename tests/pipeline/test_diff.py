@@ -313,7 +313,7 @@ def test_bad_input(
     (totals / "manifest.json").write_text(json.dumps(manifest))
     for word, folder in {"CORPUS": corpus, "EDITED": edited, "TOTALS": totals}.items():
         words = [each.replace(word, str(folder)) for each in words]
-    assert ostraca.main(words) == 1
+    assert ostraca.main(words) in (1, 2)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from harness.words import over
 from oracles.exports import MASKED, READERS, read_datatrove
 
 import ostraca
@@ -336,7 +337,7 @@ def test_bad_input(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("mine")
-    assert ostraca.main(["export", f"path={mixed}", "out=out", *words]) != 0
+    assert ostraca.main(over("export", f"path={mixed}", "out=out", *words)) != 0
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

@@ -168,7 +168,8 @@ def test_the_code_in_the_card_runs(vocabulary: str, more: dict[str, Any], tmp_pa
 
 def test_a_short_name_is_never_anothers() -> None:
     assert short_names(["depo1-225", "mano", "lano-cfg3f"]) == {"depo1-225": "depo1", "lano-cfg3f": "lano"}
-    assert short_names(["depo1-225", "depo1-300", "mano-10", "mano", "-x"]) == {}
+    assert short_names(["depo1-225", "depo1-300", "mano-10", "mano", "-x"]) == {"depo1-225": "depo1"}
+    assert short_names(["depo1-225-x075221", "depo1-300", "capo-2m"]) == {}, "depo1 is depo1-225 alone"
 
 
 def test_datasets_loads_a_corpus_of_tars(tmp_path: Path) -> None:

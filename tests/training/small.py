@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from harness.words import over
 from torch import Tensor
 
 from ostraca import compose
@@ -32,7 +33,7 @@ def curve_config(out: Path, *overrides: str) -> dict[str, Any]:
     small = ["model=llama", "model.width=16", "model.heads=2", "model.layers=1"]
     brief = ["train.max_steps=4", "train.batch_size=4", "train.threads=1", "train.warmup_steps=2"]
     measured = ["eval.every_steps=2", "eval.num_examples_per_hop=3", "eval.batch_size=2"]
-    return compose("curve", [f"out={out}", *dataset, *small, *brief, *measured, *overrides])
+    return compose("curve", over(f"out={out}", *dataset, *small, *brief, *measured, *overrides))
 
 
 def tiny_llama(*, canon: bool = False, seed: int = 0, vocabulary: int = VOCABULARY) -> Llama:
