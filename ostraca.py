@@ -6,12 +6,14 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.streams import lost_output, steady_streams
-from tasks.errors import ConfigError, OstracaError, nearest
+from tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -49,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     steady_streams(stops_with_reader=words[:1] == ["inspect"])
     debug = "--debug" in words
     try:
-        status = _main([word for word in words if word != "--debug"])
+        with _warnings_as_lines():
+            status = _main([word for word in words if word != "--debug"])
         lost = lost_output()
         sys.stdout.flush()
         return status if lost is None else _say(lost, status)
@@ -73,6 +76,24 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _say(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """What a corpus is said to be is one line for people, however often it is opened."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OtherVersionWarning)
+        others, said = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, OtherVersionWarning):
+                others(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"ostraca: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(line: str, status: int) -> int:

@@ -28,6 +28,7 @@ from pipeline.reports import statistics_of
 from pipeline.shard import ShardRecord
 from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
+from pipeline.version import require_versions
 from tasks.errors import ConfigError, check_bool, check_path, shown
 
 
@@ -229,7 +230,7 @@ def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
 def reproduce(config: Mapping[str, Any]) -> int:
     """`ostraca reproduce`: see conf/reproduce.yaml."""
     root = check_path("path", config["path"])
-    manifest = read_manifest(root, parts=True)
+    manifest = read_manifest(root, parts=True, versions=require_versions)
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     wanted = config["shards"]
     count = min(wanted, len(rows)) if isinstance(wanted, int) else len(rows)

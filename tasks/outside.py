@@ -7,8 +7,9 @@ import json
 import math
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tasks.errors import OstracaError, shown
 
@@ -17,7 +18,7 @@ class NotRegularError(OstracaError):
     """Something else than a file bears a file's name."""
 
 
-def open_regular(path: Path | str) -> IO[bytes]:
+def open_regular(path: Path | str) -> BufferedReader:
     """A regular file to read, or what a link leads to; OSError, or NotRegularError.
 
     Nothing else is ever read: not a pipe, which would wait forever, nor a device, which has no end.
