@@ -6,7 +6,9 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pipeline.address_space import out_of_memory, require_address_space
 from pipeline.stopping import Stopped, stoppable
 from pipeline.streams import lost_output, output_failed, steady_streams
 from tasks.counts import whole
-from tasks.errors import ConfigError, OstracaError, nearest
+from tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
 
 # Command -> the function that runs it, imported at first use, and its line in the list.
 COMMANDS = {
@@ -68,7 +70,8 @@ def _guarded(arguments: list[str] | None) -> int:
     steady_streams(stops_with_reader=words[:1] == ["inspect"])
     debug = "--debug" in words
     try:
-        status = _main([word for word in words if word != "--debug"])
+        with _warnings_as_lines():
+            status = _main([word for word in words if word != "--debug"])
         lost = lost_output()
         sys.stdout.flush()
         return status if lost is None else _say(lost, status)
@@ -99,6 +102,24 @@ def _guarded(arguments: list[str] | None) -> int:
         where = error.filename or ("standard output" if output_failed() else "the system says")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _say(f"{where}: {error.strerror or error}", 1)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """What a corpus is said to be is one line for people, however often it is opened."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OtherVersionWarning)
+        others, said = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, OtherVersionWarning):
+                others(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"ostraca: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(line: str, status: int) -> int:

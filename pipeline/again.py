@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.dedup.against import with_against
 from pipeline.folder import MANIFEST, Folder, open_folder
-from pipeline.manifest import read_manifest, records_of, require_shards, spec_in
+from pipeline.manifest import read_manifest, require_shards, spec_in
+from pipeline.manifest_form import records_of
 from pipeline.spec import check_spec, spec_digest
 from tasks.errors import ConfigError, OstracaError, check_path, shown
 

@@ -20,6 +20,7 @@ from pipeline.dedup.settings import check_memory, searches
 from pipeline.engine import Engine, available_cores, check_engine, open_engine
 from pipeline.fence import Fence
 from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
+from pipeline.manifest_form import records_of
 from pipeline.plan import WHOLE, Part, Shard, plan
 from pipeline.reports import write_reports
 from pipeline.shard import (
@@ -38,6 +39,7 @@ from pipeline.state import LOCK, STATE
 from pipeline.times import Times
 from pipeline.tokenizer_copies import listed_files
 from pipeline.totals import Totals, are_lost, count_shard, write_totals
+from pipeline.version import take_versions
 from tasks.errors import ConfigError, OstracaError, shown
 
 SPEC = f"{STATE}/spec.json"
@@ -246,10 +248,7 @@ class _Build:
 
     def _mend(self, whole: Mapping[str, Any]) -> None:
         """Make those shards of a whole corpus again that are gone or damaged, and its statistics."""
-        listed = {
-            record["path"]: ShardRecord(split=split, **record)
-            for split, record in manifests.records_of(whole)
-        }
+        listed = {record["path"]: ShardRecord(split=split, **record) for split, record in records_of(whole)}
         missing = []
         with ThreadPoolExecutor(available_cores()) as pool:
             # In the plan's order, which is not the manifest's.
@@ -277,7 +276,7 @@ class _Build:
             for counted in self._engine.map(count, list(self._shards())):
                 self._totals.add_all(counted)
             write_totals(self._folder, self._totals)
-        for _, record in manifests.records_of(whole):
+        for _, record in records_of(whole):
             again = self._records.get(record["path"])
             if again is not None:  # other libraries may have written other bytes
                 record.clear()
@@ -348,7 +347,7 @@ def _require_room(
         require_room(folder, spec, part, workers)
         return
     gone = set(_missing(folder, whole))
-    files = [*(record for _, record in manifests.records_of(whole)), *whole["files"]]
+    files = [*(record for _, record in records_of(whole)), *whole["files"]]
     refuse_where_full(
         folder, sum(file["bytes"] for file in files if file["path"] in gone), free_bytes(folder)
     )
@@ -356,7 +355,7 @@ def _require_room(
 
 def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     """Files of a whole corpus that are gone or of another size than when it was built."""
-    records = [*(record for _, record in manifests.records_of(manifest)), *manifest["files"]]
+    records = [*(record for _, record in records_of(manifest)), *manifest["files"]]
     with ThreadPoolExecutor(4 * available_cores()) as pool:  # asking a store mostly waits
         sizes = pool.map(folder.size, (record["path"] for record in records))
         return [
@@ -403,7 +402,7 @@ def _refuse_other(
     Refuses a folder that holds, or was begun as, the corpus of another spec, or anything of the user's.
     """
     if folder.size(manifests.NAME) is not None:
-        manifest = manifests.read_manifest(folder, parts=True)
+        manifest = manifests.read_manifest(folder, parts=True, versions=take_versions)
         _refuse_spec(folder, manifest["spec"], spec, "holds")
         manifests.require_shards(folder, manifest)
         if manifests.part_of(manifest) != part:

@@ -29,6 +29,7 @@ from pipeline.spec import check_spec
 from pipeline.storage import write_bytes
 from pipeline.tables import print_table
 from pipeline.times import Times
+from pipeline.version import require_versions
 from pipeline.words import word
 from tasks.errors import ConfigError, check_bool, check_path, shown
 from tasks.paths import local_path
@@ -201,7 +202,7 @@ def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
 def reproduce(config: Mapping[str, Any]) -> int:
     """`ostraca reproduce`: see conf/reproduce.yaml."""
     root = check_path("path", config["path"])
-    manifest = read_manifest(root, parts=True)
+    manifest = read_manifest(root, parts=True, versions=require_versions)
     rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
     wanted = config["shards"]
     count = min(wanted, len(rows)) if isinstance(wanted, int) else len(rows)

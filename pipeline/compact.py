@@ -36,6 +36,6 @@ def decode_numbers(text: str, most: int) -> NDArray[np.int64]:
         steps = np.frombuffer(planes, np.uint8).reshape(8, -1).T
     except (ValueError, zlib.error, binascii.Error):
         raise OstracaError(
-            f"{shown(text[:20])} is no list of at most {most:,} numbers as the manifest holds them"
+            f"{shown(text[:20])} is no list of numbers as the manifest holds them, or of over {most:,}"
         ) from None
     return np.cumsum(np.ascontiguousarray(steps).view("<i8").ravel()).astype(np.int64)

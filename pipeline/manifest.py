@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import copy
 import datetime
-import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
 from pipeline.changes import Changes
 from pipeline.fingerprint import ContentDigest
-from pipeline.folder import MANIFEST, Folder, json_bytes, open_folder, write_bytes
+from pipeline.folder import MANIFEST, Folder, json_bytes, open_folder
+from pipeline.manifest_form import SUMS, check_form, records_of
+from pipeline.manifest_parts import record_lines, write_parts
 from pipeline.plan import WHOLE, Part, is_eval, plan
 from pipeline.shard import ShardRecord
 from pipeline.spec import configs_of, spec_digest
-from pipeline.spec_form import is_spec
+from pipeline.spec_form import has_tokenizers, through_the_door
 from pipeline.state import STATE
 from pipeline.tokenizer_copies import own_tokenizer
+from pipeline.version import tell_versions
 from tasks.errors import ConfigError, OstracaError, shown
+from tasks.outside import parse_json
 from tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
 
 NAME = MANIFEST
 FORMAT_VERSION = 3
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
-_SUMS = ("rows", "tokens", "bytes")
 INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
-PART_BYTES = 8 << 20  # of records in such a file, before compression
-_DIGESTS = ("spec_digest", "content_digest")
-_FIELDS = ("name", "spec", *_DIGESTS, "tasks", "splits", "totals", "files", "part", "dedup")
+MOST_BYTES = 1 << 28  # of a manifest.json that is read
 
 
 def make_manifest(
@@ -53,14 +50,14 @@ def make_manifest(
     """
     splits: dict[str, Any] = {}
     contents: dict[str, ContentDigest] = {}
-    totals: dict[str, int] = dict.fromkeys(("shards", *_SUMS), 0)
+    totals: dict[str, int] = dict.fromkeys(("shards", *SUMS), 0)
     for record in records:
-        entry = splits.setdefault(record.split, {**dict.fromkeys(_SUMS, 0), "shards": []})
+        entry = splits.setdefault(record.split, {**dict.fromkeys(SUMS, 0), "shards": []})
         entry["shards"].append({k: v for k, v in record.as_dict().items() if k != "split"})
         before = contents.get(record.split, ContentDigest())
         contents[record.split] = before + ContentDigest.parse(record.content_digest)
         totals["shards"] += 1
-        for name in _SUMS:
+        for name in SUMS:
             entry[name] += getattr(record, name)
             totals[name] += getattr(record, name)
     for split, digest in contents.items():
@@ -103,7 +100,7 @@ def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any], *, ne
     inline = sum(len(line) for each in lines.values() for line in each) <= INLINE_BYTES
     head = {**manifest, "splits": {}}
     for split, entry in manifest["splits"].items():
-        shards = _mark(split) if inline else _write_parts(folder, split, lines[split])
+        shards = _mark(split) if inline else write_parts(folder, split, lines[split])
         head["splits"][split] = {**entry, "shards": shards}
     text = json_bytes(head).decode()
     for split, own in lines.items() if inline else ():
@@ -117,56 +114,23 @@ def _mark(split: str) -> str:
     return f"\x00{split}"
 
 
-def record_lines(shards: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The records of shards as they stand in the manifest, a line each."""
-    return [json.dumps(shard, ensure_ascii=False) for shard in shards]
+def read_manifest(
+    root: Path | str | Folder,
+    *,
+    parts: bool = False,
+    name: str = NAME,
+    versions: Callable[[str, Mapping[str, Any]], None] = tell_versions,
+) -> dict[str, Any]:
+    """The manifest of the corpus in `root`; OstracaError where there is none that can be believed.
 
-
-def _write_parts(folder: Folder, split: str, lines: list[str]) -> dict[str, Any]:
-    """Write records, a line each, to files of their own; what the manifest says of these."""
-    files: list[dict[str, Any]] = []
-    waiting: list[str] = []
-    size = 0
-    for number, line in enumerate(lines, 1):
-        waiting.append(line)
-        size += len(line)
-        if size >= PART_BYTES or number == len(lines):
-            path = f"manifest/{split}-{len(files):05d}.jsonl.zst"
-            written = write_bytes(folder, path, compressed_lines(waiting))
-            files.append({"path": path, "bytes": written.size, "sha256": written.sha256})
-            waiting, size = [], 0
-    return {"count": len(lines), "files": files}
-
-
-def compressed_lines(lines: Iterable[str]) -> bytes:
-    """What a file of records holds."""
-    return zstandard.compress("".join(f"{line}\n" for line in lines).encode(), 9)
-
-
-def _read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[Any]:
-    """The records that `_write_parts` wrote."""
-    found: list[Any] = []
-    for number, file in enumerate(listed["files"]):
-        if file["path"] != f"manifest/{split}-{number:05d}.jsonl.zst":
-            raise OstracaError(f"{folder}/{NAME}: {shown(file['path'])} is no file of records; it was edited")
-        data = folder.read(file["path"])
-        if hashlib.sha256(data).hexdigest() != file["sha256"]:
-            raise OstracaError(
-                f"{folder}/{file['path']}: its sha256 is not what the manifest says; restore the file"
-            )
-        with zstandard.ZstdDecompressor().stream_reader(data) as reader:
-            found += [json.loads(line) for line in reader.read().splitlines()]
-    return found
-
-
-def read_manifest(root: Path | str | Folder, *, parts: bool = False, name: str = NAME) -> dict[str, Any]:
-    """The manifest of the corpus in `root`; OstracaError where there is none that can be read.
-
-    parts: a part of a corpus will do too. name: of the file, where somebody gave it another.
+    Its spec is what the door for specs makes of it; of datasets with a tokenizer of their own `spec_in` is.
+    parts: a part of a corpus will do too. name: of the file, where somebody gave it another. versions: what
+    becomes of a corpus of other versions of the tasks than those here, see `pipeline.version`.
     """
     folder = open_folder(root)
     path = f"{folder}/{name}"
-    if folder.size(name) is None:
+    size = folder.size(name)
+    if size is None:
         if not folder.exists():
             raise ConfigError(f"{root}: no such folder")
         if folder.size(f"{STATE}/spec.json") is None and folder.size(f"{STATE}/lock") is None:
@@ -174,29 +138,30 @@ def read_manifest(root: Path | str | Folder, *, parts: bool = False, name: str =
         raise OstracaError(
             f"{root}: this folder was begun and not finished; run the same `ostraca build` again to finish it"
         )
-    text = folder.read(name)
+    if size > MOST_BYTES:
+        raise OstracaError(f"{path}: has {size:,} bytes, no manifest has over {MOST_BYTES:,}; restore it")
+    data = folder.read(name)
     try:
-        manifest = json.loads(text)
-        found = manifest["format_version"]
-    except (ValueError, KeyError, TypeError):
-        raise OstracaError(
-            f"{path}: not a manifest (it is no JSON object with a format_version); "
-            "restore it or build the corpus again"
-        ) from None
+        manifest = parse_json(f"{path}:", data)
+    except OstracaError as error:
+        raise OstracaError(f"{error}; restore the manifest or build the corpus again") from None
+    if "format_version" not in manifest:
+        raise OstracaError(f"{path}: is not a manifest (it has no format_version); restore it")
+    found = manifest["format_version"]
     if type(found) is not int or found != FORMAT_VERSION:
         raise OstracaError(
-            f"{path}: format version {found!r}, but this ostraca reads version {FORMAT_VERSION}; "
+            f"{path}: format version {shown(found)}, but this ostraca reads version {FORMAT_VERSION}; "
             "install the release that wrote it"
         )
-    _check(folder, path, manifest)
-    complete: dict[str, Any] = manifest
-    if complete["part"] is not None and not parts:
-        number, of = complete["part"]
+    check_form(folder, path, manifest)
+    if manifest["part"] is not None and not parts:
+        number, of = manifest["part"]
         raise OstracaError(
             f"{root}: is part {number} of {of} of a corpus; join the parts first: "
             "ostraca merge 'parts=[DIR,DIR,...]' out=DIR"
         )
-    return complete
+    versions(str(root), manifest["spec"])
+    return manifest
 
 
 def part_of(manifest: Mapping[str, Any]) -> Part:
@@ -204,58 +169,14 @@ def part_of(manifest: Mapping[str, Any]) -> Part:
     return WHOLE if manifest["part"] is None else (manifest["part"][0], manifest["part"][1])
 
 
-def _check(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
-    """What must hold of any manifest before its fields are believed: all there, and of the right form."""
-    missing = [key for key in _FIELDS if key not in manifest]
-    if missing:
-        raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or cut")
-    spec = manifest["spec"]
-    if not is_spec(spec):
-        raise OstracaError(f"{path}: its spec is not one that ostraca writes; restore the manifest")
-    if spec_digest(spec) != manifest["spec_digest"]:
-        raise OstracaError(
-            f"{path}: spec_digest is {shown(manifest['spec_digest'])}, but that of the spec in it is "
-            "another: one of them was edited; restore the manifest"
-        )
-    try:
-        part = manifest["part"]
-        if part is not None and (
-            [*map(type, part)] != [int, int] or not 1 <= part[0] <= part[1] or part[1] == 1
-        ):
-            raise TypeError("part")
-        known = {split for entry in spec["datasets"].values() for split in entry["splits"]}
-        for split, entry in manifest["splits"].items():
-            if split not in known:
-                raise OstracaError(f"{path}: the split {shown(split)} is none of its spec's; it was edited")
-            if isinstance(entry["shards"], dict):
-                entry["shards"] = _read_parts(folder, split, entry["shards"])
-        for split, record in records_of(manifest):
-            made = ShardRecord(split=split, **record)
-            for field in fields(ShardRecord):
-                wanted = int if field.type == "int" else str
-                if type(getattr(made, field.name)) is not wanted:
-                    raise TypeError(field.name)
-        if type(manifest["files"]) is not list:
-            raise TypeError("files")
-        for file in manifest["files"]:
-            given = (file["path"], file["bytes"], file["sha256"])
-            if len(file) != 3 or [*map(type, given)] != [str, int, str]:
-                raise TypeError("files")
-        if not all(type(manifest["totals"][name]) is int for name in ("shards", *_SUMS)):
-            raise TypeError("totals")
-    except (TypeError, KeyError, AttributeError, ValueError, zstandard.ZstdError) as error:
-        reason = shown(error.args[0]) if error.args else type(error).__name__
-        raise OstracaError(
-            f"{path}: splits, files or totals are not as ostraca writes them ({reason}); restore the manifest"
-        ) from None
-
-
 def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The spec of a corpus with the tokenizers that lie in its own folder, wherever they once came from.
 
-    OstracaError where one is gone: no other is ever loaded.
+    OstracaError where one is gone, or is not the one that the spec is of: no other is ever loaded.
     """
     spec: dict[str, Any] = copy.deepcopy(manifest["spec"])
+    if not has_tokenizers(spec):
+        return spec
     for name, entry in spec["datasets"].items():
         configs = [split["config"] for split in entry["splits"].values()]
         configs = [config for config in configs if config.get("tokenizer_name_or_path") is not None]
@@ -269,7 +190,10 @@ def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str,
             )
         for config in configs:
             config["tokenizer_name_or_path"] = own
-    return spec
+    try:
+        return through_the_door(spec, str(root))
+    except OstracaError as error:
+        raise OstracaError(f"{error} (its tokenizer is its own: restore that file or the manifest)") from None
 
 
 def with_own_tokenizers(root: Path | str | Folder, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,8 +274,3 @@ def sums_of_changes(records: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[st
         own["redrawn"] += len(changes) - changes.dropped
         own["dropped"] += changes.dropped
     return sums
-
-
-def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """All (split, shard record) of a manifest."""
-    return [(split, record) for split, entry in manifest["splits"].items() for record in entry["shards"]]

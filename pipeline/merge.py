@@ -14,6 +14,7 @@ from pipeline import manifest as manifests
 from pipeline.engine import available_cores
 from pipeline.fence import Fence
 from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
+from pipeline.manifest_form import records_of
 from pipeline.plan import Part, plan
 from pipeline.reports import write_reports
 from pipeline.shard import ShardRecord
@@ -59,7 +60,7 @@ def merge(
         sources: dict[str, tuple[Folder, ShardRecord]] = {}
         totals = Totals()
         for each in opened:
-            for split, plain in manifests.records_of(each.manifest):
+            for split, plain in records_of(each.manifest):
                 sources[plain["path"]] = (each.folder, ShardRecord(split=split, **plain))
             totals.add_all(read_totals(each.folder, each.manifest))
         records = [sources[shard.path] for shard in plan(spec)]
@@ -83,6 +84,7 @@ def _open(path: Path | str) -> _Opened:
     folder = open_folder(path)
     manifest = manifests.read_manifest(folder, parts=True)
     manifests.require_shards(folder, manifest)
+    manifests.spec_in(folder, manifest)  # refused before anything is written
     return _Opened(folder=folder, manifest=manifest, part=manifests.part_of(manifest))
 
 

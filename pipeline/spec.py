@@ -55,8 +55,11 @@ _KEYS = ("name", "seed", "format", "compression", "vocabulary", "pack", "dedup",
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The complete spec; ConfigError says in one line what is wrong with it."""
+def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[str, Any]:
+    """The complete spec; ConfigError says in one line what is wrong with it.
+
+    any_version: of the tasks; else OstracaError where one is not the version here.
+    """
     _only(given, _KEYS, "spec")
     name = given.get("name", "corpus")
     if not is_name(name):
@@ -85,7 +88,10 @@ def check_spec(given: Mapping[str, Any]) -> dict[str, Any]:
         other = folded.setdefault(str(each).lower(), each)
         if other != each:
             raise ConfigError(f"spec: datasets {other} and {each} would share a folder on some file systems")
-    checked = {name: _check_dataset(name, datasets[name], seed, sizes) for name in sorted(datasets, key=str)}
+    checked = {
+        name: _check_dataset(name, datasets[name], seed, sizes, any_version)
+        for name in sorted(datasets, key=str)
+    }
     _refuse_twins(checked)
     shards = sum(-(-split["examples"] // split["shard_examples"]) for split in _splits(checked))
     if shards > MAX_SHARDS:
@@ -188,7 +194,7 @@ def configs_of(spec: Any) -> Iterator[dict[str, Any]]:
         )
 
 
-def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes) -> dict[str, Any]:
+def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes, any_version: bool) -> dict[str, Any]:
     where = f"spec: dataset {name}"
     if not is_dataset_name(name) or name == TOKENIZERS:
         raise ConfigError(
@@ -199,8 +205,9 @@ def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes) -> dict[str,
     if not isinstance(given.get("task"), str):
         raise ConfigError(f"{where}: task={shown(given.get('task'))} must be one of {', '.join(TASKS)}")
     task = get_task(given["task"])
-    version = given.get("version", task.version)
-    check_version(task, version, name)
+    version = check_integer(f"{where}: version", given.get("version", task.version), 1)
+    if not any_version:
+        check_version(task, version, name)
     splits = given.get("splits")
     if not isinstance(splits, Mapping) or not splits:
         raise ConfigError(f"{where}: splits must name at least one split, e.g. train: {{examples: 1000}}")

@@ -1,15 +1,22 @@
-"""Whether what stands in a manifest is a complete spec, before anything in it is believed."""
+"""Whether what stands in a manifest is a complete spec, before anything in it is believed.
+
+First its form alone, then the same door that a user's spec goes through.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.dedup.settings import check_dedup
 from pipeline.pack import check_pack
 from pipeline.plan import SUFFIXES, count_shards
-from pipeline.spec import MAX_SHARDS, VOCABULARIES, is_dataset_name, is_name
-from tasks.errors import ConfigError
+from pipeline.spec import MAX_SHARDS, VOCABULARIES, check_spec, configs_of, is_dataset_name, is_name
+from tasks import get_task
+from tasks.errors import ConfigError, OstracaError, shown
 from tasks.examples import check_seed, check_split
+from tasks.rng import canonical_json
 
 _SIZES = ("examples", "shard_examples", "row_group_examples")
 
@@ -41,3 +48,34 @@ def is_spec(spec: Any) -> bool:
         )
     except (ConfigError, KeyError, TypeError, AttributeError):
         return False
+
+
+def has_tokenizers(spec: Mapping[str, Any]) -> bool:
+    """Whether a config names a tokenizer: then the door needs the one that lies in the corpus."""
+    return any(config.get("tokenizer_name_or_path") is not None for config in configs_of(spec))
+
+
+def through_the_door(spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A complete spec as `check_spec` gives it, of any version of the tasks; OstracaError where it is none.
+
+    Nothing is read by it: of a config that names a file or folder nothing is believed.
+    """
+    try:
+        for entry in spec["datasets"].values():
+            paths = [name for name, key in get_task(entry["task"]).keys.items() if key.kind is Path]
+            for split in entry["splits"].values():
+                named = [name for name in paths if split["config"].get(name) is not None]
+                if named:
+                    value = shown(split["config"][named[0]])
+                    raise ConfigError(
+                        f"{named[0]}={value}: a manifest holds what a file says, never its path"
+                    )
+        made = check_spec(spec, any_version=True)
+    except OstracaError as error:
+        raise OstracaError(f"{where}: its spec is refused: {error}") from None
+    if canonical_json(made) != canonical_json(spec):
+        raise OstracaError(
+            f"{where}: its spec is not one that this release would make; restore the manifest, or install "
+            "the release that made it"
+        )
+    return made

@@ -23,17 +23,17 @@ from pipeline.manifest import (
     make_manifest,
     part_of,
     read_manifest,
-    records_of,
     spec_in,
     sums_of_changes,
 )
+from pipeline.manifest_form import records_of
 from pipeline.plan import SUFFIXES, Shard, plan
 from pipeline.readers import SplitReader
 from pipeline.shard import ShardRecord, shard_content, split_key
-from pipeline.spec import check_spec
 from pipeline.state import STATE
 from pipeline.tokenizer_copies import listed_files, places
 from pipeline.totals import STATISTICS
+from pipeline.version import require_versions
 from tasks import TASKS, get_task
 from tasks.errors import OstracaError, check_integer
 from tasks.vocabulary import TOKENIZER_FILES
@@ -58,9 +58,9 @@ def verify(
         return problems
     records = records_of(manifest)
     try:
-        spec = spec_in(folder, manifest)
-    except OstracaError:  # a tokenizer is gone, which is told below
-        spec = None
+        spec, told = spec_in(folder, manifest), []
+    except OstracaError as error:  # a tokenizer is gone or another, which is told below if its file tells it
+        spec, told = None, [f"{NAME}: {error}"]
     with ThreadPoolExecutor(available_cores()) as pool:
         check = functools.partial(_check_shard, folder, manifest, spec, content)
         for (_, record), found in zip(records, pool.map(check, records), strict=True):
@@ -72,7 +72,7 @@ def verify(
     for path in folder.names():
         if path.endswith(suffixes) and path not in listed and not path.startswith(f"{STATE}/"):
             problems.append(f"{folder}/{path}: is not in the manifest; remove it")
-    return problems
+    return problems or told
 
 
 def check_records(manifest: Mapping[str, Any]) -> list[str]:
@@ -231,13 +231,8 @@ def reproduce(
     shards: how many, drawn at random by `seed` (None: all). Returns how many were made and the problems.
     No shard is read: what is tested is that the manifest is enough.
     """
-    manifest = read_manifest(root, parts=True)
+    manifest = read_manifest(root, parts=True, versions=require_versions)
     spec = spec_in(root, manifest)
-    if check_spec(spec) != spec:
-        raise OstracaError(
-            f"{root}: its spec is not one that this release would make; install the release that made it "
-            f"({manifest.get('libraries', {}).get('ostraca')})"
-        )
     if shards is not None:
         check_integer("shards", shards, 1)
     check_integer("seed", seed, 0)

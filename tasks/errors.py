@@ -15,6 +15,10 @@ class ConfigError(OstracaError):
     """A config or a spec that cannot be used."""
 
 
+class OtherVersionWarning(UserWarning):
+    """A corpus was made by other versions of its tasks than those here."""
+
+
 def shown(value: object) -> str:
     """A value in a message: one line, not too long, whatever it is."""
     try:

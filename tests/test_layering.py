@@ -34,7 +34,7 @@ HOMES = {
     "wandb": (("training/",), False),
     "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
     "numba": (("tasks/kernels.py",), True),
-    "zstandard": (("pipeline/manifest.py", "pipeline/writers/"), True),
+    "zstandard": (("pipeline/manifest_", "pipeline/writers/"), True),
 }
 
 

@@ -22,6 +22,7 @@ from pipeline.manifest import read_manifest
 from pipeline.plan import count_examples
 from pipeline.spec import check_spec
 from pipeline.totals import STATISTICS
+from pipeline.version import require_versions
 from pipeline.warm import compile_seconds, warm_kernels
 from tasks.errors import ConfigError
 from tasks.vocabulary import tokenizer_files
@@ -310,7 +311,7 @@ def _others(spec: Mapping[str, Any]) -> tuple[int, int]:
     """Examples and shards of the corpora in `against`, before their own duplicates were taken out."""
     examples = shards = 0
     for other in spec["dedup"]["against"]:
-        manifest = read_manifest(other["path"])
+        manifest = read_manifest(other["path"], versions=require_versions)
         examples += count_examples(manifest["spec"])
         shards += manifest["totals"]["shards"]
     return examples, shards

@@ -17,7 +17,8 @@ from pipeline.capacity.splits import SplitPlan
 from pipeline.changes import Changes
 from pipeline.compact import encode_numbers
 from pipeline.folder import json_bytes
-from pipeline.manifest import INLINE_BYTES, PART_BYTES, compressed_lines, make_manifest, record_lines
+from pipeline.manifest import INLINE_BYTES, make_manifest
+from pipeline.manifest_parts import PART_BYTES, compressed_lines, record_lines
 from pipeline.plan import SUFFIXES, Shard
 from pipeline.row_groups import DIGEST_BYTES, Tail
 from pipeline.shard import ShardRecord

@@ -14,10 +14,12 @@ from pipeline.dedup.prints import prints_size, write_prints
 from pipeline.dedup.settings import SEARCHING
 from pipeline.engine import Engine
 from pipeline.folder import Folder, open_folder
-from pipeline.manifest import check_shards, read_manifest, records_of, spec_in
+from pipeline.manifest import check_shards, read_manifest, spec_in
+from pipeline.manifest_form import records_of
 from pipeline.plan import Shard, plan
 from pipeline.shard import shard_prints
 from pipeline.state import STATE
+from pipeline.version import require_versions
 from tasks.errors import ConfigError, OstracaError
 
 
@@ -36,7 +38,7 @@ def with_against(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _described(path: str | Path, key: Any) -> dict[str, Any]:
     """What the spec holds of another corpus."""
     try:
-        manifest = read_manifest(path)
+        manifest = read_manifest(path, versions=require_versions)
     except OstracaError as error:
         raise ConfigError(f"dedup.against: {error}") from None
     own = manifest["spec"]["dedup"]
@@ -62,7 +64,7 @@ def against_prints(
     for number, other in enumerate(spec["dedup"]["against"]):
         if other["path"] is None:
             raise OstracaError(f"dedup.against: say where the corpus {other['name']} is")
-        manifest = read_manifest(other["path"])
+        manifest = read_manifest(other["path"], versions=require_versions)
         if manifest["content_digest"] != other["content_digest"]:
             raise OstracaError(
                 f"dedup.against: {other['path']} has content digest {manifest['content_digest']}, but the "

@@ -19,6 +19,7 @@ from corpora import crowded, files_below
 import ostraca
 from loaders import CorpusSource, TokenStream
 from pipeline import manifest as manifests
+from pipeline import manifest_parts
 from pipeline.build import build
 from pipeline.changes import Changes
 from pipeline.diff import compare
@@ -44,7 +45,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sharded") / "c"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifests, "INLINE_BYTES", 100)
-        patch.setattr(manifests, "PART_BYTES", 2_000)
+        patch.setattr(manifest_parts, "PART_BYTES", 2_000)
         build(SPEC, root, engine="local")
     return root
 
@@ -105,7 +106,7 @@ def test_every_reader_takes_it(sharded: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_a_lost_shard_is_mended(copied: Path, sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "INLINE_BYTES", 100)
-    monkeypatch.setattr(manifests, "PART_BYTES", 2_000)
+    monkeypatch.setattr(manifest_parts, "PART_BYTES", 2_000)
     for path in sorted(copied.rglob("*.parquet"))[::5]:
         path.unlink()
     build(SPEC, copied, engine="local")
@@ -150,7 +151,7 @@ def replaced(root: Path, plain: dict[str, Any], content: bytes) -> None:
 CHANGES: dict[str, tuple[Change, str]] = {
     "lost": (lose, "no such file"),
     "flipped": (flip, "sha256 is not what the manifest says"),
-    "cut": (cut, "sha256 is not what the manifest says"),
+    "cut": (cut, "bytes, not what the manifest says"),
     "outside": (
         lambda root, plain: listed(root, plain, "../train-00000.jsonl.zst", first_records(root)),
         "is no file of records",
@@ -162,11 +163,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "no zstd": (lambda root, plain: replaced(root, plain, b"{}\n"), "are not as ostraca writes them"),
     "no JSON": (
         lambda root, plain: replaced(root, plain, zstandard.compress(b"{\n")),
-        "are not as ostraca writes them",
+        "line 1: is no JSON that can be read",
     ),
     "no records": (
         lambda root, plain: replaced(root, plain, zstandard.compress(b"5\n{}\n")),
-        "are not as ostraca writes them",
+        "line 1: is no JSON object",
     ),
     "nothing": (lambda root, plain: replaced(root, plain, zstandard.compress(b"")), "lists no"),
     "twice": (

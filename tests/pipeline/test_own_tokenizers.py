@@ -106,7 +106,7 @@ def test_another_tokenizer_in_its_place_is_noticed(corpora: Path, tmp_path: Path
     """Rows would be named, and examples made, by its ids."""
     other = train_tokenizer(tmp_path / "other", vocab_size=399, num_people=30)
     shutil.copy(other / "tokenizer.json", corpora / "whole" / OWN)
-    with pytest.raises(OstracaError, match=r"is not the one that the config was made with.*restore the file"):
+    with pytest.raises(OstracaError, match=r"is not the digest of the tokenizer .*: restore that file"):
         _ = CorpusSource(corpora / "whole").vocab_size
     with pytest.raises(OstracaError, match="tokenizer_sha256"):
         reproduce(corpora / "whole")

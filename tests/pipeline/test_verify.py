@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.manifest import read_manifest
 from pipeline.verify import reproduce, verify
-from tasks.errors import ConfigError, OstracaError
+from tasks.errors import ConfigError, OstracaError, OtherVersionWarning
 
 
 def test_a_whole_corpus_has_no_problem(corpus: Path) -> None:
@@ -165,17 +165,52 @@ def test_a_newer_task_still_verifies_and_loads(corpus_copy: Path, monkeypatch: p
     from tasks import depo
 
     monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=3))
-    assert verify(corpus_copy, content=True) == []
-    assert len(next(CorpusSource(corpus_copy).rows_from(0))) > 0
+    said = r"was made by version 2 of task depo \(version 3 is installed\)"
+    with pytest.warns(OtherVersionWarning, match=said):
+        assert verify(corpus_copy, content=True) == []
+    with pytest.warns(OtherVersionWarning, match=said):
+        assert len(next(CorpusSource(corpus_copy).rows_from(0))) > 0
     with pytest.raises(OstracaError, match="needs version 2 of task depo, but version 3 is installed"):
         reproduce(corpus_copy)
+
+
+def test_every_command_says_that_a_corpus_is_of_another_version(
+    corpus_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In one line where it is read, however often; what would make its examples again refuses in one."""
+    import dataclasses
+
+    import ostraca
+    from tasks import depo
+
+    monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=3))
+    path, out = f"path={corpus_copy}", f"out={tmp_path / 'out'}"
+    for words in (
+        ["verify", path],
+        ["inspect", path],
+        ["export", path, "to=jsonl", out],
+        ["audit", path, "examples=100"],
+        ["diff", path, f"other={corpus_copy}"],
+    ):
+        status = ostraca.main(words)
+        assert status == 0 or words[0] == "audit"
+        assert capsys.readouterr().err == (
+            f"ostraca: {corpus_copy}: was made by version 2 of task depo (version 3 is installed); "
+            "it is read as it is, but cannot be made again here\n"
+        ), words
+    against = ["build", "dataset=depo1", "dedup.mode=drop", f"dedup.against=[{corpus_copy}]", "out=x"]
+    for words in (["reproduce", path], against, ["plan", *against[1:-1]]):
+        assert ostraca.main(words) == 1
+        _, err = capsys.readouterr()
+        assert "needs version 2 of task depo, but version 3 is installed" in err
+        assert err.count("\n") == 1
 
 
 def test_no_json(corpus_copy: Path, run_here: Any) -> None:
     (corpus_copy / "manifest.json").write_text("{")
     done = run_here("verify", f"path={corpus_copy}")
     assert done.returncode == 1
-    assert "not a manifest" in done.stderr
+    assert "manifest.json: is no JSON that can be read" in done.stderr
 
 
 def test_reproduce_needs_no_shard(corpus_copy: Path) -> None:

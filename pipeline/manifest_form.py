@@ -1,0 +1,81 @@
+"""The form of a manifest: what must hold of it before any of its fields is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import zstandard
+
+from pipeline.folder import Folder
+from pipeline.manifest_parts import read_parts
+from pipeline.shard import ShardRecord
+from pipeline.spec import spec_digest
+from pipeline.spec_form import has_tokenizers, is_spec, through_the_door
+from tasks.errors import OstracaError, shown
+
+SUMS = ("rows", "tokens", "bytes")
+_DIGESTS = ("spec_digest", "content_digest")
+_FIELDS = ("name", "spec", *_DIGESTS, "tasks", "splits", "totals", "files", "part", "dedup")
+_RECORD: list[tuple[str, type]] = [
+    (field.name, int if field.type == "int" else str) for field in fields(ShardRecord)
+]
+
+
+def check_form(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
+    """OstracaError unless all of a manifest is there and of the right form; takes in its files of records.
+
+    The spec becomes what the door makes of it, where that needs no tokenizer.
+    """
+    missing = [key for key in _FIELDS if key not in manifest]
+    if missing:
+        raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or cut")
+    spec = manifest["spec"]
+    if not is_spec(spec):
+        raise OstracaError(f"{path}: its spec is not one that ostraca writes; restore the manifest")
+    if spec_digest(spec) != manifest["spec_digest"]:
+        raise OstracaError(
+            f"{path}: spec_digest is {shown(manifest['spec_digest'])}, but that of the spec in it is "
+            "another: one of them was edited; restore the manifest"
+        )
+    if not has_tokenizers(spec):
+        spec = manifest["spec"] = through_the_door(spec, path)
+    try:
+        part = manifest["part"]
+        if part is not None and (
+            [*map(type, part)] != [int, int] or not 1 <= part[0] <= part[1] or part[1] == 1
+        ):
+            raise TypeError("part")
+        known = {split for entry in spec["datasets"].values() for split in entry["splits"]}
+        for split, entry in manifest["splits"].items():
+            if split not in known:
+                raise OstracaError(f"{path}: the split {shown(split)} is none of its spec's; it was edited")
+            if isinstance(entry["shards"], dict):
+                entry["shards"] = read_parts(folder, split, entry["shards"])
+        for split, record in records_of(manifest):
+            _check_record(path, ShardRecord(split=split, **record))
+        if type(manifest["files"]) is not list:
+            raise TypeError("files")
+        for file in manifest["files"]:
+            if len(file) != 3 or [type(file[key]) for key in ("path", "bytes", "sha256")] != [str, int, str]:
+                raise TypeError("files")
+        if not all(type(manifest["totals"][name]) is int for name in ("shards", *SUMS)):
+            raise TypeError("totals")
+    except (TypeError, KeyError, AttributeError, ValueError, zstandard.ZstdError) as error:
+        reason = shown(error.args[0]) if error.args else type(error).__name__
+        raise OstracaError(
+            f"{path}: splits, files or totals are not as ostraca writes them ({reason}); restore the manifest"
+        ) from None
+
+
+def _check_record(path: str, record: ShardRecord) -> None:
+    for name, kind in _RECORD:
+        value: Any = getattr(record, name)
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value < 2**63):
+            raise TypeError(name)
+
+
+def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """All (split, shard record) of a manifest."""
+    return [(split, record) for split, entry in manifest["splits"].items() for record in entry["shards"]]
