@@ -168,7 +168,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "totals": (lambda m: m["totals"].update(tokens=1), "totals does not follow"),
     "split": (lambda m: m["splits"]["test"].update(rows=1), "splits does not follow"),
     "rows": (lambda m: m["splits"]["train"]["shards"][0].update(rows=1), "is said to have 1 rows"),
-    "changes": (lambda m: m["splits"]["train"]["shards"][0].update(changes="~~~"), "is no list of at most"),
+    "changes": (lambda m: m["splits"]["train"]["shards"][0].update(changes="~~~"), "is no list of numbers"),
     "no changes": (lambda m: m["splits"]["train"]["shards"][0].pop("changes"), "rows, but the spec makes it"),
     "path": (
         lambda m: m["splits"]["train"]["shards"][0].update(path="../x.parquet"),
