@@ -66,7 +66,7 @@ def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[s
         raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
     form, compression = _check_format(given)
     vocabulary = given.get("vocabulary", "published")
-    if vocabulary not in VOCABULARIES:
+    if not isinstance(vocabulary, str) or vocabulary not in VOCABULARIES:
         raise ConfigError(f"spec: vocabulary={shown(vocabulary)} must be one of {', '.join(VOCABULARIES)}")
     seed = check_seed(given.get("seed", 0))
     pack = check_pack(given.get("pack"), "spec")
@@ -234,7 +234,7 @@ def _check_split(
     check_split(split)
     _only(given, ("examples", "tokens", "form", "config", "shard_examples", "row_group_examples"), where)
     form = given.get("form", "train")
-    if form not in tuple(DEFAULT_EXAMPLES):  # unhashable values too
+    if not isinstance(form, str) or form not in DEFAULT_EXAMPLES:
         raise ConfigError(f"{where}: form={shown(form)} must be one of {', '.join(DEFAULT_EXAMPLES)}")
     of_form = task.test_form if form == "test" else {}
     own = _mapping(given.get("config", {}), f"{where}: config")

@@ -59,7 +59,7 @@ def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
 
 def _check_text(name: str, value: Any, key: Key) -> str:
     also = " or null" if key.optional else ""
-    if key.choices and value not in key.choices:
+    if key.choices and (not isinstance(value, str) or value not in key.choices):
         known = ", ".join(key.choices)
         raise ConfigError(f"{name}={shown(value)}{nearest(value, key.choices)} must be one of {known}{also}")
     if not isinstance(value, str) or not value:

@@ -87,13 +87,18 @@ def generate_example(
 
 
 def validate_example(
-    task: Task, example: Mapping[str, Any], config: Mapping[str, Any] | None
+    task: Task, example: Mapping[str, Any] | Any, config: Mapping[str, Any] | None
 ) -> ValidationResult:
-    """Check one example: its tokens, and whatever else of an example's columns it has."""
+    """Check one example: its tokens, and whatever else of an example's columns it has.
+
+    What is no mapping is taken for the tokens alone (or the text): a list or an array of ids.
+    """
     complete = task.check(config)
     schema = task.schema(complete)
     content = schema.names[0]  # input_ids, or a text
-    if not isinstance(example, Mapping) or content not in example:
+    if not isinstance(example, Mapping):
+        example = {content: example}
+    if content not in example:
         return ValidationResult(valid=False, reason=f"it has no {content}")
     arrays: dict[str, pa.Array] = {}
     fields = []

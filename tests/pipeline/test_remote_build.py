@@ -108,7 +108,7 @@ def test_inspect_diff_export_and_verify_read_a_store(
         (["diff", f"path={s3}/c", f"other={tmp_path}/c"], 0),
         (["export", f"path={s3}/c", "to=nanogpt", f"out={tmp_path}/out"], 0),
         (["verify", f"path={s3}/c", "content=true"], 0),
-        (["verify", f"path={s3}/none"], 1),
+        (["verify", f"path={s3}/none"], 2),
     ):
         assert ostraca.main(words) == status, words
     assert f"{s3}/none: no such folder" in capsys.readouterr().err
