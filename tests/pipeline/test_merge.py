@@ -204,7 +204,7 @@ def test_commands_with_their_defaults(tmp_path: Path, capsys: pytest.CaptureFixt
     folders = [f"{tmp_path}/part{number}" for number in (1, 2, 3)]
     for number, folder in enumerate(folders, 1):
         assert ostraca.main([*words, f"out={folder}", f"part={number}/3"]) == 0
-        assert ("/test" in capsys.readouterr().out) == (number == 3)
+        assert ("/test  " in capsys.readouterr().out) == (number == 3)
         assert ostraca.main(["verify", f"path={folder}", "content=true"]) == 0
         assert ostraca.main(["reproduce", f"path={folder}"]) == 0
         assert not (tmp_path / f"part{number}/report.html").exists()

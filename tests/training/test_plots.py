@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
+from harness.words import over
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,4 +80,4 @@ def test_what_is_no_curve_is_refused(make: object, line: str, tmp_path: Path) ->
 def test_wrong_calls_are_refused(overrides: list[str], line: str, tmp_path: Path) -> None:
     run = write(tmp_path / "a", [1])
     with pytest.raises(OstracaError, match=line):
-        plots.run(compose("plot", [f"runs=[{run}]", *overrides]))
+        plots.run(compose("plot", over(f"runs=[{run}]", *overrides)))
