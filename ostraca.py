@@ -16,6 +16,7 @@ from conf.own import CONF, Own, own_files
 from pipeline.address_space import out_of_memory, require_address_space
 from pipeline.stopping import Stopped, stoppable
 from pipeline.streams import lost_output, output_failed, steady_streams
+from pipeline.words import key_of, quoted
 from tasks.counts import whole
 from tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
 
@@ -42,6 +43,7 @@ _COUNTS = (
     *("workers", "shards", "in_flight", "num_cpus", "length", "nodes", "cores"),
 )
 _SPECIAL_COUNT = re.compile(r"='?[0-9][0-9_.]*(?:[kKMGBTeE^]|\*\*)")
+_SEARCH = "hydra.searchpath"
 # What a command that was stopped has left.
 _GOES_ON = {"build": "; the same call goes on, finished shards are kept"}
 # What a command's extra is for, where a library is missing.
@@ -171,8 +173,8 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
     if wants_help:
         print(_help(command, line, compose(command, overrides, resolve=False)))
         return 0
-    # `overrides`: what the user set, for commands that must tell it from a default.
     require_address_space()
+    # `overrides`: what the user set, for commands that must tell it from a default.
     config = {**compose(command, overrides), "overrides": overrides}
     module, _, function = target.partition(":")
     status = getattr(importlib.import_module(module), function)(config)
@@ -193,18 +195,18 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     words = [_plain_word(command, word) for word in overrides]
     _refuse_twice(words)
     groups = _groups(command)
-    with own_files(command, words, groups) as own, initialize_config_dir(str(CONF), version_base="1.3"):
+    with own_files(words, groups) as own, initialize_config_dir(str(CONF), version_base="1.3"):
         for word in own.words:
             _check_choice(command, word, groups, own)
-        words = [f"hydra.searchpath=[{','.join(_quoted(f'file://{each}') for each in own.folders)}]"]
-        words += own.words
+        search = [quoted(f"file://{each}") for each in own.folders]
+        words = [f"{_SEARCH}=[{','.join(search)}]", *own.words] if search else own.words
         try:
             config = hydra_compose(command, words)
             plain = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
-            if any(_SPECIAL_COUNT.search(word) for word in own.words) or "corpus" in groups:
-                chosen = [word for word in words if word.partition("=")[0] in (*groups, "hydra.searchpath")]
-                base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
-                plain = _whole_counts(plain, base)
+            base = None  # what the counts are without the call, where it writes one that is none to Hydra
+            if any(_SPECIAL_COUNT.search(word) for word in own.words):
+                base = OmegaConf.to_container(hydra_compose(command, _choices(words, groups)), resolve=False)
+            plain = _whole_counts(plain, base)
         except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
             raise ConfigError(f"{command}: {_explain(command, words, groups, error)}") from error
     assert isinstance(plain, dict)
@@ -217,16 +219,16 @@ def _groups(command: str) -> list[str]:
     return re.findall(r"^  - (\w+):", body, flags=re.MULTILINE)
 
 
-def _quoted(text: str) -> str:
-    """A text as a value of Hydra's."""
-    return "'" + text.replace("'", "\\'") + "'"
+def _choices(words: list[str], groups: list[str]) -> list[str]:
+    """The words that choose files, and where to look for them."""
+    return [word for word in words if key_of(word) in (*groups, _SEARCH)]
 
 
 def _refuse_twice(words: list[str]) -> None:
     """ConfigError where a call says two things of one key."""
     seen: dict[str, str] = {}
     for word in words:
-        key = word.partition("=")[0].lstrip("+")
+        key = key_of(word)
         if key in seen:
             raise ConfigError(f"{key} is given twice ({seen[key]} and {word}); leave one out")
         seen[key] = word
@@ -263,18 +265,16 @@ def _plain_word(command: str, word: str) -> str:
 def _check_choice(command: str, word: str, groups: list[str], own: Own) -> None:
     """ConfigError where a command has no such config group, or the group no such file."""
     key, _, value = word.partition("=")
-    first = key.lstrip("+").partition(".")[0]
+    first = key_of(word).partition(".")[0]
     if (CONF / first).is_dir() and first not in groups and f"{first}:" not in _own_keys(command):
         takes = ", ".join(f"{group}=" for group in groups)
         takes = f"; of conf's files it takes {takes}" if takes else ""
         raise ConfigError(f"{word}: {command} takes no {first}={takes} (see `ostraca {command} --help`)")
-    if key in groups and value != "null":
+    if key in groups and value != "null" and not own.has(key, value):
         known = own.choices(key)
-        if value not in known:
-            raise ConfigError(
-                f"{key}={value}: no such {key}{nearest(value, known)}; known: "
-                f"{', '.join(each for each in known if not each.startswith('own-'))}, or a path.yaml"
-            )
+        raise ConfigError(
+            f"{key}={value}: no such {key}{nearest(value, known)}; known: {', '.join(known)}, or a path.yaml"
+        )
 
 
 def _own_keys(command: str) -> set[str]:
@@ -294,7 +294,7 @@ def _explain(command: str, overrides: list[str], groups: list[str], error: Excep
     if isinstance(error, MissingMandatoryValue):
         key = getattr(error, "full_key", None) or str(error).rpartition(" ")[2]
         return f"{key}=... is missing; see `ostraca {command} --help`"
-    chosen = [word for word in overrides if word.partition("=")[0] in (*groups, "hydra.searchpath")]
+    chosen = _choices(overrides, groups)
     for word in chosen:
         if word.endswith("=null"):
             return f"{word}: {command} needs one; see `ostraca {command} --help`"
@@ -304,10 +304,8 @@ def _explain(command: str, overrides: list[str], groups: list[str], error: Excep
         return str(error).strip().splitlines()[0]
     known = sorted(_flat_keys(base))
     for word in overrides:
-        key = word.partition("=")[0].lstrip("+")
-        if key == "hydra.searchpath":
-            continue
-        if key not in groups and key not in known:
+        key = key_of(word)
+        if key not in (*groups, _SEARCH, *known):
             return f"unknown key {key!r}{nearest(key, known)}; see `ostraca {command} --help` for all keys"
     return str(error).strip().splitlines()[0]
 

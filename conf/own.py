@@ -16,6 +16,7 @@ from tasks.errors import ConfigError, nearest
 CONF = Path(__file__).resolve().parent
 _MIXTURE_TOKENS = 10_000_000  # of train of each dataset, where the call says no more
 _MOST_BYTES = 1 << 20
+_MADE = "own-"  # begins the names of files that are made here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,31 +27,50 @@ class Own:
     folders: list[Path]
 
     def choices(self, group: str) -> list[str]:
-        """The names of a group's files."""
-        folders = [CONF, *self.folders]
-        return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+        """The names of a group's files, but those that were made of the call's own words."""
+        return [name for name in _names(group, self.folders) if not name.startswith(_MADE)]
+
+    def has(self, group: str, name: str) -> bool:
+        """Whether there is such a file of a group."""
+        return name in _names(group, self.folders)
+
+
+def _names(group: str, folders: Sequence[Path]) -> list[str]:
+    return sorted({path.stem for folder in (CONF, *folders) for path in (folder / group).glob("*.yaml")})
 
 
 @contextmanager
-def own_files(command: str, words: Sequence[str], groups: Sequence[str]) -> Iterator[Own]:
+def own_files(words: Sequence[str], groups: Sequence[str]) -> Iterator[Own]:
     """What is the user's own in the words of a call, put where Hydra finds it.
 
     corpus=FILE.yaml (any of the command's groups), datasets=[NAME,...] and config_dir=DIR. ConfigError names
     the word that cannot be used.
     """
-    with TemporaryDirectory(prefix="ostraca-conf-") as made:
-        folders, rest = [Path(made)], []
-        for word in words:
-            key, _, value = word.partition("=")
-            if key == "config_dir":
-                folders.insert(0, _folder(word, value))
-            elif key == "datasets" and "corpus" in groups:
-                rest.append(f"corpus={_write(Path(made), 'corpus', _mixture(word, value))}")
-            elif key in groups and value.endswith((".yaml", ".yml")):
-                rest.append(f"{key}={_write(Path(made), key, _text(word, value))}")
-            else:
-                rest.append(word)
+    given = [(word, *word.partition("=")[::2]) for word in words]
+    folders = [_folder(word, value) for word, key, value in given if key == "config_dir"]
+    rest: list[str] = []
+    made: list[tuple[str, str, str]] = []  # group, name and text of files that are to be written
+    for word, key, value in given:
+        if key == "config_dir":
+            continue
+        if key == "datasets" and "corpus" in groups:
+            group, text = "corpus", _mixture(word, value, _names("dataset", folders))
+        elif key in groups and value.endswith((".yaml", ".yml")):
+            group, text = key, _text(word, value)
+        else:
+            rest.append(word)
+            continue
+        name = f"{_MADE}{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        made.append((group, name, text))
+        rest.append(f"{group}={name}")
+    if not made:
         yield Own(words=rest, folders=folders)
+        return
+    with TemporaryDirectory(prefix="ostraca-conf-") as root:
+        for group, name, text in made:
+            (Path(root) / group).mkdir(exist_ok=True)
+            (Path(root) / group / f"{name}.yaml").write_text(text)
+        yield Own(words=rest, folders=[*folders, Path(root)])
 
 
 def _folder(word: str, value: str) -> Path:
@@ -73,12 +93,11 @@ def _text(word: str, value: str) -> str:
         raise ConfigError(f"{word}: cannot be read ({reason})") from error
 
 
-def _mixture(word: str, value: str) -> str:
+def _mixture(word: str, value: str, known: Sequence[str]) -> str:
     """A corpus of these datasets, one vocabulary for all, as many tokens of each."""
     if not re.fullmatch(r"\[ *[\w.-]+( *, *[\w.-]+)* *\]", value):
         raise ConfigError(f"{word}: must be a list of datasets, e.g. 'datasets=[depo1,mano-13]'")
     names = re.findall(r"[\w.-]+", value)
-    known = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
     for number, name in enumerate(names):
         if name not in known:
             raise ConfigError(f"{word}: no such dataset{nearest(name, known)}; known: {', '.join(known)}")
@@ -92,11 +111,3 @@ def _mixture(word: str, value: str) -> str:
         splits = f"{{train: {{tokens: {_MIXTURE_TOKENS}}}, test: {{form: test}}}}"
         lines.append(f"  {name}: {{splits: {splits}}}")
     return "\n".join(lines) + "\n"
-
-
-def _write(folder: Path, group: str, text: str) -> str:
-    """Put a file where Hydra finds it; its name there, which is no other's."""
-    name = f"own-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    (folder / group).mkdir(exist_ok=True)
-    (folder / group / f"{name}.yaml").write_text(text)
-    return name

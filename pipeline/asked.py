@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.dedup.against import with_against
 from pipeline.presets import mark_of, true_name
 from pipeline.spec import MAX_TOKENS, check_spec
+from pipeline.words import key_of
 from tasks import TASKS, get_task
 from tasks.errors import ConfigError, check_integer, shown
 
@@ -76,9 +76,9 @@ def _name_truly(spec: dict[str, Any], overrides: Sequence[str] | None) -> None:
     if len(datasets) < len(renamed):
         datasets = spec["datasets"]  # two of one config: refused later, by their own names
     spec["datasets"] = datasets
-    keys = {word.partition("=")[0].lstrip("+") for word in overrides or ()}
-    if len(renamed) == 1 and spec.get("name") in renamed:  # a corpus of one dataset is called as it is
-        spec["name"] = renamed[spec["name"]]
+    keys = {key_of(word) for word in overrides or ()}
+    if len(renamed) == 1 and str(spec.get("name")) in renamed:  # a corpus of one dataset is called as it is
+        (spec["name"],) = renamed.values()
     elif "corpus.name" not in keys and any(map(_CHANGES_CONFIG.fullmatch, keys)):
         configs = {
             name: [entry.get("task"), entry.get("config")] if isinstance(entry, Mapping) else None
@@ -97,7 +97,7 @@ def _true_name(name: str, entry: Any, overrides: Sequence[str] | None) -> str:
     """The name that a dataset may have; as it is where the entry is none that can be understood."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("task"), str) or entry["task"] not in TASKS:
         return name
-    keys = {word.partition("=")[0].lstrip("+") for word in overrides or ()}
+    keys = {key_of(word) for word in overrides or ()}
     changed = any(key.startswith((f"corpus.datasets.{name}.", "dataset.")) for key in keys)
     given = overrides is not None and (not changed or "dataset.name" in keys)
     own, splits = entry.get("config") or {}, entry.get("splits")
@@ -127,7 +127,7 @@ def _share_out(spec: dict[str, Any], examples: Any, tokens: Any, command: str) -
     shares = dict.fromkeys(trains, 1.0)
     if len(trains) > 1:
         asked = check_integer(f"{command}: {key}", asked, len(trains), MAX_TOKENS)
-        for name, entry in check_spec(with_against(spec))["datasets"].items():
+        for name, entry in check_spec({**spec, "dedup": None})["datasets"].items():
             if name in trains:
                 train = entry["splits"]["train"]
                 mean = get_task(entry["task"]).mean_tokens(train["config"]) if key == "tokens" else 1.0

@@ -217,6 +217,17 @@ def test_a_folder_of_files_of_ones_own(tmp_path: Path) -> None:
     assert spec_of(folder, "corpus=mine")["datasets"].keys() == {"sums"}
     assert spec_of(folder, "dataset=mano")["name"] == "mano-10"
     assert spec_of(f"dataset={tmp_path}/dataset/sums.yaml")["name"] == "sums"
+    assert spec_of("datasets=[sums,depo1]", folder)["datasets"].keys() == {"sums", "depo1"}
+
+
+def test_a_call_without_files_of_ones_own_needs_no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system that can only be read."""
+
+    def refused(*_: Any, **__: Any) -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refused)
+    assert spec_of("dataset=mano", "examples=5")["name"] == "mano-10"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +245,11 @@ def test_a_folder_of_files_of_ones_own(tmp_path: Path) -> None:
             "dataset.config.L is given twice",
         ),
         (["build", "corpus=mine.yaml", "out=x"], "no such file"),
+        (["build", "corpus=depo1", "corpus.name=[1]", "out=x"], "name=[1] must be"),
+        (["build", "corpus=five-tasks", "corpus.datasets.mano.config.L=.inf", "out=x"], "L="),
+        (["build", "corpus=five-tasks", "corpus.datasets.mano.config=5", "out=x"], "config=5"),
+        (["build", "corpus=five-tasks", "corpus.datasets.mano=5", "out=x"], "mano=5"),
+        (["build", "dataset=depo1", "dataset.N=.nan", "out=x"], "N="),
         (["build", "corpus=odd.yaml", "out=x"], "build: "),
         (["build", "corpus=list.yaml", "out=x"], "build: "),
         (["build", "corpus=latin.yaml", "out=x"], "not a text in UTF-8"),
