@@ -8,11 +8,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.dedup.against import with_against
-from pipeline.folder import MANIFEST, Folder, open_folder
+from pipeline.folder import MANIFEST, Folder, folder_of, open_folder
 from pipeline.manifest import read_manifest, require_shards, spec_in
 from pipeline.manifest_form import records_of
 from pipeline.spec import check_spec, spec_digest
-from tasks.errors import ConfigError, OstracaError, check_path, shown
+from pipeline.version import require_versions
+from pipeline.words import key_of
+from tasks.errors import ConfigError, check_path, shown
 
 # What may be said beside manifest=: where and how it is built, never what.
 _FREE = ("manifest", "out", "engine", "workers", "ray", "mend", "disk", "report")
@@ -37,21 +39,17 @@ class FromManifest:
 
     def compare(self, made: Mapping[str, Any]) -> Compared:
         """Every digest of a manifest made again with those of this one."""
-        records = {record["path"]: record for _, record in records_of(self.manifest)}
-        again = {record["path"]: record for _, record in records_of(made)}
-        shards = sorted(set(records) | set(again))
-        other = [p for p in shards if _get(records, p, "content_digest") != _get(again, p, "content_digest")]
-        files = {file["path"]: file for file in self.manifest["files"]} | records
-        files_again = {file["path"]: file for file in made["files"]} | again
-        paths = sorted(set(files) | set(files_again))
-        bytes_differ = [p for p in paths if _get(files, p, "sha256") != _get(files_again, p, "sha256")]
+        shards = _digests(self.manifest, made, "content_digest", others=False)
+        files = _digests(self.manifest, made, "sha256", others=True)
+        other = [path for path, (there, here) in shards.items() if there != here]
+        bytes_differ = [path for path, (there, here) in files.items() if there != here]
         if not other and self.manifest["content_digest"] == made["content_digest"]:
             if not bytes_differ:
-                line = f"as in {self.where}: content digests and sha256 of {len(paths):,} files are equal"
+                line = f"as in {self.where}: content digests and sha256 of {len(files):,} files are equal"
                 return Compared(same=True, lines=(line,))
             line = (
                 f"the examples are those of {self.where} (content digests are equal), but "
-                f"{len(bytes_differ):,} of {len(paths):,} files differ in bytes, "
+                f"{len(bytes_differ):,} of {len(files):,} files differ in bytes, "
                 f"{bytes_differ[0]} first{self._libraries(made)}"
             )
             return Compared(same=False, lines=(line,))
@@ -74,8 +72,16 @@ class FromManifest:
         return f" ({'; '.join(changed)})" if changed else ""
 
 
-def _get(records: Mapping[str, Mapping[str, Any]], path: str, key: str) -> Any:
-    return records[path][key] if path in records else None
+def _digests(
+    there: Mapping[str, Any], here: Mapping[str, Any], key: str, *, others: bool
+) -> dict[str, tuple[str | None, str | None]]:
+    """Of each shard, and with `others` of each other file, its digest in two manifests; None: not listed."""
+    sides = []
+    for manifest in (there, here):
+        entries = [record for _, record in records_of(manifest)] + (manifest["files"] if others else [])
+        sides.append({entry["path"]: entry[key] for entry in entries})
+    left, right = sides
+    return {path: (left.get(path), right.get(path)) for path in sorted(left.keys() | right.keys())}
 
 
 def open_manifest(config: Mapping[str, Any]) -> FromManifest:
@@ -87,24 +93,24 @@ def open_manifest(config: Mapping[str, Any]) -> FromManifest:
         raise ConfigError(f"{each}: the manifest decides what is built; leave out this or manifest=")
     where = check_path("manifest", config["manifest"])
     folder, name = _placed(where)
-    manifest = read_manifest(folder, parts=True, name=name)
+    manifest = read_manifest(folder, parts=True, name=name, versions=require_versions)
     require_shards(folder, manifest)
     spec = spec_in(folder, manifest)
-    if config["dedup"]["against"] is not None:  # where these corpora are today
-        spec["dedup"] = {**spec["dedup"], "against": config["dedup"]["against"]}
-        spec = with_against(spec)
-    complete = check_spec(spec)
-    if spec_digest(complete) != manifest["spec_digest"]:
-        raise OstracaError(
-            f"{where}: its spec is not one that this release would make; install the release that made it "
-            f"({shown((manifest.get('libraries') or {}).get('ostraca'))})"
-        )
-    return FromManifest(where=where, manifest=manifest, spec=complete)
+    against = config["dedup"]["against"]
+    if against is not None:  # where these corpora are today
+        spec = check_spec(with_against({**spec, "dedup": {**spec["dedup"], "against": against}}))
+        if spec_digest(spec) != manifest["spec_digest"]:
+            named = ", ".join(other["name"] for other in manifest["spec"]["dedup"]["against"]) or "none"
+            raise ConfigError(
+                f"dedup.against={shown(against)}: the manifest asks for others ({named}, in this order, with "
+                "their digests); give these, or leave it out"
+            )
+    return FromManifest(where=where, manifest=manifest, spec=spec)
 
 
 def _said_too(config: Mapping[str, Any]) -> Iterator[str]:
     for override in config.get("overrides", ()):
-        key = override.partition("=")[0].lstrip("+")
+        key = key_of(override)
         if key.split(".")[0] not in _FREE and key not in _FREE_BELOW:
             yield override
 
@@ -113,5 +119,5 @@ def _placed(where: str) -> tuple[Folder, str]:
     """The folder of a manifest and its name there."""
     name = PurePosixPath(where).name
     if name != MANIFEST and name.endswith(".json"):
-        return open_folder(where[: -len(name)].rstrip("/") or "."), name
+        return open_folder(folder_of(where)), name
     return open_folder(where), MANIFEST

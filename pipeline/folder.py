@@ -202,6 +202,12 @@ class LocalFolder:
         return lock(self.root / path)
 
 
+def folder_of(file: str) -> str:
+    """The folder, or the URL of one, in which a file lies."""
+    above, slash, _ = file.rstrip("/").rpartition("/")
+    return above or slash or "."
+
+
 def open_folder(where: Path | str | Folder) -> Folder:
     """The folder at a path or at a URL of fsspec, e.g. s3://bucket/corpus or memory://corpus.
 
@@ -210,7 +216,7 @@ def open_folder(where: Path | str | Folder) -> Folder:
     if not isinstance(where, Path | str):
         return where
     if PurePosixPath(where).name == MANIFEST:
-        where = str(where)[: -len(MANIFEST)].rstrip("/") or "."
+        where = folder_of(str(where))
     if not is_local(where):
         return RemoteFolder(str(where))
     return LocalFolder(where)

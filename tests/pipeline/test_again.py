@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import json
@@ -17,8 +18,10 @@ import pytest
 import ostraca
 from loaders import CorpusSource
 from pipeline.again import FromManifest
+from pipeline.folder import folder_of
 from pipeline.manifest import read_manifest
 from pipeline.words import word
+from tasks import depo
 
 MIXED = ["datasets=[mano,depo1,capo]", "tokens=40k", "shard_tokens=20k", "engine=local", "report=false"]
 
@@ -159,4 +162,44 @@ def test_the_path_of_a_manifest_is_that_of_its_corpus(cited: Path, tmp_path: Pat
         ["audit", f"path={path}", "examples=50"],
     ):
         assert ostraca.main(words) == 0, words
-    assert len(CorpusSource(path, split="train", seed=0).datasets) == 3
+    for where in (path, f"{path}/", Path(path)):
+        assert len(CorpusSource(where, split="train", seed=0).datasets) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [
+        ("manifest.json", "."),
+        ("a/manifest.json", "a"),
+        ("a/manifest.json/", "a"),
+        ("/manifest.json", "/"),
+        ("s3://bucket/c/manifest.json", "s3://bucket/c"),
+    ],
+)
+def test_the_folder_of_a_file(file: str, folder: str) -> None:
+    assert folder_of(file) == folder
+
+
+def test_other_corpora_than_the_manifest_asks_for(
+    cited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["build", "dataset=mano", "dataset.L=2", "engine=local", "report=false", "dedup.mode=drop"]
+    mine, moved = tmp_path / "mine", tmp_path / "moved"
+    other = shutil.copytree(cited, tmp_path / "other")
+    assert ostraca.main([*words, "examples=300", f"out={mine}", f"dedup.against=[{other}]"]) == 0
+    other.rename(moved)
+    assert again(mine, tmp_path / "a", "report=false", f"dedup.against=[{moved}]") == 0
+    capsys.readouterr()
+    assert again(mine, tmp_path / "b", "report=false", f"dedup.against=[{mine}]") == 2
+    assert "the manifest asks for others (mano_depo1_capo," in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_corpus_of_another_version_gets_one_line(
+    cited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=3))
+    assert again(cited, tmp_path / "a") == 1
+    err = capsys.readouterr().err
+    assert "needs version 2 of task depo, but version 3 is installed" in err
+    assert err.count("\n") == 1
