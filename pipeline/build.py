@@ -82,10 +82,13 @@ def build(
     budget, counts = check_memory(memory), check_disk(disk)
     digest = spec_digest(complete)
     whole = _refuse_other(folder, complete, part, locked=False)
-    if whole is not None and not mend and not _missing(folder, whole) and not _left_behind(folder):
+    gone = [] if whole is None else _missing(folder, whole)
+    if whole is not None and not mend and not gone and not _left_behind(folder):
         return whole
-    if counts:
-        _require_room(folder, complete, part, whole, workers or available_cores())
+    if counts and whole is None:
+        require_room(folder, complete, part, workers or available_cores())
+    elif counts:
+        refuse_where_full(folder, sum(file["bytes"] for file in gone), free_bytes(folder))
     with folder.lock(LOCK) as owner:
         folder = folder.fenced(Fence(path=LOCK, owner=owner))
         # Since the lock is ours: another build may have finished a moment ago.
@@ -339,28 +342,12 @@ def _check_part(spec: Mapping[str, Any], part: Part) -> None:
         )
 
 
-def _require_room(
-    folder: Folder, spec: Mapping[str, Any], part: Part, whole: Mapping[str, Any] | None, workers: int
-) -> None:
-    """OstracaError where the disk has no room for what is yet to be written."""
-    if whole is None:
-        require_room(folder, spec, part, workers)
-        return
-    gone = set(_missing(folder, whole))
-    files = [*(record for _, record in records_of(whole)), *whole["files"]]
-    refuse_where_full(
-        folder, sum(file["bytes"] for file in files if file["path"] in gone), free_bytes(folder)
-    )
-
-
-def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
-    """Files of a whole corpus that are gone or of another size than when it was built."""
+def _missing(folder: Folder, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records of a whole corpus's files that are gone or of another size than when it was built."""
     records = [*(record for _, record in records_of(manifest)), *manifest["files"]]
     with ThreadPoolExecutor(4 * available_cores()) as pool:  # asking a store mostly waits
         sizes = pool.map(folder.size, (record["path"] for record in records))
-        return [
-            record["path"] for record, size in zip(records, sizes, strict=True) if size != record["bytes"]
-        ]
+        return [record for record, size in zip(records, sizes, strict=True) if size != record["bytes"]]
 
 
 def _left_behind(folder: Folder) -> bool:

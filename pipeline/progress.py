@@ -32,7 +32,8 @@ class ShardProgress:
             transient=True,
         )
         self._task = self._bar.add_task(title, total=examples, shards=0, all_shards=shards, rate="")
-        self._what, self._all_shards = title, shards
+        self._title = self._what = title
+        self._all_shards = shards
         self._shards = self._tokens = self._made_shards = 0
         self._begun = time.monotonic()
         self._over = threading.Event()
@@ -67,7 +68,10 @@ class ShardProgress:
         self._shards += 1
         self._made_shards += tokens > 0
         self._tokens += tokens
-        self._bar.update(self._task, advance=examples, shards=self._shards, rate=self._rate())
+        self._what = self._title  # the step before it is over
+        self._bar.update(
+            self._task, description=self._what, advance=examples, shards=self._shards, rate=self._rate()
+        )
 
     def _rate(self) -> str:
         elapsed = time.monotonic() - self._begun

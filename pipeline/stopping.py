@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,19 +25,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Raise `Stopped` in the main thread at SIGINT, SIGTERM and SIGHUP; what is ignored stays so (nohup)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, _stop)
-    try:
-        yield
-    finally:
+    with _restored(None) as before:
         for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _stop)
+        yield
 
 
 @contextmanager
@@ -46,17 +39,28 @@ def kept_signals() -> Iterator[None]:
     What is started in it never sees SIGHUP: a closed terminal sends it to all, and Ray's processes would die
     with a trace each before we stop them. One for this process waits for the end of the block.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # Where there was none of ours nobody minds: Ray's is the better one.
+    with _restored(None, signal.SIG_DFL) as before:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP} if before else ())
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _restored(*but: Any) -> Iterator[dict[signal.Signals, Any]]:
+    """The handlers of our signals, which are put back at the end; not those in `but`.
+
+    Only the main thread may set any: in another there are none.
+    """
+    ours = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in ours}
     try:
-        yield
+        yield before
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
-            if handler not in (None, signal.SIG_DFL):  # nobody of ours minds: Ray's is the better one
+            if handler not in but:
                 signal.signal(number, handler)
 
 

@@ -58,6 +58,8 @@ def test_in_a_pipe_a_line_every_half_a_minute(
         bar.advance(10, 1_000_000)
         bar.step("hash ranges", 1, 4)
         time.sleep(0.3)
+        bar.advance(10, 1_000_000)
+        assert bar._line().startswith("build x: 3 of 8 shards"), "the step is over"
     err = capsys.readouterr().err
     lines = err.splitlines()
     assert 2 <= len(lines) <= 7
