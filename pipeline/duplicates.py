@@ -21,7 +21,7 @@ from pipeline.pack import CUTTING, unpack_batch
 from pipeline.plan import is_eval
 from pipeline.readers import SplitReader, split_reader
 from tasks import get_task
-from tasks.errors import OstracaError
+from tasks.errors import ConfigError
 from tasks.vocabulary import split_renaming
 
 
@@ -50,7 +50,7 @@ def find_in_corpus(
     manifest = read_manifest(folder)
     spec = spec_in(folder, manifest)
     if spec["pack"] is not None and spec["pack"]["mode"] in CUTTING:
-        raise OstracaError(
+        raise ConfigError(
             f"{root}: pack.mode={spec['pack']['mode']} has cut examples, which cannot be compared; "
             "count duplicates in a corpus built with pack.mode=whole or best_fit, or without pack"
         )

@@ -156,7 +156,7 @@ def read_manifest(
     check_form(folder, path, manifest)
     if manifest["part"] is not None and not parts:
         number, of = manifest["part"]
-        raise OstracaError(
+        raise ConfigError(
             f"{root}: is part {number} of {of} of a corpus; join the parts first: "
             "ostraca merge 'parts=[DIR,DIR,...]' out=DIR"
         )

@@ -131,7 +131,7 @@ def _refuse_other(folder: Folder, digest: str) -> None:
     if f"{STATE}/merge.json" in names:
         if read_json(folder, f"{STATE}/merge.json").get("spec_digest") == digest:
             return
-    raise OstracaError(f"{folder}: is not empty ({names[0]} is there); choose another out=")
+    raise ConfigError(f"{folder}: is not empty ({names[0]} is there); choose another out=")
 
 
 def _bring(folder: Folder, source: Folder, record: ShardRecord) -> ShardRecord:

@@ -19,11 +19,11 @@ TASKS = {
 
 
 def get_task(name: str) -> Task:
-    """The record of the task called `name`; OstracaError names the known ones."""
-    from tasks.errors import OstracaError, nearest, shown
+    """The record of the task called `name`; ConfigError names the known ones."""
+    from tasks.errors import ConfigError, nearest, shown
 
     if not isinstance(name, str) or name not in TASKS:
-        raise OstracaError(f"unknown task {shown(name)}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
+        raise ConfigError(f"unknown task {shown(name)}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
     task: Task = importlib.import_module(TASKS[name]).TASK
     return task
 

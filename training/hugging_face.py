@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from tasks.errors import OstracaError
+from tasks.errors import ConfigError
 from tasks.paths import local_or_name
 from training.base import LanguageModel, document_mask
 
@@ -83,7 +83,7 @@ def from_pretrained(vocab_size: int, positions: int, name_or_path: str | None) -
     from transformers import AutoModelForCausalLM
 
     if not name_or_path:
-        raise OstracaError(
+        raise ConfigError(
             "model.name_or_path is not set; give a folder that save_pretrained wrote or a name on the "
             "Hugging Face hub, e.g. model.name_or_path=gpt2"
         )
@@ -95,14 +95,14 @@ def from_pretrained(vocab_size: int, positions: int, name_or_path: str | None) -
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
         if "trust_remote_code" in str(error):
             reason = "it has code of its own (auto_map), which ostraca never runs"
-        raise OstracaError(
+        raise ConfigError(
             f"model.name_or_path={str(name_or_path)!r} could not be loaded ({reason}); give a folder that "
             "save_pretrained wrote, or a causal model's name on the Hugging Face hub (offline: one that "
             "is in the cache)"
         ) from error
     limit = getattr(inner.config, "max_position_embeddings", None)
     if limit is not None and limit < positions:
-        raise OstracaError(
+        raise ConfigError(
             f"model.name_or_path={str(name_or_path)!r} takes {limit} tokens, but {positions} are needed; "
             "choose a smaller dataset (N, M) and train.context_length, or another model"
         )

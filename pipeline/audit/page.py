@@ -12,7 +12,7 @@ from pipeline.audit.judge import LEVEL, Finding
 from pipeline.audit.show import verdict
 from pipeline.folder import Folder, write_bytes
 from pipeline.report.svg import WIDTH, element, text
-from tasks.errors import OstracaError
+from tasks.errors import ConfigError, OstracaError
 
 _PAGE = "report.html"
 _SECTION = re.compile(r'<section id="audit">.*?</section>\n?', re.DOTALL)
@@ -40,7 +40,7 @@ def add_to_report(folder: Folder, audits: Sequence[Told]) -> None:
     OstracaError where the corpus has no report.
     """
     if folder.size(_PAGE) is None:
-        raise OstracaError(
+        raise ConfigError(
             f"{folder}: no {_PAGE} to add the audit to; build with report=true, or leave it out"
         )
     page = _SECTION.sub("", folder.read(_PAGE).decode("utf-8", errors="replace")).replace(_LINK, "")

@@ -200,7 +200,7 @@ def test_every_command_says_that_a_corpus_is_of_another_version(
         ), words
     against = ["build", "dataset=depo1", "dedup.mode=drop", f"dedup.against=[{corpus_copy}]", "out=x"]
     for words in (["reproduce", path], against, ["plan", *against[1:-1]]):
-        assert ostraca.main(words) in (1, 2)
+        assert ostraca.main(words) == (2 if words[0] in ("build", "plan") else 1)
         _, err = capsys.readouterr()
         assert "needs version 2 of task depo, but version 3 is installed" in err
         assert err.count("\n") == 1
