@@ -31,6 +31,7 @@ RAY_KEYS = ("address", "num_cpus", "memory", "in_flight")
 _JOBS_A_SLOT = 2  # in flight at a time: one runs, one waits
 _RETRIES = 20  # of a job whose worker or node was lost
 _LOOK_SECONDS = 5.0  # without a result, after which it is asked whether a job can run anywhere
+_MOST_ASKED = (2**63 - 1) // 10_000  # Ray counts ten-thousandths in 64 bits; of more it would ask for nothing
 _PATIENCE_SECONDS = 60.0  # for which a cluster may be without a node on which one can
 
 
@@ -76,7 +77,7 @@ def check_engine(engine: Any, workers: Any, ray: Any = None) -> dict[str, Any]:
         raise ConfigError(f"ray.address={shown(address)} must be auto, host:port or null")
     for name, least in (("num_cpus", 1), ("memory", 1), ("in_flight", 1)):
         if given.get(name) is not None:
-            check_integer(f"ray.{name}", given[name], least)
+            check_integer(f"ray.{name}", given[name], least, _MOST_ASKED)
     return {name: given.get(name) for name in RAY_KEYS}
 
 

@@ -73,7 +73,7 @@ def test_a_build_waits_for_a_node_and_uses_it(found: dict[str, Any], folder: Pat
 
 def test_jobs_that_fit_no_node_end_in_one_line(found: dict[str, Any], folder: Path) -> None:
     """Ray itself would wait for ever."""
-    for name, asked in (("num_cpus", "ray.num_cpus=5"), ("memory", "ray.memory=1,000,000,000,000,000")):
+    for name, asked in (("num_cpus", "ray.num_cpus=5"), ("memory", "ray.memory=100,000,000,000,000")):
         line = found["never_fits"].get(name, found["never_fits"])
         assert asked in line
         assert "no node of Ray has so much (they have: 1 CPUs, " in line
@@ -117,10 +117,10 @@ def test_a_killed_driver_leaves_nothing_on_the_cluster(
 
 
 def test_the_drivers_memory_does_not_grow_with_the_corpus(found: dict[str, Any]) -> None:
-    """Eleven times the shards: records of some kB each, no examples."""
+    """Ten times the shards: records of some kB each, no examples."""
     few, many = found["driver_memory"]["few"], found["driver_memory"]["many"]
     assert many["shards"] > 8 * few["shards"]
-    assert (many["tokens"] - few["tokens"]) * 5 > 40 << 20  # bytes of token ids and loss masks
+    assert (many["tokens"] - few["tokens"]) * 5 > 60 << 20  # bytes of token ids and loss masks
     assert many["peak"] - few["peak"] < 16 << 20
 
 
