@@ -7,8 +7,10 @@ of a rule are of one level, the one below the symbol it rewrites. Alternatives a
 JSON: an object with `depth` (levels of rules), `sizes` (symbols of each of the depth + 1 levels, the
 start's first), `idx` (each level's symbols: their numbers, or the first of consecutive ones) and `all`:
 all[level][i]["children"] lists the alternatives of the level's i-th symbol. Children are places in the next
-level (0 and up), as published, where all of the file's can be and every symbol is produced, else the symbols'
-numbers. Every symbol but the start must be produced by some rule. Other keys are passed over.
+level (0 and up), as published, or the symbols' numbers: whichever all of the file's can be; where they can be
+both, what produces every symbol, and places where both do. A symbol that the start never leads to (the
+published cfg3e1 has some) is in no sentence, and left out. Other keys are passed over, but for those by which
+the published generator makes other sentences of the same rules.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ MAX_LEVELS = 64
 MAX_RULES = 1 << 16
 MAX_RULE_LENGTH = 1024
 MAX_TOTAL = 1 << 20  # symbols of all rules together
+
+# Keys of published graphs with which terminals are not what the rules say.
+_OTHER_SENTENCES = ("content_depth", "multi_vocab", "double_data_layer", "ptb")
 
 Alternatives = tuple[tuple[int, ...], ...]
 Levels = tuple[tuple[int, ...], ...]
@@ -78,6 +83,12 @@ def read_json(text: str, source: str) -> list[Production]:
     for key in ("depth", "sizes", "idx", "all"):
         if key not in graph:
             raise ConfigError(f"{source}: {key} is missing; a JSON grammar has depth, sizes, idx and all")
+    for key in _OTHER_SENTENCES:
+        if graph.get(key) is not None:
+            raise ConfigError(
+                f"{source}: {key}={shown(graph[key])} makes other sentences of these rules, which this task "
+                "does not have; take it out for those of the rules alone"
+            )
     depth, sizes = graph["depth"], graph["sizes"]
     if not _whole(depth, 1, MAX_LEVELS - 1):
         raise ConfigError(f"{source}: depth={shown(depth)} must be an integer from 1 to {MAX_LEVELS - 1}")
@@ -95,41 +106,60 @@ def read_json(text: str, source: str) -> list[Production]:
         below = symbols[level + 1]
         alternatives = tuple(tuple(below[child] if placed else child for child in one) for one in all_of)
         found.append(Production(symbols[level][place], alternatives, f"{source}, all[{level}][{place}]"))
-    return found
+    return _reachable(found)
+
+
+class _Unfit(NamedTuple):
+    """Why a reading of the children does not fit."""
+
+    possible: bool  # all children can be read so, but a symbol is produced by none
+    why: str
 
 
 def _children_are_places(symbols: list[list[int]], children: list[tuple[int, int, Any]], source: str) -> bool:
     """Whether children are places in the next level; else they are the symbols' numbers.
 
-    A reading fits where every child is one and every symbol below the start is produced; if both fit, they
-    are places.
+    ConfigError where they can be neither, or both though neither reading produces every symbol: then one that
+    is left out may be one that was meant.
     """
-    unfit = [_unfit(symbols, children, places, source) for places in (True, False)]
-    if None in unfit:
-        return unfit[0] is None
-    raise ConfigError(max((why for why in unfit if why), key=lambda why: why[0])[1])
+    places, numbers = (_unfit(symbols, children, placed, source) for placed in (True, False))
+    if places is None or numbers is None:
+        return places is None
+    if places.possible == numbers.possible:
+        raise ConfigError(places.why)
+    return places.possible
 
 
 def _unfit(
     symbols: list[list[int]], children: list[tuple[int, int, Any]], places: bool, source: str
-) -> tuple[bool, str] | None:
-    """Why this reading of the children does not fit, and whether they could at least be read so."""
+) -> _Unfit | None:
+    """What speaks against one of the two readings of the children; None where nothing does."""
     unused = [dict(enumerate(level)) if places else {symbol: symbol for symbol in level} for level in symbols]
     known = [set(level) for level in unused]
     for level, place, all_of in children:
         for child in (child for one in all_of for child in one):
             if child not in known[level + 1]:
                 where = f"{source}, all[{level}][{place}]"
-                return False, f"{where}: the child {child} is no symbol of level {level + 1}"
+                return _Unfit(False, f"{where}: the child {child} is no symbol of level {level + 1}")
             unused[level + 1].pop(child, None)
     for level, left in enumerate(unused[1:], start=1):
         for symbol in left.values():
-            return True, (
-                f"{source}: no rule produces {symbol} of level {level} (idx), children being read as "
-                f"{'places in the next level' if places else 'numbers of symbols'}; take it out of sizes and "
-                "idx, or mend the children"
+            return _Unfit(
+                True,
+                f"{source}: children can be places in the next level or numbers of symbols, and as either some "
+                f"symbol is never produced (as places {symbol} of level {level}); take it out of sizes and "
+                "idx, or mend the children",
             )
     return None
+
+
+def _reachable(productions: list[Production]) -> list[Production]:
+    """Those that the first one, the start's, leads to; levels go down."""
+    reached = {productions[0].symbol}
+    for production in productions:
+        if production.symbol in reached:
+            reached.update(child for one in production.alternatives for child in one)
+    return [production for production in productions if production.symbol in reached]
 
 
 def _whole(value: Any, low: int, high: int) -> bool:
