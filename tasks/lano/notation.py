@@ -146,9 +146,9 @@ def _unfit(
         for symbol in left.values():
             return _Unfit(
                 True,
-                f"{source}: children can be places in the next level or numbers of symbols, and as either some "
-                f"symbol is never produced (as places {symbol} of level {level}); take it out of sizes and "
-                "idx, or mend the children",
+                f"{source}: children can be places in the next level or numbers of symbols, and as either "
+                f"some symbol is never produced (as places {symbol} of level {level}); take it out of sizes "
+                "and idx, or mend the children",
             )
     return None
 
