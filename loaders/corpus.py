@@ -14,7 +14,8 @@ from loaders.order import EpochOrder, Window
 from loaders.source import Rows
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import open_folder
-from pipeline.manifest import check_shards, read_manifest, spec_in
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import require_records
 from pipeline.readers import split_reader
 from tasks import get_task
 from tasks.base import INT32_MAX, Task
@@ -48,9 +49,7 @@ class CorpusSource:
     ) -> None:
         self._root = open_folder(path)
         manifest = read_manifest(self._root)
-        problems = check_shards(manifest)
-        if problems:
-            raise OstracaError(f"{path}: {problems[0]}; run `ostraca verify`")
+        require_records(self._root, manifest)
         self._spec, self._split = spec_in(self._root, manifest), split
         self._names = _choose(path, self._spec, dataset, split)
         entries = [self._spec["datasets"][name]["splits"][split] for name in self._names]

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.dedup.against import with_against
 from pipeline.folder import MANIFEST, Folder, folder_of, open_folder
-from pipeline.manifest import read_manifest, require_shards, spec_in
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import require_records
 from pipeline.manifest_form import records_of
 from pipeline.spec import check_spec, spec_digest
 from pipeline.version import require_versions
@@ -94,7 +95,7 @@ def open_manifest(config: Mapping[str, Any]) -> FromManifest:
     where = check_path("manifest", config["manifest"])
     folder, name = _placed(where)
     manifest = read_manifest(folder, parts=True, name=name, versions=require_versions)
-    require_shards(folder, manifest)
+    require_records(folder, manifest)
     spec = spec_in(folder, manifest)
     against = config["dedup"]["against"]
     if against is not None:  # where these corpora are today

@@ -20,6 +20,7 @@ from pipeline.dedup.settings import check_memory, searches
 from pipeline.engine import Engine, available_cores, check_engine, open_engine
 from pipeline.fence import Fence
 from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
+from pipeline.manifest_checks import require_records
 from pipeline.manifest_form import records_of
 from pipeline.plan import WHOLE, Part, Shard, plan
 from pipeline.reports import write_reports
@@ -391,7 +392,7 @@ def _refuse_other(
     if folder.size(manifests.NAME) is not None:
         manifest = manifests.read_manifest(folder, parts=True, versions=take_versions)
         _refuse_spec(folder, manifest["spec"], spec, "holds")
-        manifests.require_shards(folder, manifest)
+        require_records(folder, manifest)
         if manifests.part_of(manifest) != part:
             held = manifests.part_of(manifest)
             raise OstracaError(

@@ -6,14 +6,17 @@ see `tasks.examples.stream_of`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compact import decode_numbers, encode_numbers
 from tasks.errors import OstracaError
+
+MOST_CHANGES = 1 << 26  # of a shard: what says more takes all memory and is no shard's
 
 
 def _none() -> NDArray[np.int64]:
@@ -65,7 +68,7 @@ class Changes:
         if not text:
             return Changes()
         first, _, second = text.partition(" ")
-        places = decode_numbers(first, count)
+        places = decode_numbers(first, min(count, MOST_CHANGES))
         attempts = decode_numbers(second, len(places)) if second else np.zeros(len(places), np.int64)
         if (
             len(places) != len(attempts)
@@ -77,3 +80,16 @@ class Changes:
         ):
             raise OstracaError("the changes of a shard are not as ostraca writes them")
         return Changes(places=places, attempts=attempts)
+
+
+def sums_of_changes(records: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Of (split, shard record)s, for each "dataset/split": examples asked for, redrawn and dropped."""
+    sums: dict[str, dict[str, Any]] = {}
+    for split, record in records:
+        none = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
+        own = sums.setdefault(f"{record['dataset']}/{split}", none)
+        changes = Changes.parse(record.get("changes", ""), record["count"])
+        own["asked"] += record["count"]
+        own["redrawn"] += len(changes) - changes.dropped
+        own["dropped"] += changes.dropped
+    return sums

@@ -17,10 +17,10 @@ from rich.text import Text
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import Folder, open_folder
 from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import check_records
 from pipeline.manifest_form import records_of
 from pipeline.readers import SplitReader
 from pipeline.spec_differences import NONE, Difference, in_sizes, in_spec
-from pipeline.verify import check_records
 from tasks.batch import rows_of, unragged
 from tasks.errors import OstracaError, check_integer, check_path, shown
 from tasks.vocabulary import split_names

@@ -17,6 +17,7 @@ from pipeline.dedup.settings import DEFAULT_MEMORY
 from pipeline.dedup.table import Table
 from pipeline.folder import Folder, open_folder
 from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import require_records
 from pipeline.pack import CUTTING, unpack_batch
 from pipeline.plan import is_eval
 from pipeline.readers import SplitReader, split_reader
@@ -48,6 +49,7 @@ def find_in_corpus(
     """
     folder = open_folder(root)
     manifest = read_manifest(folder)
+    require_records(folder, manifest)
     spec = spec_in(folder, manifest)
     if spec["pack"] is not None and spec["pack"]["mode"] in CUTTING:
         raise ConfigError(

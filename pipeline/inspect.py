@@ -10,7 +10,8 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipeline.asked import dataset_name
-from pipeline.manifest import read_manifest, require_shards, spec_in
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import require_records
 from pipeline.pack import CUTTING, unpack_batch
 from pipeline.readers import split_reader
 from tasks import get_task
@@ -130,7 +131,7 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         )
     root = check_path("path", config["path"])
     manifest = read_manifest(root)
-    require_shards(root, manifest)
+    require_records(root, manifest)
     spec, split = spec_in(root, manifest), check_split(config["split"])
     datasets, name = spec["datasets"], config["name"]
     if name is not None and str(name) not in datasets:

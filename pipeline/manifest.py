@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.changes import Changes
+from pipeline.changes import sums_of_changes
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import MANIFEST, Folder, json_bytes, open_folder
 from pipeline.manifest_form import SUMS, check_form, records_of
 from pipeline.manifest_parts import record_lines, write_parts
-from pipeline.plan import WHOLE, Part, is_eval, plan
+from pipeline.plan import WHOLE, Part
 from pipeline.shard import ShardRecord
 from pipeline.spec import configs_of, spec_digest
 from pipeline.spec_form import has_tokenizers, through_the_door
@@ -206,71 +206,3 @@ def with_own_tokenizers(root: Path | str | Folder, spec: Mapping[str, Any]) -> d
             if isinstance(path, str) and not Path(path).expanduser().exists():
                 config["tokenizer_name_or_path"] = own_tokenizer(open_folder(root), str(name)) or path
     return found
-
-
-def check_shards(manifest: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the shards that a manifest lists: they must be the plan's, all and in its order."""
-    wanted = {shard.path: shard for shard in plan(manifest["spec"], part_of(manifest))}
-    listed: list[str] = []
-    for split, record in records_of(manifest):
-        shard = wanted.get(record["path"])
-        if shard is None or record["path"] in listed[-1:]:
-            return [f"{NAME}: {record['path']!r} is no shard of the spec, or is listed twice"]
-        listed.append(record["path"])
-        given = (split, *(record[k] for k in ("dataset", "first_index", "count")))
-        planned = (shard.split, shard.dataset, shard.first_index, shard.count)
-        if given != planned:
-            return [f"{NAME}: {shard.path} is said to be {given}, but the spec makes it {planned}"]
-        problem = _check_rows(manifest["spec"], record, shard.split)
-        if problem:
-            return [f"{NAME}: {shard.path}: {problem}"]
-    seen = set(listed)
-    missing = [path for path in wanted if path not in seen]
-    if missing:
-        return [f"{NAME}: lists no {missing[0]}, a shard of the spec ({len(missing)} missing)"]
-    by_split = {path: shard.split for path, shard in wanted.items()}
-    if len(listed) > len(wanted) or any(
-        [path for path in listed if by_split[path] == split]
-        != [path for path in wanted if by_split[path] == split]
-        for split in manifest["splits"]
-    ):
-        return [f"{NAME}: a shard is listed twice, or the shards are not in the spec's order"]
-    return []
-
-
-def require_shards(root: Path | str | Folder, manifest: Mapping[str, Any]) -> None:
-    """OstracaError where `check_shards` finds something wrong."""
-    problems = check_shards(manifest)
-    if problems:
-        raise OstracaError(f"{root}/{problems[0]}; run `ostraca verify path={root}`")
-
-
-def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any], split: str) -> str | None:
-    """What is wrong with a shard's number of rows and with what it says of dropped examples."""
-    try:
-        changes = Changes.parse(record.get("changes", ""), record["count"])
-    except OstracaError as error:
-        return str(error)
-    if len(changes) and spec["dedup"]["mode"] == "off":
-        return "examples were changed, but the spec asks for no deduplication"
-    if len(changes) and spec["dedup"]["mode"] == "disjoint" and is_eval(split):
-        return "examples of an eval split were left out, but the spec asks for no such thing"
-    if changes.attempts.any() and spec["dedup"]["mode"] != "redraw":
-        return "examples were drawn again, but the spec asks for none to be"
-    rows = record["count"] - changes.dropped
-    if spec["pack"] is None and record["rows"] != rows:
-        return f"is said to have {record['rows']} rows, but the spec makes it {rows}"
-    return None
-
-
-def sums_of_changes(records: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Of (split, shard record)s, for each "dataset/split": examples asked for, redrawn and dropped."""
-    sums: dict[str, dict[str, Any]] = {}
-    for split, record in records:
-        none = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
-        own = sums.setdefault(f"{record['dataset']}/{split}", none)
-        changes = Changes.parse(record.get("changes", ""), record["count"])
-        own["asked"] += record["count"]
-        own["redrawn"] += len(changes) - changes.dropped
-        own["dropped"] += changes.dropped
-    return sums

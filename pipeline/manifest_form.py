@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -16,8 +17,10 @@ from pipeline.spec_form import has_tokenizers, is_spec, through_the_door
 from tasks.errors import OstracaError, shown
 
 SUMS = ("rows", "tokens", "bytes")
-_DIGESTS = ("spec_digest", "content_digest")
-_FIELDS = ("name", "spec", *_DIGESTS, "tasks", "splits", "totals", "files", "part", "dedup")
+_TEXTS = ("name", "spec_digest", "content_digest", "python", "created")
+_OTHERS = ("spec", "tasks", "splits", "totals", "files", "part", "dedup", "libraries")
+_SHA256, _CONTENT = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{32}")
+_CHANGED = {"asked": int, "redrawn": int, "dropped": int, "exhausted": bool}
 _RECORD: list[tuple[str, type]] = [
     (field.name, int if field.type == "int" else str) for field in fields(ShardRecord)
 ]
@@ -28,7 +31,7 @@ def check_form(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
 
     The spec becomes what the door makes of it, where that needs no tokenizer.
     """
-    missing = [key for key in _FIELDS if key not in manifest]
+    missing = [key for key in (*_TEXTS, *_OTHERS) if key not in manifest]
     if missing:
         raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or cut")
     spec = manifest["spec"]
@@ -58,15 +61,43 @@ def check_form(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
         if type(manifest["files"]) is not list:
             raise TypeError("files")
         for file in manifest["files"]:
-            if len(file) != 3 or [type(file[key]) for key in ("path", "bytes", "sha256")] != [str, int, str]:
-                raise TypeError("files")
-        if not all(type(manifest["totals"][name]) is int for name in ("shards", *SUMS)):
-            raise TypeError("totals")
+            _typed("files", file, {"path": str, "bytes": int, "sha256": str})
+            if not _SHA256.fullmatch(file["sha256"]):
+                raise ValueError("files")
+        _check_rest(manifest)
     except (TypeError, KeyError, AttributeError, ValueError, zstandard.ZstdError) as error:
         reason = shown(error.args[0]) if error.args else type(error).__name__
         raise OstracaError(
-            f"{path}: splits, files or totals are not as ostraca writes them ({reason}); restore the manifest"
+            f"{path}: not all of it is as ostraca writes it ({reason}); restore the manifest"
         ) from None
+
+
+def _check_rest(manifest: Mapping[str, Any]) -> None:
+    """TypeError or KeyError where what stands beside spec and records is of another type."""
+    for name in _TEXTS:
+        if type(manifest[name]) is not str:
+            raise TypeError(name)
+    _typed("totals", manifest["totals"], dict.fromkeys(("shards", *SUMS), int))
+    for entry in manifest["splits"].values():
+        sums = {name: value for name, value in entry.items() if name != "shards"}
+        _typed("splits", sums, {**dict.fromkeys(SUMS, int), "content_digest": str})
+    _typed(
+        "tasks", manifest["tasks"], {entry["task"]: int for entry in manifest["spec"]["datasets"].values()}
+    )
+    if manifest["dedup"] is not None:
+        _typed("dedup", manifest["dedup"], {str(name): dict for name in manifest["dedup"]})
+        for counts in manifest["dedup"].values():
+            _typed("dedup", counts, _CHANGED)
+    libraries = manifest["libraries"]
+    _typed("libraries", {name: each or "" for name, each in libraries.items()}, dict.fromkeys(libraries, str))
+
+
+def _typed(field: str, found: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    """TypeError where something else is found than there must be, or of another type; no count is below 0."""
+    if type(found) is not dict or {name: type(value) for name, value in found.items()} != types:
+        raise TypeError(field)
+    if any(type(value) is int and value < 0 for value in found.values()):
+        raise ValueError(field)
 
 
 def _check_record(path: str, record: ShardRecord) -> None:
@@ -74,6 +105,8 @@ def _check_record(path: str, record: ShardRecord) -> None:
         value: Any = getattr(record, name)
         if type(value) is not kind or (isinstance(value, int) and not 0 <= value < 2**63):
             raise TypeError(name)
+    if not _SHA256.fullmatch(record.sha256) or not _CONTENT.fullmatch(record.content_digest):
+        raise ValueError("digests")
 
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

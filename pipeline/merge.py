@@ -14,6 +14,7 @@ from pipeline import manifest as manifests
 from pipeline.engine import available_cores
 from pipeline.fence import Fence
 from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
+from pipeline.manifest_checks import require_records
 from pipeline.manifest_form import records_of
 from pipeline.plan import Part, plan
 from pipeline.reports import write_reports
@@ -83,7 +84,7 @@ def merge(
 def _open(path: Path | str) -> _Opened:
     folder = open_folder(path)
     manifest = manifests.read_manifest(folder, parts=True)
-    manifests.require_shards(folder, manifest)
+    require_records(folder, manifest)
     manifests.spec_in(folder, manifest)  # refused before anything is written
     return _Opened(folder=folder, manifest=manifest, part=manifests.part_of(manifest))
 

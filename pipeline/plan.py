@@ -85,7 +85,8 @@ def _splits(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def count_shards(spec: Mapping[str, Any], part: Part = WHOLE) -> int:
     """How many shards the plan has."""
-    return sum(len(_numbers(entry, part)) for entry in _splits(spec))
+    numbers = (_numbers(entry, part) for entry in _splits(spec))
+    return sum(each.stop - each.start for each in numbers)  # len() would not take 2^63
 
 
 def count_examples(spec: Mapping[str, Any], part: Part = WHOLE) -> int:

@@ -14,10 +14,13 @@ from pipeline.changes import Changes
 from pipeline.compact import decode_numbers
 from pipeline.folder import Folder, open_folder
 from pipeline.row_checks import check_rows, check_schema
-from pipeline.shard import shard_schema
+from pipeline.shard import count_tokens, shard_schema
 from pipeline.shard_files import FAILURES, ShardFile
+from tasks import get_task
 from tasks.errors import OstracaError
 from tasks.vocabulary import corpus_vocab_size
+
+MOST_GROUPS = 1 << 24  # of a split
 
 
 class SplitReader:
@@ -46,6 +49,13 @@ class SplitReader:
     @cached_property
     def group_rows(self) -> list[NDArray[np.int64]]:
         """Of each shard, the rows of its row groups: int64 [groups]; OstracaError where they are wrong."""
+        size = self.entry["row_group_examples"]
+        groups = sum(-(-record["count"] // size) for record in self.records)
+        if groups > MOST_GROUPS:  # nothing is known yet of any file, and each takes memory
+            raise OstracaError(
+                f"{self.folder}: {self.dataset}, {self.split} would have {groups:,} row groups; the most "
+                f"that are read is {MOST_GROUPS:,}: build the corpus with a larger row_group_tokens"
+            )
         found = []
         for record in self.records:
             rows = group_rows(self.spec, self.entry, record)
@@ -67,6 +77,13 @@ class SplitReader:
         return corpus_vocab_size(self.spec, [self.dataset]) if "input_ids" in self._schema.names else None
 
     @cached_property
+    def _longest(self) -> int:
+        """No row has more tokens, or bytes of text."""
+        if self.spec["pack"] is not None:
+            return int(self.spec["pack"]["length"])
+        return get_task(self.spec["datasets"][self.dataset]["task"]).max_tokens(self.entry["config"])
+
+    @cached_property
     def _url(self) -> str:
         return self.folder.url
 
@@ -80,7 +97,7 @@ class SplitReader:
         names = self._schema.names if columns is None else list(columns)
         wanted = [name for name in self._schema.names if name in names or name == "index"]
         try:
-            batch = self._file(shard).read(group, wanted)
+            batch = self._file(shard).read(group, wanted, rows)
             if batch.num_rows != rows:
                 raise OstracaError(f"row group {group} has {batch.num_rows} rows, the manifest says {rows}")
             check_schema(batch.schema, pa.schema([self._schema.field(name) for name in wanted]))
@@ -117,6 +134,7 @@ class SplitReader:
             parquet=self.spec["format"] == "parquet",
             compression=None if self.spec["compression"] == "none" else self.spec["compression"],
             groups=len(self.group_rows[shard]),
+            longest=self._longest,
         )
 
     def _damaged(self, record: Mapping[str, Any], error: Exception) -> OstracaError:
@@ -145,10 +163,25 @@ class SplitReader:
         return index
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """(shard, row group) of all row groups, in index order."""
-        for shard, rows in enumerate(self.group_rows):
-            for group in range(len(rows)):
-                yield shard, self.read(shard, group, columns)
+        """(shard, row group) of all row groups, in index order; OstracaError as `read` has it.
+
+        Where the tokens, or the texts, are among `columns` they are as many as the manifest says of a shard.
+        """
+        for shard in range(len(self.records)):
+            for batch in self.shard_batches(shard, columns):
+                yield shard, batch
+
+    def shard_batches(self, shard: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All row groups of one shard, see `batches`."""
+        record, first = self.records[shard], self._schema.names[0]
+        counted, tokens = columns is None or first in columns, 0
+        for group in range(len(self.group_rows[shard])):
+            batch = self.read(shard, group, columns)
+            tokens += count_tokens(batch.select([first])) if counted else 0
+            yield batch
+        if counted and tokens != record["tokens"]:
+            says = f"has {tokens:,} tokens, the manifest says {record['tokens']:,}"
+            raise self._damaged(record, OstracaError(says))
 
     def rows_from(self, index: int, count: int) -> Iterator[pa.RecordBatch]:
         """The first `count` rows of examples `index` and after, in pieces."""

@@ -25,11 +25,12 @@ from pipeline.folder import Folder, open_folder
 from pipeline.row_checks import check_schema
 from pipeline.row_groups import TABLE, RowGroups, Tail, digest_of
 from pipeline.writers.webdataset import table_of
-from pipeline.writers.webdataset_reader import read_group
+from pipeline.writers.webdataset_reader import most_bytes, read_group
 from tasks.errors import OstracaError
 
 # What parsing bytes that nobody vouches for may raise.
 FAILURES = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, OstracaError)
+_MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
 _OTHER_SIZE = "its size is another than the manifest says"
 
 
@@ -38,6 +39,7 @@ class ShardFile:
     """The file of a shard, as the manifest describes it.
 
     url: of `folder`. schema: of the spec. digest: the spec's. groups: how many row groups it must have.
+    longest: no row has more tokens, or bytes of text.
     """
 
     folder: Folder
@@ -48,21 +50,25 @@ class ShardFile:
     parquet: bool
     compression: str | None
     groups: int
+    longest: int
 
-    def read(self, group: int, columns: list[str]) -> pa.RecordBatch:
-        """Columns of a row group, in the schema's order, with whatever values; one of FAILURES otherwise."""
+    def read(self, group: int, columns: list[str], rows: int) -> pa.RecordBatch:
+        """Columns of a row group, in the schema's order, with whatever values; one of FAILURES otherwise.
+
+        rows: how many there must be, so what it may unfold to.
+        """
         path = self.record["path"]
         if "tail" not in self.record:
-            return self._read_old(path, group, columns)
+            return self._read_old(path, group, columns, rows)
         footer = self._footer()
         start, stop = footer.groups.span(group)
         data = self.folder.read_range(path, start, stop)
         if digest_of(data) != footer.groups.digests[group].tobytes():
             raise OstracaError(f"row group {group} is not what the manifest says: its digest is another")
         if footer.parquet is None:
-            return self._read_tar(data, columns)
+            return self._read_tar(data, columns, rows)
         with closing(_Region(data, start, self.record["bytes"])) as source:
-            return _read_parquet(source, footer.parquet, group, columns, checksums=False)
+            return self._read_parquet(source, footer.parquet, group, columns, rows, checksums=False)
 
     def rows(self) -> NDArray[np.int64] | None:
         """The rows of each row group as the file itself has them: int64 [groups].
@@ -90,21 +96,44 @@ class ShardFile:
         if footer.num_row_groups != self.groups:
             raise OstracaError(f"has {footer.num_row_groups} row groups, its spec makes {self.groups}")
 
-    def _read_tar(self, data: bytes, columns: list[str]) -> pa.RecordBatch:
-        return read_group(data, self.schema, self.compression, self.digest).select(columns)
+    def _read_tar(self, data: bytes, columns: list[str], rows: int) -> pa.RecordBatch:
+        most = most_bytes(self.schema, rows, self.longest)
+        return read_group(data, self.schema, self.compression, self.digest, most).select(columns)
 
-    def _read_old(self, path: str, group: int, columns: list[str]) -> pa.RecordBatch:
+    def _read_old(self, path: str, group: int, columns: list[str], rows: int) -> pa.RecordBatch:
         if self.parquet:
             footer = self._old_footer()
             with closing(self.folder.open(path)) as source:
-                return _read_parquet(source, footer, group, columns, checksums=True)
+                return self._read_parquet(source, footer, group, columns, rows, checksums=True)
         if self.folder.size(path) != self.record["bytes"]:
             raise OstracaError(_OTHER_SIZE)
         ends = decode_numbers(self.record.get("group_ends", ""), self.groups)
         if len(ends) != self.groups or (np.diff(ends, prepend=np.int64(0)) < 0).any():
             raise OstracaError("the manifest's group_ends are not those of its row groups")
         start = int(ends[group - 1]) if group else 0
-        return self._read_tar(self.folder.read_range(path, start, int(ends[group])), columns)
+        return self._read_tar(self.folder.read_range(path, start, int(ends[group])), columns, rows)
+
+    def _read_parquet(
+        self,
+        source: Any,
+        footer: pq.FileMetaData,
+        group: int,
+        columns: list[str],
+        rows: int,
+        *,
+        checksums: bool,
+    ) -> pa.RecordBatch:
+        described = footer.row_group(group)
+        values = max(described.column(each).num_values for each in range(described.num_columns))
+        if values > rows * (self.longest + _MORE_VALUES):
+            raise OstracaError(
+                f"row group {group} has {values:,} values in a column, too many for {rows:,} rows"
+            )
+        with pq.ParquetFile(source, metadata=footer, page_checksum_verification=checksums) as file:
+            if not described.num_rows:  # before version 25 pyarrow looks elsewhere for its pages
+                return pa.RecordBatch.from_pylist([], schema=file.schema_arrow).select(columns)
+            table = file.read_row_group(group, columns=columns, use_threads=False)
+        return table.combine_chunks().to_batches()[0]
 
     def _old_footer(self) -> pq.FileMetaData:
         path = self.record["path"]
@@ -155,16 +184,6 @@ def _old_footer(url: str, path: str, stamp: tuple[int, str]) -> tuple[pq.FileMet
 def _rows_in(footer: pq.FileMetaData) -> NDArray[np.int64]:
     groups = range(footer.num_row_groups)
     return np.array([footer.row_group(group).num_rows for group in groups], np.int64)
-
-
-def _read_parquet(
-    source: Any, footer: pq.FileMetaData, group: int, columns: list[str], *, checksums: bool
-) -> pa.RecordBatch:
-    with pq.ParquetFile(source, metadata=footer, page_checksum_verification=checksums) as file:
-        if not footer.row_group(group).num_rows:  # before version 25 pyarrow looks elsewhere for its pages
-            return pa.RecordBatch.from_pylist([], schema=file.schema_arrow).select(columns)
-        table = file.read_row_group(group, columns=columns, use_threads=False)
-    return table.combine_chunks().to_batches()[0]
 
 
 class _Region(io.RawIOBase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,20 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.changes import Changes
-from pipeline.dedup.settings import searches
 from pipeline.engine import available_cores, open_engine
 from pipeline.fingerprint import ContentDigest, content_digest
 from pipeline.folder import Folder, open_folder
 from pipeline.manifest import (
     NAME,
-    check_shards,
-    make_manifest,
     part_of,
     read_manifest,
     spec_in,
-    sums_of_changes,
 )
+from pipeline.manifest_checks import check_records
 from pipeline.manifest_form import records_of
 from pipeline.plan import SUFFIXES, Shard, plan
 from pipeline.readers import SplitReader
-from pipeline.shard import ShardRecord, shard_content, split_key
+from pipeline.shard import shard_content, split_key
 from pipeline.state import STATE
 from pipeline.tokenizer_copies import listed_files, places
 from pipeline.totals import STATISTICS
@@ -73,46 +70,6 @@ def verify(
         if path.endswith(suffixes) and path not in listed and not path.startswith(f"{STATE}/"):
             problems.append(f"{folder}/{path}: is not in the manifest; remove it")
     return problems or told
-
-
-def check_records(manifest: Mapping[str, Any]) -> list[str]:
-    """The manifest against itself: the shards are the plan's, and the sums are the shards'."""
-    problems = check_shards(manifest)
-    if problems:
-        return problems
-    records = (ShardRecord(split=split, **record) for split, record in records_of(manifest))
-    again = make_manifest(manifest["spec"], sorted_as_planned(manifest, records), part=part_of(manifest))
-    fields = [
-        each
-        for each in ("name", "tasks", "content_digest", "totals", "splits")
-        if again[each] != manifest[each]
-    ]
-    if not _is_dedup(manifest):
-        fields.append("dedup")
-    return [f"{NAME}: {field} does not follow from the shards' records: it was edited" for field in fields]
-
-
-def _is_dedup(manifest: Mapping[str, Any]) -> bool:
-    """Whether what a manifest says of deduplication is what its records add up to."""
-    said = manifest["dedup"]
-    if manifest["spec"]["dedup"]["mode"] == "off":
-        return said is None
-    sums = sums_of_changes(records_of(manifest))
-    searched = searches(manifest["spec"])
-    try:
-        return said.keys() == sums.keys() and all(
-            type(said[part]["exhausted"]) is bool
-            and said[part] == {**own, "exhausted": searched and said[part]["exhausted"]}
-            for part, own in sums.items()
-        )
-    except (AttributeError, KeyError, TypeError):
-        return False
-
-
-def sorted_as_planned(manifest: Mapping[str, Any], records: Iterable[ShardRecord]) -> list[ShardRecord]:
-    """Records in the order of the plan."""
-    by_path = {record.path: record for record in records}
-    return [by_path[shard.path] for shard in plan(manifest["spec"], part_of(manifest))]
 
 
 def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:

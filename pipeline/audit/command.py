@@ -21,7 +21,8 @@ from pipeline.audit.streams import Sample, compare, count_made, rows_of_split, s
 from pipeline.audit.tally import KEPT, Tally
 from pipeline.engine import available_cores
 from pipeline.folder import open_folder
-from pipeline.manifest import read_manifest, require_shards, spec_in
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import require_records
 from pipeline.pack import CUTTING
 from pipeline.readers import split_reader
 from pipeline.tables import print_table
@@ -116,7 +117,7 @@ def _of_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
         raise ConfigError(f"{set_too[0]}: the corpus decides its datasets; leave path or this out")
     root = check_path("path", config["path"])
     manifest = read_manifest(root)
-    require_shards(root, manifest)
+    require_records(root, manifest)
     spec = spec_in(root, manifest)
     for dataset, held in spec["datasets"].items():
         task = _declared(get_task(held["task"]))

@@ -14,7 +14,8 @@ from pipeline.dedup.prints import prints_size, write_prints
 from pipeline.dedup.settings import SEARCHING
 from pipeline.engine import Engine
 from pipeline.folder import Folder, open_folder
-from pipeline.manifest import check_shards, read_manifest, spec_in
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import check_records
 from pipeline.manifest_form import records_of
 from pipeline.plan import Shard, plan
 from pipeline.shard import shard_prints
@@ -70,7 +71,7 @@ def against_prints(
                 f"dedup.against: {other['path']} has content digest {manifest['content_digest']}, but the "
                 f"spec asks for {other['content_digest']}; give the corpus that is meant"
             )
-        problems = check_shards(manifest)
+        problems = check_records(manifest)
         if problems:
             raise OstracaError(f"dedup.against: {other['path']}/{problems[0]}")
         theirs = spec_in(other["path"], manifest)

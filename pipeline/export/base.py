@@ -81,8 +81,7 @@ class Part:
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in index order, a row group at a time."""
         for shard, record in enumerate(self.records):
-            for group in range(len(self.reader.group_rows[shard])):
-                batch = self.reader.read(shard, group, columns)
+            for batch in self.reader.shard_batches(shard, columns):
                 if self.vocab_size is not None:
                     self._check_ids(record, batch)
                 if batch.num_rows:

@@ -14,7 +14,8 @@ from pipeline.export import ALIASES, FORMATS
 from pipeline.export.base import Dataset, Files, Part
 from pipeline.fingerprint import ContentDigest
 from pipeline.folder import Folder, json_bytes, open_folder
-from pipeline.manifest import read_manifest, require_shards, spec_in
+from pipeline.manifest import read_manifest, spec_in
+from pipeline.manifest_checks import require_records
 from pipeline.progress import ShardProgress
 from pipeline.readers import SplitReader, split_reader
 from pipeline.storage import plain_errors
@@ -72,7 +73,7 @@ def export(
     module = importlib.import_module(FORMATS[to])
     root, folder = open_folder(path), local_path(out)
     manifest = read_manifest(root)
-    require_shards(root, manifest)
+    require_records(root, manifest)
     spec = spec_in(root, manifest)
     chosen = _choose(root, spec, dataset, split)
     readers = {

@@ -29,18 +29,22 @@ _SCRATCHES = _Scratches()
 
 
 def read_group(
-    data: bytes, schema: pa.Schema, compression: str | None, spec_digest: str | None = None
+    data: bytes,
+    schema: pa.Schema,
+    compression: str | None,
+    spec_digest: str | None = None,
+    most: int | None = None,
 ) -> pa.RecordBatch:
     """The batch that a row group was made of: `data` is file[group_ends[g - 1]:group_ends[g]].
 
-    spec_digest: of the spec that it must be of (None: of any).
+    spec_digest: of the spec that it must be of (None: of any). most: bytes that it may unfold to (None: any).
 
     What is found is written again and must give the same bytes, all sums included. OstracaError names the
     first member that does not. How many rows there must be only the caller knows: where the last samples
     are cut off cleanly, the rest is a row group of its own.
     """
     layout = Layout.of(schema)
-    archive = np.frombuffer(_decompressed(data, compression), dtype=np.uint8)
+    archive = np.frombuffer(_decompressed(data, compression, most), dtype=np.uint8)
     if not len(archive):
         return pa.RecordBatch.from_pylist([], schema=schema)
     places, sizes = _members(archive)
@@ -58,13 +62,26 @@ def read_group(
     return batch
 
 
-def _decompressed(data: bytes, compression: str | None) -> bytes:
+def most_bytes(schema: pa.Schema, rows: int, longest: int) -> int:
+    """No row group of so many rows takes more as a tar; longest: tokens, or bytes of text, of a row."""
+    layout = Layout.of(schema)
+    members = len(layout.members(layout.has_mask))
+    # A member's header, what fills its last block, and heads or short texts; a number is up to 21 characters.
+    return rows * (members * 4 * tar.BLOCK + longest * (8 + 21 * len(layout.numbers)))
+
+
+def _decompressed(data: bytes, compression: str | None, most: int | None) -> bytes:
     if compression not in COMPRESSIONS:
         raise ConfigError(f"format=webdataset: compression={shown(compression)} must be null or 'zstd'")
     if compression is None or not data:
         return data
     try:
-        archive: bytes = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+        size = zstandard.get_frame_parameters(data).content_size
+        if most is not None and most < size != zstandard.CONTENTSIZE_UNKNOWN:
+            raise OstracaError(f"a row group would unfold to {size:,} bytes; its rows take {most:,} at most")
+        # A frame that does not say its size may take so much, and is damaged where it is not whole by then.
+        unfolding = zstandard.ZstdDecompressor()
+        archive: bytes = unfolding.decompress(data, max_output_size=most or 0, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError, OverflowError) as error:
         raise OstracaError(f"a row group is damaged: it is no whole zstd frame ({error})") from None
     return archive

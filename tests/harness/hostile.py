@@ -156,7 +156,7 @@ def main(*words: str) -> Reader:
         said, told = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
             status = ostraca.main([word.format(path=path, out=out) for word in words])
-        return _answer(status, said.getvalue(), told.getvalue(), path)
+        return _answer(status, said.getvalue(), told.getvalue(), path, out)
 
     return Reader(name=words[0], read=read)
 
@@ -173,15 +173,18 @@ def command(*words: str, seconds: float = 60.0) -> Reader:
             timeout=seconds,
             check=False,
         )
-        return _answer(done.returncode, done.stdout, done.stderr, path)
+        return _answer(done.returncode, done.stdout, done.stderr, path, out)
 
     return Reader(name=f"$ {words[0]}", read=read)
 
 
-def _answer(status: int, out: str, err: str, path: Path) -> str:
+def _answer(status: int, out: str, err: str, *folders: Path) -> str:
     """What a command printed, wherever the corpus stands; ToldError where its status is not 0."""
     if status == 0:
-        return out.replace(str(path), "CORPUS")
+        said = "".join(out.split())  # of whatever length the folders' names are, which moves line breaks
+        for name, folder in zip(("CORPUS", "OUT"), folders, strict=True):
+            said = said.replace(str(folder), name)
+        return said
     said = err or out
     if status < 0 or "Traceback" in out + err or err.count("\n") > 1:
         said = f"Traceback, or several lines: status {status}: {said}"

@@ -71,7 +71,7 @@ def table_of(path: Path, record: dict[str, Any]) -> Any:
 # ---- readers
 
 
-def _digest(*arrays: Any) -> str:
+def digest(*arrays: Any) -> str:
     found = hashlib.sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())
@@ -84,13 +84,13 @@ def _loaded(root: Path, out: Path) -> str:
     for rows in source.rows_from(0):
         parts += [rows.tokens, np.diff(rows.offsets), rows.mask, np.diff(rows.mask_offsets), rows.order]
         parts += [] if rows.starts is None else [rows.starts]
-    return _digest(*parts)
+    return digest(*parts)
 
 
 def _batches(root: Path, out: Path) -> str:
     source = CorpusSource(root, epochs=1, window_blocks=3)
     length = None if source.row_length else 256
-    return _digest(
+    return digest(
         *(batch[name] for batch in TokenStream(source, batch_size=4, length=length) for name in sorted(batch))
     )
 

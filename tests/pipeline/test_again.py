@@ -19,7 +19,9 @@ import ostraca
 from loaders import CorpusSource
 from pipeline.again import FromManifest
 from pipeline.folder import folder_of
-from pipeline.manifest import read_manifest
+from pipeline.manifest import make_manifest, read_manifest
+from pipeline.manifest_form import records_of
+from pipeline.shard import ShardRecord
 from pipeline.words import word
 from tasks import depo
 
@@ -98,8 +100,14 @@ def test_what_differs_is_said_and_gives_status_1(
     text = (cited / "manifest.json").read_text()
     manifest = json.loads(text)
     record = manifest["splits"]["train"]["shards"][0]
-    wrong = "0" * len(record["content_digest"])
-    (tmp_path / "wrong.json").write_text(text.replace(record["content_digest"], wrong, 1))
+    record["content_digest"] = "0" * len(record["content_digest"])
+    sums = make_manifest(
+        manifest["spec"],
+        [ShardRecord(split=split, **each) for split, each in records_of(manifest)],
+        manifest["files"],
+        dedup=manifest["dedup"],
+    )
+    (tmp_path / "wrong.json").write_text(json.dumps(sums))
     assert again(tmp_path / "wrong.json", tmp_path / "a", "report=false") == 1
     out = capsys.readouterr().out
     assert "not the corpus of" in out

@@ -174,11 +174,11 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "'../x.parquet' is no shard",
     ),
     "file": (lambda m: m["files"][0].update(path="../../etc/passwd"), "is no file of the spec"),
-    "part": (lambda m: m.update(part=[1, 1]), "are not as ostraca writes them"),
-    "part of text": (lambda m: m.update(part="1/2"), "are not as ostraca writes them"),
+    "part": (lambda m: m.update(part=[1, 1]), "not all of it is as ostraca writes it"),
+    "part of text": (lambda m: m.update(part="1/2"), "not all of it is as ostraca writes it"),
     "dedup": (lambda m: m["dedup"]["m/train"].update(dropped=1), "dedup does not follow"),
     "no dedup": (lambda m: m.update(dedup=None), "dedup does not follow"),
-    "dedup of text": (lambda m: m.update(dedup="much"), "dedup does not follow"),
+    "dedup of text": (lambda m: m.update(dedup="much"), "not all of it is as ostraca writes it ('dedup')"),
 }
 
 

@@ -16,7 +16,8 @@ import ostraca
 from pipeline.build import build
 from pipeline.changes import Changes
 from pipeline.duplicates import find_in_corpus
-from pipeline.manifest import check_shards, read_manifest
+from pipeline.manifest import read_manifest
+from pipeline.manifest_checks import check_records
 from pipeline.merge import merge
 from pipeline.spec import check_spec
 from pipeline.verify import reproduce, verify
@@ -172,4 +173,4 @@ def test_an_eval_example_that_was_left_out_is_an_edit(tmp_path: Path) -> None:
     build({**CROWDED, "dedup": DISJOINT}, tmp_path / "c", engine="local")
     manifest = read_manifest(tmp_path / "c")
     manifest["splits"]["test"]["shards"][0]["changes"] = str(Changes.dropping(np.array([1, 5])))
-    assert "eval split" in check_shards(manifest)[0]
+    assert "eval split" in check_records(manifest)[0]

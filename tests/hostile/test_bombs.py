@@ -1,0 +1,87 @@
+"""Row groups of some kilobytes that unfold to gigabytes: told before they do."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import zstandard
+from attacks import CONTENT, EVERY_FORMAT, LOAD, ROWS, build_small, fit, forge, groups_of, without_tails
+from harness.hostile import Case, ToldError, try_all
+
+from pipeline.compact import decode_numbers, encode_numbers
+from pipeline.manifest import read_manifest
+from tasks.errors import OstracaError
+
+UNFOLDED = 3 << 30
+READERS = [LOAD, ROWS, CONTENT]
+TOLD = frozenset(each.name for each in READERS)
+
+
+@pytest.fixture
+def peak() -> Iterator[None]:
+    """The readers take no more memory than they did: not a third of what would unfold."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < UNFOLDED // 3
+
+
+def _frame(says_its_size: bool) -> bytes:
+    """Zeros, made a piece at a time."""
+    size = UNFOLDED if says_its_size else -1
+    writer = zstandard.ZstdCompressor(level=1).compressobj(size)
+    zeros = bytes(1 << 24)
+    return b"".join(writer.compress(zeros) for _ in range(UNFOLDED // len(zeros))) + writer.flush()
+
+
+def _first_group(frame: bytes, root: Path) -> None:
+    """Another first row group in a compressed tar, which the manifest then describes."""
+    manifest = read_manifest(root)
+    record = manifest["splits"]["train"]["shards"][0]
+    path = root / record["path"]
+    ends = decode_numbers(record["group_ends"], 10**6)
+    path.write_bytes(frame + path.read_bytes()[int(ends[0]) :])
+    record["group_ends"] = encode_numbers(ends + (len(frame) - ends[0]))
+    fit(manifest, record, path, "")
+    (root / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.usefixtures("peak")
+def test_compressed_tars(tmp_path: Path) -> None:
+    built = build_small(tmp_path / "c", **EVERY_FORMAT["tar.zst"])
+    root = without_tails(built, tmp_path / "old")
+    cases = [
+        Case(name=f"size said: {said}", damage=partial(_first_group, _frame(said)), told_by=TOLD)
+        for said in (True, False)
+    ]
+    try_all(root, cases, READERS, tmp_path / "trials").check()
+
+
+@pytest.mark.parametrize("tail", [True, False])
+def test_parquet_rows_of_too_many_tokens(tail: bool, tmp_path: Path) -> None:
+    """A list column holds a billion equal values in some kilobytes: they are counted before any is read.
+
+    Here there are as many as are made in a moment.
+    """
+    root = build_small(tmp_path / "c")
+    groups = groups_of(root)
+    schema, rows, long = groups[1].schema, groups[1].num_rows, 1 << 14
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * long)
+    columns = {name: groups[1].column(name) for name in schema.names}
+    for name in ("input_ids", "loss_mask"):
+        kind = schema.field(name).type
+        ones = pa.array(np.ones(rows * long, kind.value_type.to_pandas_dtype()))
+        columns[name] = pa.ListArray.from_arrays(offsets, ones, type=kind)
+    large = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+    forge(root, [groups[0], large, *groups[2:]], tail=tail)
+    for reader in (LOAD, ROWS):
+        with pytest.raises(OstracaError, match="values in a column, too many for"):
+            reader.read(root, tmp_path / "out")
+    with pytest.raises(ToldError, match="values in a column, too many for"):
+        CONTENT.read(root, tmp_path / "out")
