@@ -16,6 +16,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -166,7 +167,8 @@ def main(root: str) -> None:
     }
     steps |= {f"loader of {path}": functools.partial(half, path) for path in ("parquet", "tars", STORE)}
     steps |= {"older": older, "loader of older": functools.partial(half, "older")}
-    steps |= {"build from the web": functools.partial(from_the_web, root), "spoil": spoil}
+    steps |= {"build from the web": functools.partial(from_the_web, root)} if find_spec("aiohttp") else {}
+    steps |= {"spoil": spoil}
     steps |= {" ".join(words): functools.partial(call, (1, 2), words) for words in BAD}
     steps |= {f"loader of {path}": functools.partial(refused, path) for path in SPOILT}
     steps |= {"no reader": unread}
