@@ -15,7 +15,7 @@ from typing import Any
 from conf.own import CONF, Own, own_files
 from pipeline.address_space import out_of_memory, require_address_space
 from pipeline.stopping import Stopped, stoppable
-from pipeline.streams import lost_output, output_failed, steady_streams
+from pipeline.streams import lost_output, output_failed, steady_streams, to_nowhere
 from pipeline.words import key_of, quoted
 from tasks.counts import whole
 from tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
@@ -91,8 +91,7 @@ def _guarded(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         return _say("stopped", 130)
     except (BrokenPipeError, SystemExit):  # rich makes the second of the first
-        # The reader of our output has gone; Python would complain at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        to_nowhere()  # the reader of our output has gone
         return 141
     except MemoryError:
         if debug:
@@ -102,7 +101,7 @@ def _guarded(arguments: list[str] | None) -> int:
         if debug:
             raise
         where = error.filename or ("standard output" if output_failed() else "the system says")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        to_nowhere()
         return _say(f"{where}: {error.strerror or error}", 1)
 
 

@@ -66,17 +66,27 @@ def steady_streams(*, stops_with_reader: bool) -> None:
 
 
 def _steady(stream: TextIO | None, descriptor: int, *, tolerant: bool) -> TextIO:
-    if stream is None:  # closed by whoever started us
-        return open(os.devnull, "w", encoding="utf-8")
+    if stream is None:  # closed by whoever started us; this descriptor stays, as that of any such stream does
+        return _over(_Raw(os.open(os.devnull, os.O_WRONLY), tolerant=True), "utf-8", line_buffering=False)
     own = sys.__stdout__ if descriptor == 1 else sys.__stderr__
     if not isinstance(stream, io.TextIOWrapper) or stream is not own:
         return stream  # somebody else's
     stream.reconfigure(errors="replace")
     stream.flush()
     raw = _Raw(descriptor, tolerant)
+    lines = stream.line_buffering or raw.isatty() or descriptor == 2
+    return _over(raw, stream.encoding, line_buffering=lines)
+
+
+def to_nowhere() -> None:
+    """Lose what is printed from now on, what is buffered too: Python would complain of it at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere != 1:  # else it was closed, and this is it
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def _over(raw: _Raw, encoding: str, *, line_buffering: bool) -> TextIO:
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors="replace",
-        line_buffering=stream.line_buffering or raw.isatty() or descriptor == 2,
+        io.BufferedWriter(raw), encoding=encoding, errors="replace", line_buffering=line_buffering
     )

@@ -222,15 +222,16 @@ def _duplicates(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -
     elif mode == "disjoint":
         left_out = total(figures_of(manifest, statistics).values()).dropped
         words = (
-            "No example of an eval split (any but train) is in train, by its tokens: "
-            f"{left_out:,} that were drawn for train are left out. Nothing else was looked for."
+            "No example of an eval split (any whose name does not begin with train) is in train, by its "
+            f"tokens: {left_out:,} that were drawn for train are left out. Nothing else was looked for."
         )
     else:
         every = total(figures_of(manifest, statistics).values())
         gone = every.dropped if mode == "drop" else every.redrawn
         same = "ask the same" if dedup.get("key") == "content" else "have the same tokens"
         words = (
-            f"Two examples that {same} are one. {gone:,} were {_gone(mode)}: none stands twice in a split."
+            f"Two examples of a task that {same} are one. {gone:,} were {_gone(mode)}: none stands twice, "
+            "in whichever splits."
         )
         against = [str(each) for each in dedup.get("against") or ()]
         if against:

@@ -171,6 +171,9 @@ def _again(manifest: Mapping[str, Any]) -> str:
         "packing": _plain(spec.get("pack")),
         "duplicates": _plain(spec.get("dedup")),
     }
+    address = "its task, version, config, seed, split and index"
+    if dedup_mode(manifest) == "redraw":
+        address += ", and where duplicates were drawn anew of the number of the draw"
     lines = "".join(
         f"<tr><th>{escape(name)}</th><td><code>{escape(str(value))}</code></td></tr>"
         for name, value in facts.items()
@@ -178,10 +181,9 @@ def _again(manifest: Mapping[str, Any]) -> str:
     )
     return (
         '<section id="again"><h2>Make it again</h2>'
-        "<p>An example is a pure function of its task, version, config, seed, split and index. The manifest "
-        "holds all of these, so that anyone can make every example of this corpus again and prove that it is "
-        "the same. The content digest is of the examples alone, whatever the shards, the file format and the "
-        "libraries: cite it.</p>"
+        f"<p>An example is a pure function of {address}. The manifest holds all of these, so that anyone can "
+        "make every example of this corpus again and prove that it is the same. The content digest is of the "
+        "examples alone, whatever the shards, the file format and the libraries: cite it.</p>"
         f"<pre>{escape(commands)}</pre>{code}"
         f'<div class="scroll"><table><tbody>{lines}</tbody></table></div>'
         f"<p class='note'>The tasks are those of {escape(PAPER)} (arXiv 2512.17351).</p></section>"

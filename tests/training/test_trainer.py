@@ -120,3 +120,16 @@ def test_trainer_trains_on_what_the_card_shows(corpus: Path, tmp_path: Path) -> 
     )
     assert torch.isfinite(torch.tensor(trainer.train().training_loss))
     assert trainer.state.global_step == 2
+
+
+def test_a_model_of_transformers_shifts_the_labels_itself() -> None:
+    """What its loss holds each token's logits to is the label of the next one."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=13, n_positions=16, n_layer=1, n_embd=8, n_head=2)).eval()
+    tokens = torch.randint(13, (2, 9))
+    labels = torch.where(torch.rand(2, 9) < 0.5, tokens, -100)
+    found = model(input_ids=tokens, labels=labels)
+    expected = torch.nn.functional.cross_entropy(found.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    torch.testing.assert_close(found.loss, expected)
