@@ -187,10 +187,11 @@ def test_inspect_tells_that_a_row_is_wrong(run_here: Any, corpus_copy: Path) -> 
     size = pq.read_metadata(path).row_group(0).num_rows
     before = path.stat().st_size
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, row_group_size=size)
-    text = (corpus_copy / "manifest.json").read_text()
-    (corpus_copy / "manifest.json").write_text(
-        text.replace(f'"bytes": {before},', f'"bytes": {path.stat().st_size},')
-    )
+    manifest = json.loads((corpus_copy / "manifest.json").read_text())
+    entry = manifest["splits"]["test"]
+    for counts in (entry["shards"][0], entry, manifest["totals"]):
+        counts["bytes"] += path.stat().st_size - before
+    (corpus_copy / "manifest.json").write_text(json.dumps(manifest))
     done = run_here("inspect", f"path={corpus_copy}", "split=test", "show=1")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, "the row group's digest is another: it is not even looked at"
