@@ -76,9 +76,18 @@ def finish(root: Path, reference: Path) -> None:
     check_whole(root, reference)
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "status", "engine"),
+    [
+        (signal.SIGINT, 130, "local"),
+        (signal.SIGTERM, 143, "local"),
+        (signal.SIGHUP, 129, "local"),
+        (signal.SIGINT, 130, "ray"),
+        (signal.SIGTERM, 143, "ray"),
+        pytest.param(
+            signal.SIGHUP, 129, "ray", marks=pytest.mark.soak
+        ),  # the same path as SIGINT, half a minute
+    ],
 )
 def test_a_signal_stops_a_build_in_one_line(
     number: signal.Signals,
