@@ -81,15 +81,15 @@ def _check_rest(manifest: Mapping[str, Any]) -> None:
     for entry in manifest["splits"].values():
         sums = {name: value for name, value in entry.items() if name != "shards"}
         _typed("splits", sums, {**dict.fromkeys(SUMS, int), "content_digest": str})
-    _typed(
-        "tasks", manifest["tasks"], {entry["task"]: int for entry in manifest["spec"]["datasets"].values()}
-    )
+    # Here, since what a corpus is said to be made by is told as soon as it is opened.
+    if manifest["tasks"] != {each["task"]: each["version"] for each in manifest["spec"]["datasets"].values()}:
+        raise ValueError("tasks")
     if manifest["dedup"] is not None:
-        _typed("dedup", manifest["dedup"], {str(name): dict for name in manifest["dedup"]})
+        _typed("dedup", manifest["dedup"], dict.fromkeys(manifest["dedup"], dict))
         for counts in manifest["dedup"].values():
             _typed("dedup", counts, _CHANGED)
-    libraries = manifest["libraries"]
-    _typed("libraries", {name: each or "" for name, each in libraries.items()}, dict.fromkeys(libraries, str))
+    libraries = {name: "" if each is None else each for name, each in manifest["libraries"].items()}
+    _typed("libraries", libraries, dict.fromkeys(libraries, str))
 
 
 def _typed(field: str, found: Mapping[str, Any], types: Mapping[str, type]) -> None:

@@ -20,7 +20,8 @@ from tasks import get_task
 from tasks.errors import OstracaError
 from tasks.vocabulary import corpus_vocab_size
 
-MOST_GROUPS = 1 << 24  # of a split
+_MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
+_LEAST_BYTES = 16  # of a file for each of its row groups: its digest
 
 
 class SplitReader:
@@ -50,12 +51,12 @@ class SplitReader:
     def group_rows(self) -> list[NDArray[np.int64]]:
         """Of each shard, the rows of its row groups: int64 [groups]; OstracaError where they are wrong."""
         size = self.entry["row_group_examples"]
-        groups = sum(-(-record["count"] // size) for record in self.records)
-        if groups > MOST_GROUPS:  # nothing is known yet of any file, and each takes memory
-            raise OstracaError(
-                f"{self.folder}: {self.dataset}, {self.split} would have {groups:,} row groups; the most "
-                f"that are read is {MOST_GROUPS:,}: build the corpus with a larger row_group_tokens"
-            )
+        groups = [-(-record["count"] // size) for record in self.records]
+        if sum(groups) > _MANY_GROUPS:
+            for record, own in zip(self.records, groups, strict=True):
+                here = self.folder.size(record["path"]) == record["bytes"]
+                if not here or own * _LEAST_BYTES > record["bytes"]:
+                    raise self._damaged(record, OstracaError(f"{own:,} row groups are more than it can hold"))
         found = []
         for record in self.records:
             rows = group_rows(self.spec, self.entry, record)
