@@ -8,26 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attacks import CONTENT, DUPLICATES, EXPORT, VERIFY, digest
-from harness.hostile import Reader, main, try_all
+from attacks import CONTENT, DUPLICATES, EXPORT, LOAD, VERIFY
+from harness.hostile import Case, Reader, main, try_all
 from manifests import FORMS, build_form, edits, forgeries, raw, record_edits
 
-from loaders import CorpusSource
-from pipeline.manifest import read_manifest
+from pipeline import readers
+from pipeline.build import build
+from pipeline.manifest import read_manifest, write_manifest
 
 MOST_MORE = 3 << 30  # bytes of address space that a reader may ask for beyond what there is
 
 
-def _loaded(root: Path, out: Path) -> str:
-    """What a loader gives of every dataset."""
-    parts = []
-    for name in read_manifest(root)["spec"]["datasets"]:
-        for rows in CorpusSource(root, dataset=name, shuffle=False, epochs=1).rows_from(0):
-            parts += [rows.tokens, rows.offsets, rows.mask, rows.order]
-    return digest(*parts)
-
-
-LOAD = Reader(name="load", read=_loaded)
 INSPECT = main("inspect", "path={path}", "show=1")
 REPRODUCE = main("reproduce", "path={path}")
 AUDIT = main("audit", "path={path}", "examples=20")
@@ -78,6 +69,47 @@ def test_manifests_of_as_much_as_they_tell(tmp_path: Path) -> None:
     """The same, of sizes as such shards would have. A large corpus is made again for as long as it takes."""
     root = build_form("parquet", tmp_path / "c")
     try_all(root, forgeries(sizes=True), FEW, tmp_path).check()
+
+
+def test_as_many_tokens_as_told_are_read(corpus: Path, tmp_path: Path) -> None:
+    """A record that tells of one token more, in sums that agree: whoever reads a whole shard tells."""
+
+    def one_more(root: Path) -> None:
+        manifest = read_manifest(root)
+        entry = manifest["splits"]["train"]
+        for counts in (entry["shards"][0], entry, manifest["totals"]):
+            counts["tokens"] += 1
+        write_manifest(root, manifest)
+
+    told = [CONTENT, EXPORT]
+    case = Case(name="a token more", damage=one_more, told_by=frozenset(each.name for each in told))
+    try_all(corpus, [case], [*told, LOAD], tmp_path).check()
+
+
+def test_many_row_groups_are_read_where_the_files_are_as_told(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds a million of them against the files' sizes refuses none that are there."""
+    before = LOAD.read(corpus, tmp_path)
+    monkeypatch.setattr(readers, "_MANY_GROUPS", 0)
+    assert LOAD.read(corpus, tmp_path) == before
+
+
+@pytest.mark.parametrize("compression", ["parquet", "tar.zst"])
+def test_what_folds_best_is_believed(compression: str, tmp_path: Path) -> None:
+    """A million tokens that are nearly all the same, thousands of them in a byte: no bound refuses them."""
+    grammar = "".join(f"{level} -> {level - 1} {level - 1}\n" for level in range(13, 1, -1))
+    split = {"examples": 256, "row_group_examples": 256, "shard_examples": 256}
+    spec = {
+        **({} if compression == "parquet" else {"format": "webdataset", "compression": "zstd"}),
+        "dedup": {"mode": "off"},
+        "datasets": {"same": {"task": "lano", "config": {"grammar": grammar}, "splits": {"train": split}}},
+    }
+    totals = build(spec, tmp_path / "c", engine="local")["totals"]
+    assert totals["tokens"] > 1_000_000
+    print(f"{compression}: {totals['tokens'] / totals['bytes']:.0f} tokens a byte")
+    assert CONTENT.read(tmp_path / "c", tmp_path) == "whole"
+    assert LOAD.read(tmp_path / "c", tmp_path)
 
 
 @pytest.mark.soak

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import make_spec
 from harness.hostile import Case, Reader, ToldError, try_all
+from manifests import places, replaced, value_at
 
 from pipeline.build import build
 from pipeline.manifest import read_manifest, write_manifest
@@ -42,23 +42,6 @@ def _edit(change: Callable[[Any], object], root: Path) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text())), indent=1))
 
 
-def _replace(keys: list[Any], value: Any, plain: Any) -> Any:
-    plain = copy.deepcopy(plain)
-    at = plain
-    for key in keys[:-1]:
-        at = at[key]
-    at[keys[-1]] = value
-    return plain
-
-
-def _places(plain: Any, above: tuple[Any, ...] = ()) -> list[list[Any]]:
-    """The keys to every value."""
-    found = [list(above)] if above else []
-    for key, value in plain.items() if isinstance(plain, dict) else ():
-        found += _places(value, (*above, key))
-    return found
-
-
 def _merged(root: Path, out: Path) -> str:
     merge([root / "part1", root / "part2"], out)
     return (out / STATISTICS).read_text()
@@ -78,15 +61,13 @@ def _cases(root: Path, told_by: frozenset[str], values: Callable[[Any], list[Any
     plain = json.loads((root / "part1" / STATISTICS).read_text())
     rng = random.Random(0)
     found = []
-    for keys in _places(plain):
-        old = plain
-        for key in keys:
-            old = old[key]
+    for keys in places(plain):
+        old = value_at(plain, keys)
         new = rng.choice([each for each in values(old) if each != old])
         found.append(
             Case(
-                name=f"{'/'.join(keys)} = {new!r:.40}",
-                damage=partial(_edit, partial(_replace, keys, new)),
+                name=f"{'/'.join(map(str, keys))} = {new!r:.40}",
+                damage=partial(_edit, partial(replaced, keys=keys, new=new)),
                 told_by=told_by,
             )
         )

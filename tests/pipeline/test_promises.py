@@ -29,8 +29,8 @@ from tasks import get_task
 ROOT = Path(ostraca.__file__).parent
 
 VALID = (
-    "tests/pipeline/test_build.py::test_an_example_that_is_not_valid_ends_the_build",
-    "tests/pipeline/test_build.py::test_every_example_goes_past_the_validator",
+    "tests/pipeline/test_validated.py::test_an_example_that_is_not_valid_ends_the_build",
+    "tests/pipeline/test_validated.py::test_every_example_goes_past_the_validator",
     "tests/test_layering.py::test_the_validator_shares_nothing_with_the_generator",
     "tests/test_layering.py::test_capos_validator_shares_the_facts_and_the_tokenizer_only",
 )
