@@ -36,7 +36,9 @@ def check_records(manifest: Mapping[str, Any]) -> list[str]:
         manifest["spec"], _as_planned(manifest, records), part=part_of(manifest), dedup=manifest["dedup"]
     )
     fields = [
-        each for each in ("name", "content_digest", "totals", "splits") if again[each] != manifest[each]
+        each
+        for each in ("name", "tasks", "content_digest", "totals", "splits")
+        if again[each] != manifest[each]
     ]
     if not _is_dedup(manifest):
         fields.append("dedup")

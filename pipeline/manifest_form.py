@@ -81,9 +81,7 @@ def _check_rest(manifest: Mapping[str, Any]) -> None:
     for entry in manifest["splits"].values():
         sums = {name: value for name, value in entry.items() if name != "shards"}
         _typed("splits", sums, {**dict.fromkeys(SUMS, int), "content_digest": str})
-    # Here, since what a corpus is said to be made by is told as soon as it is opened.
-    if manifest["tasks"] != {each["task"]: each["version"] for each in manifest["spec"]["datasets"].values()}:
-        raise ValueError("tasks")
+    _typed("tasks", manifest["tasks"], dict.fromkeys(versions_in(manifest["spec"]), int))
     if manifest["dedup"] is not None:
         _typed("dedup", manifest["dedup"], dict.fromkeys(manifest["dedup"], dict))
         for counts in manifest["dedup"].values():
@@ -107,6 +105,11 @@ def _check_record(path: str, record: ShardRecord) -> None:
             raise TypeError(name)
     if not _SHA256.fullmatch(record.sha256) or not _CONTENT.fullmatch(record.content_digest):
         raise ValueError("digests")
+
+
+def versions_in(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Task -> the version of it that a complete spec is of."""
+    return {entry["task"]: entry["version"] for entry in spec["datasets"].values()}
 
 
 def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
