@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.changes import Changes
 from pipeline.compact import encode_numbers
-from pipeline.dedup.disjoint import Evals
+from pipeline.dedup.disjoint import EvalExamples, Evals
 from pipeline.dedup.prints import draw_prints, fingerprints, write_prints
 from pipeline.dedup.settings import searches
 from pipeline.fingerprint import ContentDigest, content_digest
@@ -114,7 +113,7 @@ def make_shard(
     look = changes is None and searches(spec)
     known = Changes() if changes is None else changes
     made_of: list[Changes] = []
-    avoid = None if evals is None or is_eval(shard.split) else functools.partial(evals.places_in, folder)
+    avoid = None if evals is None or is_eval(shard.split) else evals.read(folder)
     tokens, content = 0, ContentDigest()
     before, after = Statistics(), Statistics()
     prints = [np.zeros((0, 2), np.uint64)]
@@ -191,12 +190,12 @@ def shard_groups(
     *,
     look: bool = False,
     count: bool = True,
-    avoid: Callable[[Task, Mapping[str, Any], pa.RecordBatch], NDArray[np.int64]] | None = None,
+    avoid: EvalExamples | None = None,
 ) -> Iterator[Group]:
     """The shard's examples, a row group at a time, each checked.
 
-    look: with the fingerprints of the first draws; count: with statistics (else they are empty). avoid: the
-    rows of a batch that are left out besides.
+    look: with the fingerprints of the first draws; count: with statistics (else they are empty). avoid:
+    examples of eval splits, which are left out (then there are no other changes).
     """
     entry = spec["datasets"][shard.dataset]["splits"][shard.split]
     task, config = get_task(spec["datasets"][shard.dataset]["task"]), entry["config"]
@@ -207,11 +206,12 @@ def shard_groups(
     for start in range(shard.first_index, shard.first_index + shard.count, step):
         stop = min(start + step, shard.first_index + shard.count)
         batch = _checked(task, config, key, np.arange(start, stop, dtype=np.int64), shard)
+        if avoid is None:
+            own = changes.of(start - shard.first_index, stop - shard.first_index)
+        else:
+            own = Changes.dropping(start - shard.first_index + avoid.places_in(task, config, batch))
         prints = fingerprints(task, config, batch, spec["dedup"]["key"]) if look else None
         before = after = Statistics.of(batch, task.strata) if count else Statistics()
-        own = changes.of(start - shard.first_index, stop - shard.first_index)
-        if avoid is not None:
-            own = Changes.dropping(start - shard.first_index + avoid(task, config, batch))
         pieces = [(batch, key)]
         if len(own):
             kept = np.ones(batch.num_rows, bool)

@@ -43,45 +43,43 @@ _S32 = np.uint64(32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evals:
-    """Where the fingerprints of a corpus's eval examples stand: small, it goes to every job."""
-
-    spec_digest: str
-    paths: tuple[str, ...]
-
-    def places_in(
-        self, folder: Folder, task: Task, config: Mapping[str, Any], batch: pa.RecordBatch
-    ) -> NDArray[np.int64]:
-        """The rows of a batch with published ids that are eval examples too: int64, ascending."""
-        if not self.paths:
-            return np.zeros(0, np.int64)
-        known = _known(folder.url, self)
-        values, offsets = unragged(batch.column(0))
-        rows, looks = np.empty(batch.num_rows, np.int64), np.empty(batch.num_rows, np.uint64)
-        shift = _shift(known.seen)
-        found = int(_look_for(values, offsets, known.lengths, known.seen, shift, rows, looks))
-        rows, looks = rows[:found], looks[:found]
-        place = np.minimum(np.searchsorted(known.looks, looks), len(known.looks) - 1)
-        rows = rows[known.looks[place] == looks]
-        if len(rows):
-            prints = fingerprints(task, config, batch.select([0]).take(pa.array(rows)), "tokens")
-            rows = rows[known.table.contains(prints)]
-        places: NDArray[np.int64] = rows
-        return places
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """The eval examples of a corpus."""
+class EvalExamples:
+    """What tells the examples of a corpus's eval splits from others."""
 
     lengths: NDArray[np.uint8]  # 1 where an example has so many tokens, the last entry: or more
     seen: NDArray[np.uint8]  # by the upper bits of a first look: 1 where there is such an example
     looks: NDArray[np.uint64]  # ascending
     table: Table
 
+    def places_in(self, task: Task, config: Mapping[str, Any], batch: pa.RecordBatch) -> NDArray[np.int64]:
+        """The rows of a batch with published ids that are eval examples too: int64, ascending."""
+        values, offsets = unragged(batch.column(0))
+        rows, looks = np.empty(batch.num_rows, np.int64), np.empty(batch.num_rows, np.uint64)
+        found = int(_look_for(values, offsets, self.lengths, self.seen, _shift(self.seen), rows, looks))
+        rows, looks = rows[:found], looks[:found]
+        place = np.minimum(np.searchsorted(self.looks, looks), len(self.looks) - 1)
+        rows = rows[self.looks[place] == looks]
+        if len(rows):
+            prints = fingerprints(task, config, batch.select([0]).take(pa.array(rows)), "tokens")
+            rows = rows[self.table.contains(prints)]
+        places: NDArray[np.int64] = rows
+        return places
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evals:
+    """Where the fingerprints of a corpus's eval examples stand: small, it goes to every job."""
+
+    spec_digest: str
+    paths: tuple[str, ...]
+
+    def read(self, folder: Folder) -> EvalExamples | None:
+        """The examples; None where there are none."""
+        return _read(folder.url, self) if self.paths else None
+
 
 @functools.lru_cache(maxsize=2)
-def _known(url: str, evals: Evals) -> _Known:
+def _read(url: str, evals: Evals) -> EvalExamples:
     folder = open_folder(url)
     words = np.concatenate([np.frombuffer(folder.read(path), "<u8") for path in evals.paths])
     words = words.astype(np.uint64).reshape(-1, _WIDTH)
@@ -92,7 +90,7 @@ def _known(url: str, evals: Evals) -> _Known:
     lengths[np.minimum(words[:, 3], _LONGEST)] = 1
     table = Table.of_size(len(words))
     table.insert(words[:, :2])
-    return _Known(lengths=lengths, seen=seen, looks=np.sort(words[:, 2]), table=table)
+    return EvalExamples(lengths=lengths, seen=seen, looks=np.sort(words[:, 2]), table=table)
 
 
 def _shift(seen: NDArray[np.uint8]) -> np.uint64:

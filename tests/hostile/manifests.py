@@ -191,7 +191,8 @@ def record_edits(corpus: Path, count: int, seed: int = 0) -> Iterator[Case]:
 def forge(change: Callable[[Plain], object], sizes: bool, root: Path) -> None:
     """Another spec, and the manifest of its corpus: shards that there are stand for those of the plan.
 
-    sizes: its records tell of shards as large as they would be, else as large as the files are.
+    sizes: its records tell of shards as large as they would be, else as large as the files are. A shard of as
+    many examples as before keeps what was drawn again in it: to tell of none is no change of the spec.
     """
     manifest = read_manifest(root)
     true = {record["path"]: record for _, record in manifests.records_of(manifest)}
@@ -200,6 +201,7 @@ def forge(change: Callable[[Plain], object], sizes: bool, root: Path) -> None:
     records = []
     for number, shard in enumerate(plan(spec)):
         record = true.get(shard.path) or list(true.values())[number % len(true)]
+        as_before = record["path"] == shard.path and record["count"] == shard.count
         records.append(
             ShardRecord(
                 **{
@@ -210,7 +212,7 @@ def forge(change: Callable[[Plain], object], sizes: bool, root: Path) -> None:
                     "first_index": shard.first_index,
                     "count": shard.count,
                     "rows": shard.count,
-                    "changes": "",
+                    "changes": record.get("changes", "") if as_before else "",
                     **({"tokens": 9 * shard.count, "bytes": shard.count} if sizes else {}),
                 }
             )
