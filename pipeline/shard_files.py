@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.compact import decode_numbers
 from pipeline.folder import Folder, open_folder
+from pipeline.parquet_pages import Chunk, check_pages, chunks_of
 from pipeline.row_checks import check_schema
 from pipeline.row_groups import TABLE, RowGroups, Tail, digest_of
 from pipeline.writers.webdataset import table_of
@@ -30,7 +31,7 @@ from tasks.errors import OstracaError
 
 # What parsing bytes that nobody vouches for may raise.
 FAILURES = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, OstracaError)
-_MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
+_AFTER_FOOTER = 8  # bytes: its length and a magic number
 _OTHER_SIZE = "its size is another than the manifest says"
 
 
@@ -77,7 +78,7 @@ class ShardFile:
         """
         if "tail" in self.record:
             return self._footer().groups.rows
-        return _rows_in(self._old_footer()) if self.parquet else None
+        return self._old_footer().rows if self.parquet else None
 
     def _footer(self) -> _Footer:
         record = self.record
@@ -85,16 +86,18 @@ class ShardFile:
         if len(footer.groups.ends) != self.groups:
             raise OstracaError(f"has {len(footer.groups.ends)} row groups, its spec makes {self.groups}")
         if footer.parquet is not None:
-            self._check(footer.parquet, footer.schema)
+            self._check(footer.parquet)
         return footer
 
-    def _check(self, footer: pq.FileMetaData, schema: pa.Schema) -> None:
+    def _check(self, footer: _ParquetFooter) -> None:
         """OstracaError where a Parquet file is of another spec, or has other columns or row groups."""
-        if (footer.metadata or {}).get(b"ostraca_spec_digest") != self.digest.encode():
+        if footer.said.get(b"ostraca_spec_digest") != self.digest.encode():
             raise OstracaError("is a shard of another spec")
-        check_schema(schema, self.schema)
-        if footer.num_row_groups != self.groups:
-            raise OstracaError(f"has {footer.num_row_groups} row groups, its spec makes {self.groups}")
+        check_schema(footer.schema, self.schema)
+        if len(footer.rows) != self.groups:
+            raise OstracaError(f"has {len(footer.rows)} row groups, its spec makes {self.groups}")
+        if any(len(chunks) != len(self.schema) for chunks in footer.chunks):
+            raise OstracaError("its Parquet footer is malformed")
 
     def _read_tar(self, data: bytes, columns: list[str], rows: int) -> pa.RecordBatch:
         most = most_bytes(self.schema, rows, self.longest)
@@ -116,33 +119,56 @@ class ShardFile:
     def _read_parquet(
         self,
         source: Any,
-        footer: pq.FileMetaData,
+        footer: _ParquetFooter,
         group: int,
         columns: list[str],
         rows: int,
         *,
         checksums: bool,
     ) -> pa.RecordBatch:
-        described = footer.row_group(group)
-        values = max(described.column(each).num_values for each in range(described.num_columns))
-        if values > rows * (self.longest + _MORE_VALUES):
-            raise OstracaError(
-                f"row group {group} has {values:,} values in a column, too many for {rows:,} rows"
-            )
-        with pq.ParquetFile(source, metadata=footer, page_checksum_verification=checksums) as file:
-            if not described.num_rows:  # before version 25 pyarrow looks elsewhere for its pages
+        chunks = [footer.chunks[group][self.schema.get_field_index(name)] for name in columns]
+        check_pages(source, self.record["bytes"], chunks, rows, self.longest)
+        with pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=checksums) as file:
+            if not footer.rows[group]:  # before version 25 pyarrow looks elsewhere for its pages
                 return pa.RecordBatch.from_pylist([], schema=file.schema_arrow).select(columns)
             table = file.read_row_group(group, columns=columns, use_threads=False)
         return table.combine_chunks().to_batches()[0]
 
-    def _old_footer(self) -> pq.FileMetaData:
+    def _old_footer(self) -> _ParquetFooter:
         path = self.record["path"]
         stamp = self.folder.stamp(path)
         if stamp is None or stamp[0] != self.record["bytes"]:
             raise OstracaError(_OTHER_SIZE)
-        footer, schema = _old_footer(self.url, path, stamp)
-        self._check(footer, schema)
+        footer = _old_footer(self.url, path, stamp)
+        self._check(footer)
         return footer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ParquetFooter:
+    """The footer of a Parquet file."""
+
+    metadata: pq.FileMetaData
+    rows: NDArray[np.int64]  # [groups]
+    chunks: list[list[Chunk]]  # of each row group
+    schema: pa.Schema
+
+    @staticmethod
+    def read(source: Any, size: int) -> _ParquetFooter:
+        """Of a file, or of its end, of `size` bytes."""
+        metadata = pq.read_metadata(source)
+        source.seek(size - _AFTER_FOOTER - metadata.serialized_size)
+        chunks = chunks_of(source.read(metadata.serialized_size))
+        rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        if len(rows) != len(chunks):
+            raise OstracaError("its Parquet footer is malformed")
+        schema = metadata.schema.to_arrow_schema()
+        return _ParquetFooter(metadata=metadata, rows=np.array(rows, np.int64), chunks=chunks, schema=schema)
+
+    @property
+    def said(self) -> Mapping[bytes, bytes]:
+        """What the file tells of itself."""
+        return self.metadata.metadata or {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +176,7 @@ class _Footer:
     """What a tail holds."""
 
     groups: RowGroups
-    parquet: pq.FileMetaData | None
-    schema: pa.Schema | None  # of a Parquet file
+    parquet: _ParquetFooter | None
 
 
 @lru_cache(maxsize=64)
@@ -164,26 +189,19 @@ def _footer(url: str, path: str, size: int, said: str, parquet: bool) -> _Footer
     if digest_of(data) != tail.digest:
         raise OstracaError("its tail is not what the manifest says: its digest is another")
     if not parquet:
-        return _Footer(groups=RowGroups.parse(table_of(data, TABLE), tail.start), parquet=None, schema=None)
-    footer = pq.read_metadata(pa.BufferReader(data))
-    table = (footer.metadata or {}).get(TABLE.encode(), b"").decode()
-    groups = RowGroups.parse(table, tail.start)
-    if not np.array_equal(_rows_in(footer), groups.rows):
+        return _Footer(groups=RowGroups.parse(table_of(data, TABLE), tail.start), parquet=None)
+    footer = _ParquetFooter.read(pa.BufferReader(data), len(data))
+    groups = RowGroups.parse(footer.said.get(TABLE.encode(), b"").decode(), tail.start)
+    if not np.array_equal(footer.rows, groups.rows):
         raise OstracaError("its table of row groups and its footer disagree on their rows")
-    return _Footer(groups=groups, parquet=footer, schema=footer.schema.to_arrow_schema())
+    return _Footer(groups=groups, parquet=footer)
 
 
 @lru_cache(maxsize=64)
-def _old_footer(url: str, path: str, stamp: tuple[int, str]) -> tuple[pq.FileMetaData, pa.Schema]:
-    """The footer of a file as it was at this stamp, and its schema."""
+def _old_footer(url: str, path: str, stamp: tuple[int, str]) -> _ParquetFooter:
+    """The footer of a file as it was at this stamp."""
     with closing(open_folder(url).open(path)) as source:
-        footer = pq.read_metadata(source)
-    return footer, footer.schema.to_arrow_schema()
-
-
-def _rows_in(footer: pq.FileMetaData) -> NDArray[np.int64]:
-    groups = range(footer.num_row_groups)
-    return np.array([footer.row_group(group).num_rows for group in groups], np.int64)
+        return _ParquetFooter.read(source, stamp[0])
 
 
 class _Region(io.RawIOBase):

@@ -23,7 +23,7 @@ from pipeline.duplicates import find_in_corpus
 from pipeline.export.command import export
 from pipeline.manifest import read_manifest, records_of, spec_in, write_manifest
 from pipeline.readers import split_reader
-from pipeline.row_groups import TABLE, GroupedFile
+from pipeline.row_groups import TABLE, GroupedFile, Tail, digest_of
 from pipeline.verify import verify
 
 EVERY_FORMAT: dict[str, dict[str, Any]] = {
@@ -33,6 +33,8 @@ EVERY_FORMAT: dict[str, dict[str, Any]] = {
     "tar packed": {"format": "webdataset", "pack": {"length": 256, "mode": "whole"}},
     "tar.zst": {"format": "webdataset", "compression": "zstd"},
 }
+
+AS_OSTRACA: dict[str, Any] = {"compression": "zstd", "use_dictionary": False}  # how Parquet is written
 
 
 def build_small(root: Path, seed: int = 0, **extra: Any) -> Path:
@@ -249,10 +251,13 @@ def replaced(other: Path, tails: bool = True) -> Iterator[Case]:
 # ---- shards that were forged, with a manifest that fits
 
 
-def forge(root: Path, batches: Sequence[pa.RecordBatch], *, number: int = 0, tail: bool = True) -> None:
+def forge(
+    root: Path, batches: Sequence[pa.RecordBatch], *, number: int = 0, tail: bool = True, **options: Any
+) -> None:
     """Write other row groups to a Parquet shard of train; the manifest fits them.
 
-    tail: False leaves the manifest's tail out, as in corpora from before there were tails.
+    tail: False leaves the manifest's tail out, as in corpora from before there were tails. options: of the
+    writer, which writes as ostraca does where they say nothing.
     """
     manifest = read_manifest(root)
     record = manifest["splits"]["train"]["shards"][number]
@@ -260,13 +265,26 @@ def forge(root: Path, batches: Sequence[pa.RecordBatch], *, number: int = 0, tai
     with open(path, "wb") as file:
         grouped = GroupedFile(file)
         schema = batches[0].schema
-        with pq.ParquetWriter(grouped, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(grouped, schema, **{**AS_OSTRACA, **options}) as writer:
             for batch in batches:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
                 grouped.end_group(batch.num_rows)
             writer.add_key_value_metadata({TABLE: str(grouped.row_groups)})
         end = grouped.end()
     fit(manifest, record, path, str(end) if tail else "")
+    (root / "manifest.json").write_text(json.dumps(manifest))
+
+
+def forge_bytes(root: Path, change: Callable[[bytearray], object], *, tail: bool = True) -> None:
+    """Change the bytes of train's first shard, a Parquet file, from its footer on; the manifest fits them."""
+    manifest = read_manifest(root)
+    record = manifest["splits"]["train"]["shards"][0]
+    path = root / record["path"]
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+    start = int(record["tail"].partition(":")[0])
+    fit(manifest, record, path, str(Tail(start=start, digest=digest_of(bytes(data[start:])))) if tail else "")
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
