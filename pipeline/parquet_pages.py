@@ -120,7 +120,12 @@ def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[i
         field += step
         want = wanted.get(field)
         if want is None:
-            at = _after(data, at, kind, depth)
+            if kind in _INTEGERS:  # as in `_after`: most fields are
+                while data[at] > 127:
+                    at += 1
+                at += 1
+            else:
+                at = _after(data, at, kind, depth)
         elif want is int and kind in _INTEGERS:
             found[field], at = _integer(data, at)
         elif isinstance(want, dict) and kind == _STRUCT:
