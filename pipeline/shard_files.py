@@ -126,11 +126,11 @@ class ShardFile:
         *,
         checksums: bool,
     ) -> pa.RecordBatch:
+        if not footer.rows[group]:  # it may have no pages, and before version 25 pyarrow looks for them
+            return pa.RecordBatch.from_pylist([], schema=footer.schema).select(columns)
         chunks = [footer.chunks[group][self.schema.get_field_index(name)] for name in columns]
         check_pages(source, self.record["bytes"], chunks, rows, self.longest)
         with pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=checksums) as file:
-            if not footer.rows[group]:  # before version 25 pyarrow looks elsewhere for its pages
-                return pa.RecordBatch.from_pylist([], schema=file.schema_arrow).select(columns)
             table = file.read_row_group(group, columns=columns, use_threads=False)
         return table.combine_chunks().to_batches()[0]
 

@@ -187,7 +187,9 @@ def test_inspect_tells_that_a_row_is_wrong(run_here: Any, corpus_copy: Path) -> 
     rows[0]["input_ids"][start] = rows[0]["input_ids"][start] % 50 + 1
     size = pq.read_metadata(path).row_group(0).num_rows
     before = path.stat().st_size
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, row_group_size=size)
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=table.schema), path, row_group_size=size, use_dictionary=False
+    )
     manifest = json.loads((corpus_copy / "manifest.json").read_text())
     entry = manifest["splits"]["test"]
     for counts in (entry["shards"][0], entry, manifest["totals"]):

@@ -53,7 +53,7 @@ def rewrite(
             table = pa.Table.from_pylist(rows, schema=table.schema)
         groups = spec["datasets"][dataset]["splits"][split]["row_group_examples"]
         table = table.replace_schema_metadata({"ostraca_spec_digest": spec_digest(spec)})
-        pq.write_table(table, path, row_group_size=groups)
+        pq.write_table(table, path, row_group_size=groups, use_dictionary=False)
         digest = sum(
             (content_digest(batch, split_key(spec, dataset, split)) for batch in table.to_batches()),
             ContentDigest(),
