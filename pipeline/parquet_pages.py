@@ -19,12 +19,7 @@ from tasks.errors import OstracaError
 _Fields = Mapping[int, Any]
 _COLUMN: _Fields = {5: int, 7: int, 9: int, 11: int}  # values, bytes, first data page, dictionary
 _FOOTER: _Fields = {4: [{1: [{3: _COLUMN}]}]}  # row groups, their columns, what is known of one
-_PAGE: _Fields = {
-    1: int,
-    2: int,
-    3: int,
-    5: {1: int, 2: int},
-}  # kind, bytes unfolded, bytes, (values, encoding)
+_PAGE: _Fields = {1: int, 2: int, 3: int, 5: {1: int, 2: int}}  # kind, unfolded, bytes; values, encoding
 _DATA_PAGE = 0
 _ENCODINGS = (0, 9)  # plain, byte stream split: what they unfold to is as large as the page
 _MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
@@ -62,10 +57,9 @@ def chunks_of(footer: Any) -> list[list[Chunk]]:
 
 
 def _chunk(column: Mapping[int, int]) -> Chunk:
-    start = column[9]
     if 11 in column:  # pyarrow begins with a dictionary that is told of, wherever it lies
         raise OstracaError("has a dictionary in a column, and ostraca writes none")
-    return Chunk(values=column[5], start=start, stop=start + column[7])
+    return Chunk(values=column[5], start=column[9], stop=column[9] + column[7])
 
 
 def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, longest: int) -> None:
