@@ -135,11 +135,18 @@ def _main(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] == "--version":
-        from importlib.metadata import version
-
-        print(f"ostraca {version('ostraca')}")
+        print(f"ostraca {_version()}")
         return 0
     return _run(words[0], words[1:], wants_help)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ostraca")
+    except PackageNotFoundError:
+        return f"of unknown version: not installed, run from {Path(__file__).resolve().parent}"
 
 
 def _overview() -> str:

@@ -89,7 +89,7 @@ def test_parquet_rows_of_too_many_tokens(tail: bool, tmp_path: Path) -> None:
     columns = {name: groups[1].column(name) for name in schema.names}
     for name in ("input_ids", "loss_mask"):
         kind = schema.field(name).type
-        ones = pa.array(np.ones(rows * long, kind.value_type.to_pandas_dtype()))
+        ones = pa.array(np.ones(rows * long, str(kind.value_type)))
         columns[name] = pa.ListArray.from_arrays(offsets, ones, type=kind)
     large = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
     forge(root, [groups[0], large, *groups[2:]], tail=tail)

@@ -34,9 +34,9 @@ def begun(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     name = f"faults-{tmp_path}"
 
     def start(*words: str) -> subprocess.Popen[str]:
-        # Tests that run in the background of a shell ignore Ctrl-C, and what they start inherits that.
+        # Tests in the background of a shell, or under nohup, ignore these, and what they start inherits that.
         return subprocess.Popen(
-            ["env", "--default-signal=INT", *command(*words)],
+            ["env", "--default-signal=INT,HUP", *command(*words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

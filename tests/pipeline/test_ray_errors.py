@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from harness.isolation import alone
 
+pytest.importorskip("ray")
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
 RAY = str(Path(PYTHON).with_name("ray"))
