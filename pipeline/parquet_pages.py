@@ -20,6 +20,7 @@ _Fields = Mapping[int, Any]
 _COLUMN: _Fields = {5: int, 7: int, 9: int, 11: int}  # values, bytes, first data page, dictionary
 _FOOTER: _Fields = {4: [{1: [{3: _COLUMN}]}]}  # row groups, their columns, what is known of one
 _PAGE: _Fields = {1: int, 2: int, 3: int, 5: {1: int, 2: int}}  # kind, unfolded, bytes; values, encoding
+MALFORMED = "its Parquet footer is malformed"
 _DATA_PAGE = 0
 _ENCODINGS = (0, 9)  # plain, byte stream split: what they unfold to is as large as the page
 _MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
@@ -53,7 +54,7 @@ def chunks_of(footer: Any) -> list[list[Chunk]]:
         groups = _struct(footer, 0, _FOOTER)[0][4]
         return [[_chunk(column[3]) for column in group[1]] for group in groups]
     except (_MalformedError, IndexError, KeyError):
-        raise OstracaError("its Parquet footer is malformed") from None
+        raise OstracaError(MALFORMED) from None
 
 
 def _chunk(column: Mapping[int, int]) -> Chunk:
@@ -72,7 +73,7 @@ def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, long
         if chunk.values > most:
             raise OstracaError(f"has {chunk.values:,} values in a column, too many for {rows:,} rows")
         if not 0 <= chunk.start <= chunk.stop <= size:
-            raise OstracaError("its Parquet footer is malformed")
+            raise OstracaError(MALFORMED)
         file.seek(chunk.start)
         try:
             values, unfolded = _unfolds(file.read(chunk.stop - chunk.start))
@@ -114,12 +115,7 @@ def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[i
         field += step
         want = wanted.get(field)
         if want is None:
-            if kind in _INTEGERS:  # as in `_after`: most fields are
-                while data[at] > 127:
-                    at += 1
-                at += 1
-            else:
-                at = _after(data, at, kind, depth)
+            at = _after(data, at, kind, depth)
         elif want is int and kind in _INTEGERS:
             found[field], at = _integer(data, at)
         elif isinstance(want, dict) and kind == _STRUCT:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.compact import decode_numbers
 from pipeline.folder import Folder, open_folder
-from pipeline.parquet_pages import Chunk, check_pages, chunks_of
+from pipeline.parquet_pages import MALFORMED, Chunk, check_pages, chunks_of
 from pipeline.row_checks import check_schema
 from pipeline.row_groups import TABLE, RowGroups, Tail, digest_of
 from pipeline.writers.webdataset import table_of
@@ -97,7 +97,7 @@ class ShardFile:
         if len(footer.rows) != self.groups:
             raise OstracaError(f"has {len(footer.rows)} row groups, its spec makes {self.groups}")
         if any(len(chunks) != len(self.schema) for chunks in footer.chunks):
-            raise OstracaError("its Parquet footer is malformed")
+            raise OstracaError(MALFORMED)
 
     def _read_tar(self, data: bytes, columns: list[str], rows: int) -> pa.RecordBatch:
         most = most_bytes(self.schema, rows, self.longest)
@@ -161,7 +161,7 @@ class _ParquetFooter:
         chunks = chunks_of(source.read(metadata.serialized_size))
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         if len(rows) != len(chunks):
-            raise OstracaError("its Parquet footer is malformed")
+            raise OstracaError(MALFORMED)
         schema = metadata.schema.to_arrow_schema()
         return _ParquetFooter(metadata=metadata, rows=np.array(rows, np.int64), chunks=chunks, schema=schema)
 

@@ -22,12 +22,11 @@ MOST_MORE = 3 << 30  # bytes of address space that a reader may ask for beyond w
 
 INSPECT = main("inspect", "path={path}", "show=1")
 REPRODUCE = main("reproduce", "path={path}")
+# What audit and build print of times is not compared.
 AUDITED = main("audit", "path={path}", "examples=20")
 AUDIT = Reader(name="audit", read=lambda root, out: re.sub(r",\d+\.\ds:", ":", AUDITED.read(root, out)))
 BUILT = main("build", "manifest={path}", "out={out}", "engine=local", "report=false")
-BUILD = Reader(
-    name="build", read=lambda root, out: bool(BUILT.read(root, out))
-)  # it prints times, like audit
+BUILD = Reader(name="build", read=lambda root, out: bool(BUILT.read(root, out)))
 FEW = [LOAD, VERIFY, INSPECT]
 READING = [*FEW, CONTENT, EXPORT, DUPLICATES]
 ALL = [*READING, REPRODUCE, AUDIT, BUILD]

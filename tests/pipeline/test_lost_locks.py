@@ -129,7 +129,7 @@ def test_one_that_wakes_up_anywhere_changes_nothing(
 ) -> None:
     held = try_all(forks, places, name, None)
     print(f"\n{name}: held up {held} times, and never any harm")
-    assert held > 30
+    assert held > (30 if name == "plain" else 50)  # a plain build on disk looks at its lock some 20 times
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
