@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tasks.errors import ConfigError, nearest
+from ..tasks.errors import ConfigError, nearest
 
 CONF = Path(__file__).resolve().parent
 _MIXTURE_TOKENS = 10_000_000  # of train of each dataset, where the call says no more

@@ -7,9 +7,9 @@
 Importable without torch, Ray, Hydra and transformers.
 """
 
-from loaders.corpus import CorpusSource
-from loaders.source import Rows, Source
-from loaders.stream import TokenStream
-from loaders.task import TaskSource
+from .corpus import CorpusSource
+from .source import Rows, Source
+from .stream import TokenStream
+from .task import TaskSource
 
 __all__ = ["CorpusSource", "Rows", "Source", "TaskSource", "TokenStream"]

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from loaders.order import EpochOrder, Window
-from loaders.source import Rows
-from pipeline.fingerprint import ContentDigest
-from pipeline.folder import open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import require_records
-from pipeline.readers import split_reader
-from tasks import get_task
-from tasks.base import INT32_MAX, Task
-from tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
-from tasks.examples import check_seed
-from tasks.vocabulary import Renaming, corpus_vocab_size, split_renaming
+from ..pipeline.fingerprint import ContentDigest
+from ..pipeline.folder import open_folder
+from ..pipeline.manifest import read_manifest, spec_in
+from ..pipeline.manifest_checks import require_records
+from ..pipeline.readers import split_reader
+from ..tasks import get_task
+from ..tasks.base import INT32_MAX, Task
+from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
+from ..tasks.examples import check_seed
+from ..tasks.vocabulary import Renaming, corpus_vocab_size, split_renaming
+from .order import EpochOrder, Window
+from .source import Rows
 
 _COLUMNS = ["input_ids", "loss_mask"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loaders.pack import pack_left_aligned, pack_padded, pack_rows
-from loaders.source import Rows, Source
-from tasks.batch import LABEL_IGNORED
-from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from ..tasks.batch import LABEL_IGNORED
+from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from .pack import pack_left_aligned, pack_padded, pack_rows
+from .source import Rows, Source
 
 Batch = dict[str, NDArray[np.int64]]
 MODES = ("left_aligned", "padded", "packed")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from loaders.source import Rows
-from tasks import get_task
-from tasks.base import Task, vocab_size
-from tasks.errors import ConfigError, check_integer
-from tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split, complete_config, stream_of
-from tasks.vocabulary import Renaming
+from ..tasks import get_task
+from ..tasks.base import Task, vocab_size
+from ..tasks.errors import ConfigError, check_integer
+from ..tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split, complete_config, stream_of
+from ..tasks.vocabulary import Renaming
+from .source import Rows
 
 
 class TaskSource:

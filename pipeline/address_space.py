@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
 
 _LEAST = 1 << 30  # bytes that Python, NumPy, Arrow and the compiler of kernels take; little of it is touched
 _RAY = 8 << 30  # beside the object store, which Ray maps: some dozen threads in every process

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline.dedup.against import with_against
-from pipeline.folder import MANIFEST, Folder, folder_of, open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import require_records
-from pipeline.manifest_form import records_of
-from pipeline.spec import check_spec, spec_digest
-from pipeline.version import require_versions
-from pipeline.words import key_of
-from tasks.errors import ConfigError, check_path, shown
+from ..tasks.errors import ConfigError, check_path, shown
+from .dedup.against import with_against
+from .folder import MANIFEST, Folder, folder_of, open_folder
+from .manifest import read_manifest, spec_in
+from .manifest_checks import require_records
+from .manifest_form import records_of
+from .spec import check_spec, spec_digest
+from .version import require_versions
+from .words import key_of
 
 # What may be said beside manifest=: where and how it is built, never what.
 _FREE = ("manifest", "out", "engine", "workers", "ray", "mend", "disk", "report")

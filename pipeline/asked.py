@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.presets import mark_of, true_name
-from pipeline.spec import MAX_TOKENS, check_spec
-from pipeline.words import key_of
-from tasks import TASKS, get_task
-from tasks.errors import ConfigError, check_integer, shown
+from ..tasks import TASKS, get_task
+from ..tasks.errors import ConfigError, check_integer, shown
+from .presets import mark_of, true_name
+from .spec import MAX_TOKENS, check_spec
+from .words import key_of
 
 _CHANGES_CONFIG = re.compile(r"corpus\.datasets\.[^.]+(\.(task|config)(\..*)?)?")
 

@@ -9,39 +9,31 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest as manifests
-from pipeline.capacity.room import check_disk, free_bytes, refuse_where_full, require_room
-from pipeline.changes import Changes
-from pipeline.dedup.against import against_prints, with_against
-from pipeline.dedup.disjoint import eval_prints
-from pipeline.dedup.prints import prints_size
-from pipeline.dedup.search import OUTCOME, changed_shards, changes_of, find_duplicates, ranked
-from pipeline.dedup.settings import check_memory, searches
-from pipeline.engine import Engine, available_cores, check_engine, open_engine
-from pipeline.fence import Fence
-from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
-from pipeline.manifest_checks import require_records
-from pipeline.manifest_form import records_of
-from pipeline.plan import WHOLE, Part, Shard, plan
-from pipeline.reports import write_reports
-from pipeline.shard import (
-    Made,
-    ShardRecord,
-    aside_path,
-    make_shard,
-    prints_path,
-    record_path,
-    write_record,
-)
-from pipeline.spec import check_spec, spec_digest
-from pipeline.spec_differences import first_difference
-from pipeline.spec_form import is_spec
-from pipeline.state import LOCK, STATE
-from pipeline.times import Times
-from pipeline.tokenizer_copies import listed_files
-from pipeline.totals import Totals, are_lost, count_shard, write_totals
-from pipeline.version import take_versions
-from tasks.errors import ConfigError, OstracaError, shown
+from ..tasks.errors import ConfigError, OstracaError, shown
+from . import manifest as manifests
+from .capacity.room import check_disk, free_bytes, refuse_where_full, require_room
+from .changes import Changes
+from .dedup.against import against_prints, with_against
+from .dedup.disjoint import eval_prints
+from .dedup.prints import prints_size
+from .dedup.search import OUTCOME, changed_shards, changes_of, find_duplicates, ranked
+from .dedup.settings import check_memory, searches
+from .engine import Engine, available_cores, check_engine, open_engine
+from .fence import Fence
+from .folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
+from .manifest_checks import require_records
+from .manifest_form import records_of
+from .plan import WHOLE, Part, Shard, plan
+from .reports import write_reports
+from .shard import Made, ShardRecord, aside_path, make_shard, prints_path, record_path, write_record
+from .spec import check_spec, spec_digest
+from .spec_differences import first_difference
+from .spec_form import is_spec
+from .state import LOCK, STATE
+from .times import Times
+from .tokenizer_copies import listed_files
+from .totals import Totals, are_lost, count_shard, write_totals
+from .version import take_versions
 
 SPEC = f"{STATE}/spec.json"
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compact import decode_numbers, encode_numbers
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
+from .compact import decode_numbers, encode_numbers
 
 MOST_CHANGES = 1 << 26  # of a shard: what says more takes all memory and is no shard's
 

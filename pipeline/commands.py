@@ -9,30 +9,30 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import verify as checks
-from pipeline.again import FromManifest, open_manifest
-from pipeline.asked import corpus_spec
-from pipeline.build import build as build_corpus
-from pipeline.dedup.against import with_against
-from pipeline.duplicates import find_in_corpus
-from pipeline.folder import open_folder
-from pipeline.inspect import show
-from pipeline.manifest import NAME as MANIFEST
-from pipeline.manifest import part_of, read_manifest, with_own_tokenizers
-from pipeline.merge import merge as merge_parts
-from pipeline.plan import WHOLE, count_examples, count_shards, is_eval
-from pipeline.progress import ShardProgress
-from pipeline.report import screen_table
-from pipeline.reports import statistics_of
-from pipeline.shard import ShardRecord
-from pipeline.spec import check_spec
-from pipeline.storage import write_bytes
-from pipeline.tables import print_table
-from pipeline.times import Times
-from pipeline.version import require_versions
-from pipeline.words import word
-from tasks.errors import ConfigError, check_bool, check_path, shown
-from tasks.paths import local_path
+from ..tasks.errors import ConfigError, check_bool, check_path, shown
+from ..tasks.paths import local_path
+from . import verify as checks
+from .again import FromManifest, open_manifest
+from .asked import corpus_spec
+from .build import build as build_corpus
+from .dedup.against import with_against
+from .duplicates import find_in_corpus
+from .folder import open_folder
+from .inspect import show
+from .manifest import NAME as MANIFEST
+from .manifest import part_of, read_manifest, with_own_tokenizers
+from .merge import merge as merge_parts
+from .plan import WHOLE, count_examples, count_shards, is_eval
+from .progress import ShardProgress
+from .report import screen_table
+from .reports import statistics_of
+from .shard import ShardRecord
+from .spec import check_spec
+from .storage import write_bytes
+from .tables import print_table
+from .times import Times
+from .version import require_versions
+from .words import word
 
 
 def _ray(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -246,7 +246,7 @@ def inspect(config: Mapping[str, Any]) -> int:
 
 def random_grammar(config: Mapping[str, Any]) -> int:
     """`ostraca random-grammar`: see conf/random-grammar.yaml."""
-    from tasks.lano import grammar as grammars
+    from ..tasks.lano import grammar as grammars
 
     out = local_path(check_path("out", config["out"]))
     if out.exists():
@@ -264,6 +264,6 @@ def random_grammar(config: Mapping[str, Any]) -> int:
 
 def train_tokenizer(config: Mapping[str, Any]) -> int:
     """`ostraca train-tokenizer`: see conf/train-tokenizer.yaml."""
-    from tasks.capo.tokenizer import train_tokenizer_command
+    from ..tasks.capo.tokenizer import train_tokenizer_command
 
     return train_tokenizer_command(config)

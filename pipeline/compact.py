@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import OstracaError, shown
+from ..tasks.errors import OstracaError, shown
 
 
 def encode_numbers(numbers: NDArray[np.int64]) -> str:

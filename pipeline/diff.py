@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.fingerprint import ContentDigest
-from pipeline.folder import Folder, open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import check_records
-from pipeline.manifest_form import records_of
-from pipeline.readers import SplitReader
-from pipeline.spec_differences import NONE, Difference, in_sizes, in_spec
-from tasks.batch import rows_of, unragged
-from tasks.errors import OstracaError, check_integer, check_path, shown
-from tasks.vocabulary import split_names
+from ..tasks.batch import rows_of, unragged
+from ..tasks.errors import OstracaError, check_integer, check_path, shown
+from ..tasks.vocabulary import split_names
+from .fingerprint import ContentDigest
+from .folder import Folder, open_folder
+from .manifest import read_manifest, spec_in
+from .manifest_checks import check_records
+from .manifest_form import records_of
+from .readers import SplitReader
+from .spec_differences import NONE, Difference, in_sizes, in_spec
 
 Part = tuple[str, str]  # dataset, split
 _SHORT = 8  # values of a list that is shown whole

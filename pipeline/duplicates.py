@@ -11,19 +11,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dedup.prints import fingerprints
-from pipeline.dedup.search import count_ranges
-from pipeline.dedup.settings import DEFAULT_MEMORY
-from pipeline.dedup.table import Table
-from pipeline.folder import Folder, open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import require_records
-from pipeline.pack import CUTTING, unpack_batch
-from pipeline.plan import is_eval
-from pipeline.readers import SplitReader, split_reader
-from tasks import get_task
-from tasks.errors import ConfigError
-from tasks.vocabulary import split_renaming
+from ..tasks import get_task
+from ..tasks.errors import ConfigError
+from ..tasks.vocabulary import split_renaming
+from .dedup.prints import fingerprints
+from .dedup.search import count_ranges
+from .dedup.settings import DEFAULT_MEMORY
+from .dedup.table import Table
+from .folder import Folder, open_folder
+from .manifest import read_manifest, spec_in
+from .manifest_checks import require_records
+from .pack import CUTTING, unpack_batch
+from .plan import is_eval
+from .readers import SplitReader, split_reader
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from pipeline.address_space import require_address_space
-from pipeline.ray_errors import give_token, refused_token, why_not
-from pipeline.stopping import Stopped, kept_signals
-from pipeline.times import Times
-from pipeline.warm import warm_kernels
-from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from .address_space import require_address_space
+from .ray_errors import give_token, refused_token, why_not
+from .stopping import Stopped, kept_signals
+from .times import Times
+from .warm import warm_kernels
 
 T = TypeVar("T")
 R = TypeVar("R")

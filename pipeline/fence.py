@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.lease import now
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
+from .lease import now
 
 
 class LostLockError(OstracaError):

@@ -10,9 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-from pipeline.fence import Fence
-from pipeline.remote import RemoteFolder
-from pipeline.storage import (
+from ..tasks.errors import OstracaError
+from ..tasks.outside import open_regular, parse_json
+from ..tasks.paths import is_local, local_path
+from .fence import Fence
+from .remote import RemoteFolder
+from .storage import (
     HashingFile,
     atomic_file,
     is_ours,
@@ -23,9 +26,6 @@ from pipeline.storage import (
     remove_temporary_files,
     sha256_of,
 )
-from tasks.errors import OstracaError
-from tasks.outside import open_regular, parse_json
-from tasks.paths import is_local, local_path
 
 MANIFEST = "manifest.json"  # its name in every corpus
 

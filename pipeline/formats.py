@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from pipeline.plan import Shard
-from pipeline.writers.parquet import ParquetShardWriter
-from pipeline.writers.webdataset import WebDatasetShardWriter
-from tasks.vocabulary import corpus_vocab_size
+from ..tasks.vocabulary import corpus_vocab_size
+from .plan import Shard
+from .writers.parquet import ParquetShardWriter
+from .writers.webdataset import WebDatasetShardWriter
 
 
 class ShardWriter(Protocol):

@@ -9,18 +9,18 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from pipeline.asked import dataset_name
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import require_records
-from pipeline.pack import CUTTING, unpack_batch
-from pipeline.readers import split_reader
-from tasks import get_task
-from tasks.base import Look, Task, ValidationResult
-from tasks.batch import rows_of
-from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
-from tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
-from tasks.render import render, token_names, tokenizer_names
-from tasks.vocabulary import Renaming, split_renaming
+from ..tasks import get_task
+from ..tasks.base import Look, Task, ValidationResult
+from ..tasks.batch import rows_of
+from ..tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
+from ..tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
+from ..tasks.render import render, token_names, tokenizer_names
+from ..tasks.vocabulary import Renaming, split_renaming
+from .asked import dataset_name
+from .manifest import read_manifest, spec_in
+from .manifest_checks import require_records
+from .pack import CUTTING, unpack_batch
+from .readers import split_reader
 
 _DOCUMENTS = 20  # of a packed row that are named
 _COLORS = {"auto": None, "always": True, "never": False}

@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.store_errors import is_missing
-from tasks.errors import OstracaError, check_integer
-from tasks.outside import parse_json
+from ..tasks.errors import OstracaError, check_integer
+from ..tasks.outside import parse_json
+from .store_errors import is_missing
 
 if TYPE_CHECKING:
-    from pipeline.folder import Folder
+    from .folder import Folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,21 +11,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.changes import sums_of_changes
-from pipeline.fingerprint import ContentDigest
-from pipeline.folder import MANIFEST, Folder, json_bytes, open_folder
-from pipeline.manifest_form import SUMS, check_form, records_of, versions_in
-from pipeline.manifest_parts import record_lines, write_parts
-from pipeline.plan import WHOLE, Part
-from pipeline.shard import ShardRecord
-from pipeline.spec import configs_of, spec_digest
-from pipeline.spec_form import has_tokenizers, through_the_door
-from pipeline.state import STATE
-from pipeline.tokenizer_copies import own_tokenizer
-from pipeline.version import tell_versions
-from tasks.errors import ConfigError, OstracaError, shown
-from tasks.outside import parse_json
-from tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
+from ..tasks.errors import ConfigError, OstracaError, shown
+from ..tasks.outside import parse_json
+from ..tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
+from .changes import sums_of_changes
+from .fingerprint import ContentDigest
+from .folder import MANIFEST, Folder, json_bytes, open_folder
+from .manifest_form import SUMS, check_form, records_of, versions_in
+from .manifest_parts import record_lines, write_parts
+from .plan import WHOLE, Part
+from .shard import ShardRecord
+from .spec import configs_of, spec_digest
+from .spec_form import has_tokenizers, through_the_door
+from .state import STATE
+from .tokenizer_copies import own_tokenizer
+from .version import tell_versions
 
 NAME = MANIFEST
 FORMAT_VERSION = 3

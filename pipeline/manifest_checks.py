@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.changes import Changes, sums_of_changes
-from pipeline.dedup.settings import searches
-from pipeline.folder import Folder
-from pipeline.manifest import NAME, make_manifest, part_of
-from pipeline.manifest_form import records_of
-from pipeline.plan import is_eval, plan
-from pipeline.shard import ShardRecord
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
+from .changes import Changes, sums_of_changes
+from .dedup.settings import searches
+from .folder import Folder
+from .manifest import NAME, make_manifest, part_of
+from .manifest_form import records_of
+from .plan import is_eval, plan
+from .shard import ShardRecord
 
 _MOST_FOLDED = 1 << 20  # tokens in a byte of a file: many more than zstd makes of equal ones
 

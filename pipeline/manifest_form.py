@@ -9,12 +9,12 @@ from typing import Any
 
 import zstandard
 
-from pipeline.folder import Folder
-from pipeline.manifest_parts import read_parts
-from pipeline.shard import ShardRecord
-from pipeline.spec import spec_digest
-from pipeline.spec_form import has_tokenizers, is_spec, through_the_door
-from tasks.errors import OstracaError, shown
+from ..tasks.errors import OstracaError, shown
+from .folder import Folder
+from .manifest_parts import read_parts
+from .shard import ShardRecord
+from .spec import spec_digest
+from .spec_form import has_tokenizers, is_spec, through_the_door
 
 SUMS = ("rows", "tokens", "bytes")
 _TEXTS = ("name", "spec_digest", "content_digest", "python", "created")

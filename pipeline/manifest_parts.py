@@ -9,10 +9,10 @@ from typing import Any
 
 import zstandard
 
-from pipeline.folder import Folder, write_bytes
-from pipeline.spec import MAX_SHARDS
-from tasks.errors import OstracaError, shown
-from tasks.outside import parse_json
+from ..tasks.errors import OstracaError, shown
+from ..tasks.outside import parse_json
+from .folder import Folder, write_bytes
+from .spec import MAX_SHARDS
 
 PART_BYTES = 8 << 20  # of records in a file, before compression; its last record may go beyond
 # A record is mostly digests, which no compressor makes much smaller; only the changes of a shard can be long.

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest as manifests
-from pipeline.engine import available_cores
-from pipeline.fence import Fence
-from pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
-from pipeline.manifest_checks import require_records
-from pipeline.manifest_form import records_of
-from pipeline.plan import Part, plan
-from pipeline.reports import write_reports
-from pipeline.shard import ShardRecord
-from pipeline.state import LOCK, STATE
-from pipeline.storage import plain_errors
-from pipeline.totals import Totals, read_totals, write_totals
-from tasks.errors import ConfigError, OstracaError, shown
-from tasks.vocabulary import tokenizer_files
+from ..tasks.errors import ConfigError, OstracaError, shown
+from ..tasks.vocabulary import tokenizer_files
+from . import manifest as manifests
+from .engine import available_cores
+from .fence import Fence
+from .folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
+from .manifest_checks import require_records
+from .manifest_form import records_of
+from .plan import Part, plan
+from .reports import write_reports
+from .shard import ShardRecord
+from .state import LOCK, STATE
+from .storage import plain_errors
+from .totals import Totals, read_totals, write_totals
 
 _BLOCK = 1 << 22
 

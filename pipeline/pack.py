@@ -24,10 +24,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.best_fit import best_fit_rows
-from tasks.batch import column, list_type, ragged, unragged
-from tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
-from tasks.kernels import kernel
+from ..tasks.batch import column, list_type, ragged, unragged
+from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from ..tasks.kernels import kernel
+from .best_fit import best_fit_rows
 
 PACK_MODES = ("left_aligned", "whole", "best_fit", "concat")
 CUTTING = ("left_aligned", "concat")  # the modes that take a document longer than a row

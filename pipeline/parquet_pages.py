@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
 
 # What is read of a struct: field -> int, a struct's own fields, or [those of a list's structs].
 _Fields = Mapping[int, Any]

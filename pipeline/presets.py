@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tasks import TASKS, get_task
-from tasks.errors import ConfigError
-from tasks.examples import complete_config
-from tasks.rng import canonical_json
+from ..tasks import TASKS, get_task
+from ..tasks.errors import ConfigError
+from ..tasks.examples import complete_config
+from ..tasks.rng import canonical_json
 
 _FILES = Path(__file__).resolve().parent.parent / "conf" / "dataset"
 

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.changes import Changes
-from pipeline.compact import decode_numbers
-from pipeline.folder import Folder, open_folder
-from pipeline.row_checks import check_rows, check_schema
-from pipeline.shard import count_tokens, shard_schema
-from pipeline.shard_files import FAILURES, ShardFile
-from tasks import get_task
-from tasks.errors import OstracaError
-from tasks.vocabulary import corpus_vocab_size
+from ..tasks import get_task
+from ..tasks.errors import OstracaError
+from ..tasks.vocabulary import corpus_vocab_size
+from .changes import Changes
+from .compact import decode_numbers
+from .folder import Folder, open_folder
+from .row_checks import check_rows, check_schema
+from .shard import count_tokens, shard_schema
+from .shard_files import FAILURES, ShardFile
 
 _MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
 _LEAST_BYTES = 16  # of a file for each of its row groups: its digest

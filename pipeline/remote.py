@@ -17,14 +17,14 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pipeline.fence import Fence, require_lately
-from pipeline.lease import TERM, Term, hold, owner_of
-from pipeline.storage import TEMPORARY, HashingFile, is_ours, is_temporary
-from pipeline.storage import plain_reason as plain_local_reason
-from pipeline.store_errors import PATIENCE, Patience, TornError, answer_of, is_missing, plain_reason, repeat
-from pipeline.store_files import ReadingFile, md5_of, stamp_of
-from tasks.errors import ConfigError, OstracaError, nearest
-from tasks.litter import is_litter
+from ..tasks.errors import ConfigError, OstracaError, nearest
+from ..tasks.litter import is_litter
+from .fence import Fence, require_lately
+from .lease import TERM, Term, hold, owner_of
+from .storage import TEMPORARY, HashingFile, is_ours, is_temporary
+from .storage import plain_reason as plain_local_reason
+from .store_errors import PATIENCE, Patience, TornError, answer_of, is_missing, plain_reason, repeat
+from .store_files import ReadingFile, md5_of, stamp_of
 
 T = TypeVar("T")
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.folder import Folder, open_folder
-from pipeline.manifest import spec_in
-from pipeline.readers import split_reader
-from pipeline.report import write_report
-from pipeline.report.figures import keys_of
-from pipeline.statistics import Counts, Statistics
-from pipeline.totals import Totals, read_totals
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
+from .folder import Folder, open_folder
+from .manifest import spec_in
+from .readers import split_reader
+from .report import write_report
+from .report.figures import keys_of
+from .statistics import Counts, Statistics
+from .totals import Totals, read_totals
 
 _SAMPLES = 3  # rows of each split
 

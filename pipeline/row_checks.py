@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.batch import unragged
-from tasks.errors import OstracaError
+from ..tasks.batch import unragged
+from ..tasks.errors import OstracaError
 
 
 def check_schema(found: pa.Schema, wanted: pa.Schema) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compact import decode_numbers, encode_numbers
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
+from .compact import decode_numbers, encode_numbers
 
 DIGEST_BYTES = 16
 TABLE = "ostraca_row_groups"  # the table's name in a file

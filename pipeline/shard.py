@@ -10,26 +10,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.changes import Changes
-from pipeline.compact import encode_numbers
-from pipeline.dedup.disjoint import EvalExamples, Evals
-from pipeline.dedup.prints import draw_prints, fingerprints, write_prints
-from pipeline.dedup.settings import searches
-from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.folder import Folder, write_json
-from pipeline.formats import open_writer
-from pipeline.pack import PACKED_SCHEMA, pack_batch
-from pipeline.plan import Shard, is_eval
-from pipeline.row_groups import TABLE, GroupedFile
-from pipeline.state import STATE
-from pipeline.statistics import Statistics
-from pipeline.version import check_version
-from tasks import get_task
-from tasks.base import Task
-from tasks.batch import unragged
-from tasks.errors import OstracaError
-from tasks.examples import stream_of
-from tasks.vocabulary import split_renaming
+from ..tasks import get_task
+from ..tasks.base import Task
+from ..tasks.batch import unragged
+from ..tasks.errors import OstracaError
+from ..tasks.examples import stream_of
+from ..tasks.vocabulary import split_renaming
+from .changes import Changes
+from .compact import encode_numbers
+from .dedup.disjoint import EvalExamples, Evals
+from .dedup.prints import draw_prints, fingerprints, write_prints
+from .dedup.settings import searches
+from .fingerprint import ContentDigest, content_digest
+from .folder import Folder, write_json
+from .formats import open_writer
+from .pack import PACKED_SCHEMA, pack_batch
+from .plan import Shard, is_eval
+from .row_groups import TABLE, GroupedFile
+from .state import STATE
+from .statistics import Statistics
+from .version import check_version
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.compact import decode_numbers
-from pipeline.folder import Folder, open_folder
-from pipeline.parquet_pages import MALFORMED, Chunk, check_pages, chunks_of
-from pipeline.row_checks import check_schema
-from pipeline.row_groups import TABLE, RowGroups, Tail, digest_of
-from pipeline.writers.webdataset import table_of
-from pipeline.writers.webdataset_reader import most_bytes, read_group
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
+from .compact import decode_numbers
+from .folder import Folder, open_folder
+from .parquet_pages import MALFORMED, Chunk, check_pages, chunks_of
+from .row_checks import check_schema
+from .row_groups import TABLE, RowGroups, Tail, digest_of
+from .writers.webdataset import table_of
+from .writers.webdataset_reader import most_bytes, read_group
 
 # What parsing bytes that nobody vouches for may raise.
 FAILURES = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, OstracaError)

@@ -26,15 +26,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dedup.settings import check_dedup
-from pipeline.pack import check_fits, check_pack
-from pipeline.version import check_version
-from tasks import TASKS, get_task
-from tasks.base import Task
-from tasks.errors import ConfigError, check_integer, nearest, shown
-from tasks.examples import check_seed, check_split, complete_config
-from tasks.rng import canonical_json
-from tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
+from ..tasks import TASKS, get_task
+from ..tasks.base import Task
+from ..tasks.errors import ConfigError, check_integer, nearest, shown
+from ..tasks.examples import check_seed, check_split, complete_config
+from ..tasks.rng import canonical_json
+from ..tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
+from .dedup.settings import check_dedup
+from .pack import check_fits, check_pack
+from .version import check_version
 
 DEFAULT_SHARD_TOKENS = 1 << 24  # doubled until a split has no more than DEFAULT_MOST_SHARDS
 DEFAULT_MOST_SHARDS = 1 << 14

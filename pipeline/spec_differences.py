@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.errors import shown
+from ..tasks.errors import shown
 
 NONE = "-"  # what a corpus does not have
 

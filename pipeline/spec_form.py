@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.dedup.settings import check_dedup
-from pipeline.pack import check_pack
-from pipeline.plan import SUFFIXES, count_shards
-from pipeline.spec import MAX_SHARDS, VOCABULARIES, check_spec, configs_of, is_dataset_name, is_name
-from tasks import get_task
-from tasks.errors import ConfigError, OstracaError, shown
-from tasks.examples import check_seed, check_split
-from tasks.rng import canonical_json
+from ..tasks import get_task
+from ..tasks.errors import ConfigError, OstracaError, shown
+from ..tasks.examples import check_seed, check_split
+from ..tasks.rng import canonical_json
+from .dedup.settings import check_dedup
+from .pack import check_pack
+from .plan import SUFFIXES, count_shards
+from .spec import MAX_SHARDS, VOCABULARIES, check_spec, configs_of, is_dataset_name, is_name
 
 _SIZES = ("examples", "shard_examples", "row_group_examples")
 

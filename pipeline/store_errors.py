@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tasks.errors import OstracaError
+from ..tasks.errors import OstracaError
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.folder import Folder, LocalFolder, write_bytes
-from tasks.errors import OstracaError
-from tasks.temporary import folder_of_process
-from tasks.vocabulary import TOKENIZER_FILES, tokenizer_files, tokenizer_folder
+from ..tasks.errors import OstracaError
+from ..tasks.temporary import folder_of_process
+from ..tasks.vocabulary import TOKENIZER_FILES, tokenizer_files, tokenizer_folder
+from .folder import Folder, LocalFolder, write_bytes
 
 
 def own_tokenizer(folder: Folder, dataset: str) -> str | None:
@@ -30,7 +30,7 @@ def own_tokenizer(folder: Folder, dataset: str) -> str | None:
         return None
     if isinstance(folder, LocalFolder):
         return str(Path(folder.url) / below / TOKENIZER_FILES[0])
-    from tasks.capo.tokenizer_file import MOST_BYTES  # Capo is loaded where it is needed
+    from ..tasks.capo.tokenizer_file import MOST_BYTES  # Capo is loaded where it is needed
 
     files = {}
     for name in TOKENIZER_FILES:

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.changes import Changes
-from pipeline.folder import Folder, json_bytes, write_bytes
-from pipeline.plan import Shard
-from pipeline.shard import Made, shard_groups
-from pipeline.statistics import Counts, Statistics
-from tasks.errors import OstracaError
-from tasks.outside import parse_json
+from ..tasks.errors import OstracaError
+from ..tasks.outside import parse_json
+from .changes import Changes
+from .folder import Folder, json_bytes, write_bytes
+from .plan import Shard
+from .shard import Made, shard_groups
+from .statistics import Counts, Statistics
 
 STATISTICS = "report/statistics.json"
 

@@ -12,28 +12,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.changes import Changes
-from pipeline.engine import available_cores, open_engine
-from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.folder import Folder, open_folder
-from pipeline.manifest import (
-    NAME,
-    part_of,
-    read_manifest,
-    spec_in,
-)
-from pipeline.manifest_checks import check_records
-from pipeline.manifest_form import records_of
-from pipeline.plan import SUFFIXES, Shard, plan
-from pipeline.readers import SplitReader
-from pipeline.shard import shard_content, split_key
-from pipeline.state import STATE
-from pipeline.tokenizer_copies import listed_files, places
-from pipeline.totals import STATISTICS
-from pipeline.version import require_versions
-from tasks import TASKS, get_task
-from tasks.errors import OstracaError, check_integer
-from tasks.vocabulary import TOKENIZER_FILES
+from ..tasks import TASKS, get_task
+from ..tasks.errors import OstracaError, check_integer
+from ..tasks.vocabulary import TOKENIZER_FILES
+from .changes import Changes
+from .engine import available_cores, open_engine
+from .fingerprint import ContentDigest, content_digest
+from .folder import Folder, open_folder
+from .manifest import NAME, part_of, read_manifest, spec_in
+from .manifest_checks import check_records
+from .manifest_form import records_of
+from .plan import SUFFIXES, Shard, plan
+from .readers import SplitReader
+from .shard import shard_content, split_key
+from .state import STATE
+from .tokenizer_copies import listed_files, places
+from .totals import STATISTICS
+from .version import require_versions
 
 
 def verify(

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from tasks import TASKS, get_task
-from tasks.base import Task
-from tasks.errors import OstracaError, OtherVersionWarning
+from ..tasks import TASKS, get_task
+from ..tasks.base import Task
+from ..tasks.errors import OstracaError, OtherVersionWarning
 
 
 def check_version(task: Task, version: int, dataset: str) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.changes import Changes
-from pipeline.dedup.disjoint import warm_looks
-from pipeline.dedup.table import Table
-from pipeline.formats import open_writer
-from pipeline.plan import shards_of
-from pipeline.shard import shard_groups, shard_schema
-from tasks.kernels import CACHE_FOLDER
+from ..tasks.kernels import CACHE_FOLDER
+from .changes import Changes
+from .dedup.disjoint import warm_looks
+from .dedup.table import Table
+from .formats import open_writer
+from .plan import shards_of
+from .shard import shard_groups, shard_schema
 
 
 def warm_kernels(spec: Mapping[str, Any]) -> None:

@@ -6,21 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.base import Task
+    from .base import Task
 
 # Task name -> the module that holds its record `TASK`; imported at first use.
 TASKS = {
-    "depo": "tasks.depo",
-    "brevo": "tasks.brevo",
-    "mano": "tasks.mano",
-    "lano": "tasks.lano",
-    "capo": "tasks.capo",
+    "depo": "ostraca.tasks.depo",
+    "brevo": "ostraca.tasks.brevo",
+    "mano": "ostraca.tasks.mano",
+    "lano": "ostraca.tasks.lano",
+    "capo": "ostraca.tasks.capo",
 }
 
 
 def get_task(name: str) -> Task:
     """The record of the task called `name`; ConfigError names the known ones."""
-    from tasks.errors import ConfigError, nearest, shown
+    from .errors import ConfigError, nearest, shown
 
     if not isinstance(name, str) or name not in TASKS:
         raise ConfigError(f"unknown task {shown(name)}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
@@ -31,4 +31,4 @@ def get_task(name: str) -> Task:
 def __getattr__(name: str) -> Any:
     if name in TASKS:
         return importlib.import_module(TASKS[name])
-    raise AttributeError(f"module 'tasks' has no attribute {name!r}")
+    raise AttributeError(f"module 'ostraca.tasks' has no attribute {name!r}")

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.auditing import Audit
-from tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
+from .auditing import Audit
+from .errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 
 INT32_MAX = 2**31 - 1
 

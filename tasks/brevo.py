@@ -27,23 +27,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import examples
-from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
-from tasks.batch import column, list_type, ragged
-from tasks.brevo_audit import audit_of
-from tasks.brevo_content import content
-from tasks.brevo_draw import begin, name_by_ids, name_by_words, write
-from tasks.brevo_validator import MESSAGES, judge, validate
-from tasks.errors import ConfigError
-from tasks.rng import STATE_WORDS
-from tasks.sizes import MIN_SIZE, size_thresholds
-from tasks.words import (
-    check_words,
-    first_word_numbers,
-    mean_lengths,
-    table_bits,
-    word_tokens,
-)
+from . import examples
+from .base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
+from .batch import column, list_type, ragged
+from .brevo_audit import audit_of
+from .brevo_content import content
+from .brevo_draw import begin, name_by_ids, name_by_words, write
+from .brevo_validator import MESSAGES, judge, validate
+from .errors import ConfigError
+from .rng import STATE_WORDS
+from .sizes import MIN_SIZE, size_thresholds
+from .words import check_words, first_word_numbers, mean_lengths, table_bits, word_tokens
 
 if TYPE_CHECKING:
     import datasets

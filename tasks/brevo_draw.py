@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.kernels import kernel
-from tasks.rng import integers, seed_stream
-from tasks.sizes import draw_size
-from tasks.words import draw_distinct_words, put_word
+from .kernels import kernel
+from .rng import integers, seed_stream
+from .sizes import draw_size
+from .words import draw_distinct_words, put_word
 
 _CHILD = 0xFFFFFFFF  # of an edge, parent << 32 | child
 

@@ -18,17 +18,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import examples
-from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
-from tasks.batch import column, list_type, ragged
-from tasks.depo_audit import audit_of
-from tasks.depo_content import content, count_distinct
-from tasks.depo_validator import validate
-from tasks.errors import ConfigError
-from tasks.kernels import kernel
-from tasks.rng import STATE_WORDS, integers, seed_stream
-from tasks.sizes import MIN_SIZE, draw_size, size_probabilities, size_thresholds
-from tasks.words import (
+from . import examples
+from .base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
+from .batch import column, list_type, ragged
+from .depo_audit import audit_of
+from .depo_content import content, count_distinct
+from .depo_validator import validate
+from .errors import ConfigError
+from .kernels import kernel
+from .rng import STATE_WORDS, integers, seed_stream
+from .sizes import MIN_SIZE, draw_size, size_probabilities, size_thresholds
+from .words import (
     check_words,
     draw_distinct_words,
     first_word_numbers,

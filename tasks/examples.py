@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.base import INT32_MAX, Task, ValidationResult
-from tasks.batch import LABEL_IGNORED, column, dtype_of, list_type, ragged, rows_of, unragged, with_labels
-from tasks.errors import ConfigError, check_integer, shown
-from tasks.rng import stream_key
+from .base import INT32_MAX, Task, ValidationResult
+from .batch import LABEL_IGNORED, column, dtype_of, list_type, ragged, rows_of, unragged, with_labels
+from .errors import ConfigError, check_integer, shown
+from .rng import stream_key
 
 if TYPE_CHECKING:
     import datasets

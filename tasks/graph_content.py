@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.batch import unragged
-from tasks.kernels import kernel
-from tasks.mixing import content_key, hash_pair
+from .batch import unragged
+from .kernels import kernel
+from .mixing import content_key, hash_pair
 
 
 def graph_content(

@@ -23,7 +23,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from tasks.temporary import folder_of_process
+from .temporary import folder_of_process
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KERNEL_PACKAGES = ("tasks", "pipeline", "loaders")

@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import examples
-from tasks.base import INT32_MAX, Look, Task, ValidationResult
-from tasks.batch import column, list_type, ragged
-from tasks.kernels import kernel
-from tasks.mano_audit import audit_of
-from tasks.mano_config import FIRST_VALUE, KEYS, LETTERS, SYMBOLS, check, is_prime, lengths_of, tokens
-from tasks.mano_content import content, distinct
-from tasks.mano_validator import validate
-from tasks.rng import STATE_WORDS, integers, next_uint32, seed_stream
+from . import examples
+from .base import INT32_MAX, Look, Task, ValidationResult
+from .batch import column, list_type, ragged
+from .kernels import kernel
+from .mano_audit import audit_of
+from .mano_config import FIRST_VALUE, KEYS, LETTERS, SYMBOLS, check, is_prime, lengths_of, tokens
+from .mano_content import content, distinct
+from .mano_validator import validate
+from .rng import STATE_WORDS, integers, next_uint32, seed_stream
 
 if TYPE_CHECKING:
     import datasets

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.base import Verdicts
-from tasks.batch import unragged
-from tasks.kernels import kernel
+from .base import Verdicts
+from .batch import unragged
+from .kernels import kernel
 
 MESSAGES = (
     "valid",

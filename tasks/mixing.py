@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.kernels import inlined, kernel
-from tasks.rng import canonical_json
+from .kernels import inlined, kernel
+from .rng import canonical_json
 
 _V0 = np.uint64(0x736F6D6570736575)
 _V1 = np.uint64(0x646F72616E646F6D ^ 0xEE)

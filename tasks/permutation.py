@@ -18,9 +18,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import OstracaError
-from tasks.kernels import inlined, kernel
-from tasks.rng import STATE_WORDS, canonical_json, integers, seed_stream
+from .errors import OstracaError
+from .kernels import inlined, kernel
+from .rng import STATE_WORDS, canonical_json, integers, seed_stream
 
 TABLE_SIZE = 1 << 20  # up to here an exactly uniform order in a table
 ROUNDS = 12  # of the Feistel network; an even number

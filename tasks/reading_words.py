@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.kernels import inlined
+from .kernels import inlined
 
 LENGTH, FIRST, LAST = range(3)  # of a word: its tokens, its first and its last one (counted from 0)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.kernels import inlined
+from .kernels import inlined
 
 BLOCK = 16  # words of SFC64 made at a time
 STATE_WORDS = 5 + BLOCK  # SFC64's a, b, c, counter; halves read of the block; the block

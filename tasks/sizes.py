@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.kernels import inlined
-from tasks.rng import uniform53
+from .kernels import inlined
+from .rng import uniform53
 
 MIN_SIZE = 3
 _SCALE = 1 << 64

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import TASKS, get_task
-from tasks.batch import ragged, unragged
-from tasks.errors import ConfigError
+from . import TASKS, get_task
+from .batch import ragged, unragged
+from .errors import ConfigError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 TOKENIZERS = "tokenizers"  # the folder of those of single datasets

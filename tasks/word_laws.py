@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.auditing import MOST_CELLS
-from tasks.sizes import MIN_SIZE, size_probabilities
+from .auditing import MOST_CELLS
+from .sizes import MIN_SIZE, size_probabilities
 
 _MOST_STATES = 1 << 16
 _MOST_STEPS = 1 << 25  # states * draws

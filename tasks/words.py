@@ -18,9 +18,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import ConfigError
-from tasks.kernels import inlined
-from tasks.rng import integers
+from .errors import ConfigError
+from .kernels import inlined
+from .rng import integers
 
 _MAX_WORDS = 2**62  # words are numbered in int64
 _DIRECT_SLOTS = 1 << 14  # up to here the table has a slot for every word, and probing never collides

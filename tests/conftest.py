@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests may import `oracles`
 
+# Processes that tests start find this ostraca, whether or not it is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait for each other
 os.environ.setdefault(
@@ -66,7 +69,7 @@ def spec() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small built corpus. Tests must not change it: copy it first."""
-    from pipeline.build import build
+    from ostraca.pipeline.build import build
 
     root = tmp_path_factory.mktemp("corpus") / "small"
     build(make_spec(), root, engine="local")
@@ -120,7 +123,7 @@ def run_ostraca() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*words: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, str(ROOT / "ostraca.py"), *words],
+            [sys.executable, str(ROOT / "ostraca"), *words],
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -134,11 +137,11 @@ def run_ostraca() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def run_here(capsys: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `ostraca ...` in this process, which saves the second that one of its own takes to start."""
-    import ostraca
+    from ostraca import cli
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         capsys.readouterr()
-        status = ostraca.main(list(words))
+        status = cli.main(list(words))
         return subprocess.CompletedProcess(words, status, *capsys.readouterr())
 
     return run

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import ostraca
+from ostraca import cli
 
-ROOT = Path(ostraca.__file__).parent
+ROOT = Path(ostraca.__file__).resolve().parent.parent
 BUILD = ["build", "dataset=mano", "examples=100", "report=false", "out=c"]
 
 
@@ -24,7 +25,7 @@ def limited(kibibytes: int, words: list[str], folder: Path) -> subprocess.Comple
 
     before: Callable[[], None] = limit
     return subprocess.run(
-        [sys.executable, str(ROOT / "ostraca.py"), *words],
+        [sys.executable, str(ROOT / "ostraca"), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -77,8 +78,8 @@ def test_memory_that_runs_out_on_the_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """More than any machine has."""
-    monkeypatch.setattr("pipeline.commands.show", lambda config: bytearray(1 << 60))
-    assert ostraca.main(["inspect", "dataset=mano"]) == 1
+    monkeypatch.setattr("ostraca.pipeline.commands.show", lambda config: bytearray(1 << 60))
+    assert cli.main(["inspect", "dataset=mano"]) == 1
     assert capsys.readouterr().err.startswith(
         "ostraca: out of memory; give this process more, or ask for less"
     )

@@ -38,4 +38,4 @@ def test_no_command_and_no_loader_leaves_anything_open(tmp_path: Path) -> None:
 
 
 def test_what_stands_in_for_a_closed_standard_output_is_no_file_left_open() -> None:
-    assert in_dev_mode("ostraca.py", "--version", tail=">&-") == ""
+    assert in_dev_mode("ostraca", "--version", tail=">&-") == ""

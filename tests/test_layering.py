@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "pipeline": {"tasks"},
     "loaders": {"tasks", "pipeline"},
     "training": {"tasks", "pipeline", "loaders"},
-    "ostraca": {"tasks", "pipeline", "conf"},
+    "ostraca": {"tasks", "pipeline", "loaders", "conf"},
     "conf": {"tasks"},
 }
 # The only homes of each heavy library, and whether it may be imported at the top of the file there.
@@ -27,8 +27,8 @@ HOMES = {
     "torch": (("training/",), True),
     "transformers": (("training/", "tasks/render.py", "tasks/capo/tokenizer.py"), False),
     "tokenizers": (("tasks/capo/tokenizer.py",), False),
-    "hydra": (("ostraca.py",), False),
-    "omegaconf": (("ostraca.py",), False),
+    "hydra": (("ostraca/cli.py",), False),
+    "omegaconf": (("ostraca/cli.py",), False),
     "datasets": (("tasks/examples.py",), False),
     "fsspec": (("pipeline/remote.py",), False),
     "wandb": (("training/",), False),
@@ -50,10 +50,19 @@ class Import:
 
 
 def sources() -> list[Path]:
-    found = [ROOT / "ostraca.py"]
+    found = []
     for room in MAY_IMPORT:
         found += sorted((ROOT / room).rglob("*.py"))
     return found
+
+
+def absolute(path: Path, node: ast.ImportFrom) -> str:
+    """The module that is imported from: of the product itself as its folders stand, e.g. "tasks.base"."""
+    folders = path.relative_to(ROOT).parent.parts
+    if folders[0] == "ostraca":
+        folders = ()  # the face stands above the rooms
+    above = folders[: len(folders) - node.level + 1] if node.level else ()
+    return ".".join([*above, *filter(None, [node.module])])
 
 
 def imports_of(path: Path) -> Iterator[Import]:
@@ -66,8 +75,8 @@ def imports_of(path: Path) -> Iterator[Import]:
             if isinstance(child, ast.Import):
                 modules = [alias.name for alias in child.names]
             elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{file}:{child.lineno}: relative import"
-                modules = [child.module or "", *(f"{child.module}.{alias.name}" for alias in child.names)]
+                module = absolute(path, child)
+                modules = [module, *(f"{module}.{alias.name}".lstrip(".") for alias in child.names)]
             for module in modules:
                 yield Import(file=file, line=child.lineno, module=module, eager=eager, for_types=for_types)
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
@@ -82,6 +91,16 @@ def imports_of(path: Path) -> Iterator[Import]:
 
 
 IMPORTS = [found for path in sources() for found in imports_of(path)]
+
+
+def test_nothing_inside_is_imported_by_a_whole_name() -> None:
+    """Only relative imports: what is called `tasks` where a user works is the user's, not ours."""
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not {top(alias.name) for alias in node.names} & set(MAY_IMPORT), path
+            elif isinstance(node, ast.ImportFrom) and not node.level and path.name != "__main__.py":
+                assert top(node.module or "") not in MAY_IMPORT, path
 
 
 def top(module: str) -> str:
@@ -143,7 +162,12 @@ def test_capos_validator_shares_the_facts_and_the_tokenizer_only() -> None:
     used = {found.module for found in IMPORTS if found.file in apart and top(found.module) == "tasks"}
     modules = {".".join(module.split(".")[: 3 if "capo" in module else 2]) for module in used}
     modules -= {"tasks", "tasks.capo"}
-    facts = {"tasks.capo.text", "tasks.capo.people", "tasks.capo.tokenizer", "tasks.capo.config"}
+    facts = {
+        "tasks.capo.text",
+        "tasks.capo.people",
+        "tasks.capo.tokenizer",
+        "tasks.capo.config",
+    }
     own = {"tasks.capo.parse", "tasks.capo.reading", "tasks.capo.told"}
     assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"} | facts | own
 
@@ -180,12 +204,12 @@ HEAVY = {
 @pytest.mark.parametrize(
     ("code", "needs"),
     [
-        ("import tasks", set()),
-        ("import ostraca; ostraca.main([])", set()),
-        ("import tasks.base", {"pyarrow"}),
-        ("import tasks.depo", {"pyarrow", "numba"}),
-        ("import loaders", {"pyarrow", "numba"}),
-        ("import pipeline.build", {"pyarrow", "numba"}),
+        ("import ostraca.tasks", set()),
+        ("from ostraca import cli; cli.main([])", set()),
+        ("import ostraca.tasks.base", {"pyarrow"}),
+        ("import ostraca.tasks.depo", {"pyarrow", "numba"}),
+        ("import ostraca.loaders", {"pyarrow", "numba"}),
+        ("import ostraca.pipeline.build", {"pyarrow", "numba"}),
     ],
 )
 def test_light_doors_stay_light(code: str, needs: set[str]) -> None:
@@ -198,7 +222,7 @@ def test_import_has_no_side_effects_on_numpy_or_numba() -> None:
     code = """
 import numba, numpy as np
 before = np.random.get_state()[1].tolist(), numba.config.CACHE_DIR
-import tasks.depo, loaders, pipeline.build
+import ostraca.tasks.depo, ostraca.loaders, ostraca.pipeline.build
 assert (np.random.get_state()[1].tolist(), numba.config.CACHE_DIR) == before
 """
-    assert "tasks" in loaded_by(code)
+    assert "ostraca" in loaded_by(code)

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-import pipeline.progress as progress
-from pipeline.progress import ShardProgress
-from pipeline.tables import print_table
+from ostraca.pipeline import progress
+from ostraca.pipeline.progress import ShardProgress
+from ostraca.pipeline.tables import print_table
 
 
 def shown(table: Table, width: int) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.verify import verify
+from ostraca.pipeline.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`ostraca` is the command of this checkout; the last line is its status."""
-    ostraca = f"{sys.executable} {ROOT}/ostraca.py"
+    ostraca = f"{sys.executable} {ROOT}/ostraca"
     return subprocess.run(
         ["bash", "-c", command.replace("ostraca", ostraca)],
         capture_output=True,

@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 import ostraca
-from pipeline.asked import corpus_spec, dataset_name
-from pipeline.presets import aliases, cited, likeness
-from pipeline.spec import check_spec
-from tasks import TASKS, get_task
-from tasks.counts import whole
-from tasks.errors import ConfigError
+from ostraca import cli
+from ostraca.pipeline.asked import corpus_spec, dataset_name
+from ostraca.pipeline.presets import aliases, cited, likeness
+from ostraca.pipeline.spec import check_spec
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.counts import whole
+from ostraca.tasks.errors import ConfigError
 
-ROOT = Path(ostraca.__file__).parent
+ROOT = Path(ostraca.__file__).resolve().parent.parent
 PRESETS = sorted(path.stem for path in (ROOT / "conf/dataset").glob("*.yaml"))
 
 
 def spec_of(*words: str) -> dict[str, Any]:
     """The complete spec that `ostraca build` makes of these words."""
-    config = {**ostraca.compose("build", ["out=x", *words]), "overrides": list(words)}
+    config = {**cli.compose("build", ["out=x", *words]), "overrides": list(words)}
     return check_spec(corpus_spec(config))
 
 
@@ -67,7 +68,7 @@ def test_what_is_no_preset_never_has_the_name_of_one(words: list[str], like: str
 
 def test_a_grammar_of_ones_own_is_not_cfg3f(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
-    assert ostraca.main(["random-grammar", f"out={file}", "depth=3"]) == 0
+    assert cli.main(["random-grammar", f"out={file}", "depth=3"]) == 0
     spec = spec_of("dataset=lano", f"dataset.config_path={file}", "examples=5")
     assert spec["name"].startswith("lano-cfg3f-x")
 
@@ -80,7 +81,7 @@ def test_another_presets_config_has_that_presets_name() -> None:
 @pytest.mark.parametrize("command", ["inspect", "audit", "curve", "train-minimal"])
 def test_every_command_calls_it_the_same(command: str) -> None:
     words = ["dataset=depo1", "dataset.N=20"]
-    config = {**ostraca.compose(command, words), "overrides": words}
+    config = {**cli.compose(command, words), "overrides": words}
     assert dataset_name(config) == spec_of(*words)["name"]
 
 
@@ -111,7 +112,7 @@ def test_the_card_says_which_preset_it_is(tmp_path: Path) -> None:
         (["dataset=mano", "dataset.L=3"], "no preset; as `mano-10`, except L=3."),
     ):
         out = tmp_path / str(len(words))
-        assert ostraca.main(["build", *words, "examples=50", f"out={out}", "engine=local"]) == 0
+        assert cli.main(["build", *words, "examples=50", f"out={out}", "engine=local"]) == 0
         assert said in (out / "README.md").read_text()
         assert json.loads((out / "manifest.json").read_text())["name"] in (out / "README.md").read_text()
 
@@ -153,10 +154,10 @@ def test_counts_are_taken_wherever_there_are_any(tmp_path: Path) -> None:
     assert sizes(spec_of("dataset=mano", "splits.train.examples=3k")) == {"mano-10": 3000}
     spec = spec_of("dataset=capo", "dataset.num_people=2k", "dataset.exposures=1e1", "seed=1e3")
     assert (*sizes(spec).values(), spec["seed"]) == (20_000, 1000)
-    assert ostraca.compose("curve", ["train.max_steps=6k"])["train"]["max_steps"] == 6000
-    assert ostraca.compose("inspect", ["index=1M"])["index"] == 1_000_000
-    assert ostraca.compose("build", ["out=5M", "dataset=mano"])["out"] == "5M", "a path is none"
-    assert ostraca.compose("curve", ["train.learning_rate=1e-3"])["train"]["learning_rate"] == 1e-3
+    assert cli.compose("curve", ["train.max_steps=6k"])["train"]["max_steps"] == 6000
+    assert cli.compose("inspect", ["index=1M"])["index"] == 1_000_000
+    assert cli.compose("build", ["out=5M", "dataset=mano"])["out"] == "5M", "a path is none"
+    assert cli.compose("curve", ["train.learning_rate=1e-3"])["train"]["learning_rate"] == 1e-3
 
 
 def test_tokens_and_examples_are_of_the_whole_corpus_in_its_proportions() -> None:
@@ -197,7 +198,7 @@ def test_a_split_is_left_out() -> None:
 def test_the_example_in_examples_builds(tmp_path: Path) -> None:
     out = tmp_path / "c"
     words = ["build", f"corpus={ROOT}/examples/corpus.yaml", f"out={out}", "engine=local", "report=false"]
-    assert ostraca.main([*words, "tokens=50k"]) == 0
+    assert cli.main([*words, "tokens=50k"]) == 0
     spec = json.loads((out / "manifest.json").read_text())["spec"]
     assert spec["name"] == "reasoning-small"
     assert set(spec["datasets"]) == {"mano-10", "hops", "sums"}
@@ -269,7 +270,7 @@ def test_a_wrong_call_gets_one_line(
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\n")
     (tmp_path / "unknown.yaml").write_text("name: x\ndefaults:\n  - /dataset@datasets.y: nothing\n")
     monkeypatch.chdir(tmp_path)
-    assert ostraca.main(words) == 2
+    assert cli.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1, err

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from conftest import make_spec
 
-from loaders import CorpusSource, TokenStream
-from pipeline.build import build
-from pipeline.diff import compare
-from pipeline.duplicates import find_in_corpus
-from pipeline.export.command import export
-from pipeline.folder import LocalFolder, open_folder
-from pipeline.manifest import read_manifest
-from pipeline.merge import merge
-from pipeline.verify import reproduce, verify
-from tasks import get_task
-from tasks.capo.tokenizer import train_tokenizer
-from tasks.errors import ConfigError, OstracaError
-from tasks.examples import complete_config, generate_example
-from tasks.paths import local_path
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline.build import build
+from ostraca.pipeline.diff import compare
+from ostraca.pipeline.duplicates import find_in_corpus
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.folder import LocalFolder, open_folder
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.merge import merge
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks import get_task
+from ostraca.tasks.capo.tokenizer import train_tokenizer
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.examples import complete_config, generate_example
+from ostraca.tasks.paths import local_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = make_spec(train=300, test=20, shard_tokens=6_000)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import ostraca
-from pipeline.build import build
+from ostraca import cli
+from ostraca.pipeline.build import build
 
-README = (Path(ostraca.__file__).parent / "README.md").read_text()
+README = (Path(ostraca.__file__).resolve().parent.parent / "README.md").read_text()
 COMMANDS = [
     line.partition("  #")[0].removeprefix("$ ").strip()
     for line in README.splitlines()
@@ -22,17 +23,17 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_the_keys_it_is_called_with(command: str) -> None:
     _, name, *overrides = shlex.split(command)
-    ostraca.compose(name, overrides)
+    cli.compose(name, overrides)
 
 
 def test_commands_are_found() -> None:
     assert len(COMMANDS) > 12
-    assert {command.split()[1] for command in COMMANDS} == set(ostraca.COMMANDS)
+    assert {command.split()[1] for command in COMMANDS} == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if " inspect dataset=" in command])
 def test_shown_examples_are_what_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ostraca.main(shlex.split(command)[1:]) == 0
+    assert cli.main(shlex.split(command)[1:]) == 0
     printed = capsys.readouterr().out.strip()
     if f"$ {command}\n" in README:
         assert f"$ {command}\n{printed}\n" in README

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from test_layering import sources
 
-from tasks.capo.tokenizer import load_tokenizer
-from tasks.errors import OstracaError
-from tasks.render import tokenizer_names
+from ostraca.tasks.capo.tokenizer import load_tokenizer
+from ostraca.tasks.errors import OstracaError
+from ostraca.tasks.render import tokenizer_names
 
 CODE = """
 open({mark!r}, "w").close()
@@ -25,7 +25,7 @@ class Model(GPT2LMHeadModel): config_class = Config
 
 
 def load_model(folder: str) -> object:
-    from training.models import build_model
+    from ostraca.training.models import build_model
 
     config = {"kind": "from_pretrained", "name_or_path": folder}
     return build_model(config, vocab_size=18, positions=40, seed=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tasks.batch import LABEL_IGNORED
-from tasks.errors import OstracaError
+from ..tasks.batch import LABEL_IGNORED
+from ..tasks.errors import OstracaError
 
 
 class LanguageModel(nn.Module):

@@ -13,22 +13,22 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from loaders import CorpusSource, Source, TaskSource, TokenStream
-from pipeline.asked import dataset_name
-from pipeline.storage import plain_errors
-from tasks import get_task
-from tasks.errors import ConfigError, OstracaError, check_path
-from tasks.examples import check_seed
-from tasks.paths import local_path
-from tasks.vocabulary import Renaming
-from training.base import LanguageModel, resolve_device
-from training.data import StreamDataset
-from training.evaluate import depo
-from training.models import build_model
-from training.plots import METRICS, draw_runs
-from training.record import MetricsCsv, Wandb
-from training.settings import EvalSettings, TrainSettings, WandbSettings, read_settings
-from training.train import Step, isolated, learning_rate, train
+from ..loaders import CorpusSource, Source, TaskSource, TokenStream
+from ..pipeline.asked import dataset_name
+from ..pipeline.storage import plain_errors
+from ..tasks import get_task
+from ..tasks.errors import ConfigError, OstracaError, check_path
+from ..tasks.examples import check_seed
+from ..tasks.paths import local_path
+from ..tasks.vocabulary import Renaming
+from .base import LanguageModel, resolve_device
+from .data import StreamDataset
+from .evaluate import depo
+from .models import build_model
+from .plots import METRICS, draw_runs
+from .record import MetricsCsv, Wandb
+from .settings import EvalSettings, TrainSettings, WandbSettings, read_settings
+from .train import Step, isolated, learning_rate, train
 
 PICTURE = "depo_hop_curves.png"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from loaders import TokenStream
+from ..loaders import TokenStream
 
 Batch = dict[str, Tensor]
 

@@ -7,9 +7,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from tasks.errors import ConfigError
-from tasks.paths import local_or_name
-from training.base import LanguageModel, document_mask
+from ..tasks.errors import ConfigError
+from ..tasks.paths import local_or_name
+from .base import LanguageModel, document_mask
 
 
 @final

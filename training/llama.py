@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.base import LanguageModel, document_mask
-from training.canon import Canon
+from .base import LanguageModel, document_mask
+from .canon import Canon
 
 
 @final

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loaders import TaskSource, TokenStream
-from tasks import get_task
-from tasks.errors import check_integer
-from tasks.examples import check_seed
-from training.base import resolve_device
-from training.data import StreamDataset
-from training.evaluate import depo
-from training.evaluate.tokens import score_tokens
-from training.models import build_model
-from training.settings import TrainSettings, read_settings
-from training.train import isolated, train
+from ..loaders import TaskSource, TokenStream
+from ..tasks import get_task
+from ..tasks.errors import check_integer
+from ..tasks.examples import check_seed
+from .base import resolve_device
+from .data import StreamDataset
+from .evaluate import depo
+from .evaluate.tokens import score_tokens
+from .models import build_model
+from .settings import TrainSettings, read_settings
+from .train import isolated, train
 
 MAX_LENGTH = 1024  # tokens a window, unless train.context_length says otherwise
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from tasks.errors import ConfigError, nearest
-from training.base import LanguageModel
-from training.llama import Llama
+from ..tasks.errors import ConfigError, nearest
+from .base import LanguageModel
+from .llama import Llama
 
 # kind -> the other keys of its file in conf/model.
 KINDS = {
@@ -32,7 +32,7 @@ def build_model(config: Mapping[str, Any], *, vocab_size: int, positions: int, s
         torch.manual_seed(seed)
         if kind == "llama":
             return Llama(vocab_size, **sizes)
-        from training import hugging_face
+        from . import hugging_face
 
         make = hugging_face.tiny_gpt2 if kind == "tiny_gpt2" else hugging_face.from_pretrained
         return make(vocab_size, positions, **sizes)

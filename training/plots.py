@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage import plain_errors
-from tasks.errors import ConfigError, OstracaError, check_path, shown
-from tasks.paths import local_path
-from training.record import read_metrics
+from ..pipeline.storage import plain_errors
+from ..tasks.errors import ConfigError, OstracaError, check_path, shown
+from ..tasks.paths import local_path
+from .record import read_metrics
 
 METRICS = "depo_hop_metrics.csv"
 # Shallow to deep hops, dark to light: told apart by lightness alone, so also by colour-blind readers.

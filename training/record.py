@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-from tasks.errors import OstracaError
-from training.settings import WandbSettings
+from ..tasks.errors import OstracaError
+from .settings import WandbSettings
 
 COLUMNS = (
     "step",

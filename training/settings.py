@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tasks.errors import ConfigError, nearest
+from ..tasks.errors import ConfigError, nearest
 
 
 def _key(low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:

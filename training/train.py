@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.errors import OstracaError
-from training.base import LanguageModel, labelled_logits
-from training.canon import Canon
-from training.data import Batch, to_device
-from training.settings import TrainSettings
+from ..tasks.errors import OstracaError
+from .base import LanguageModel, labelled_logits
+from .canon import Canon
+from .data import Batch, to_device
+from .settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,4 +19,4 @@ exec ray job submit \
     --address "$RAY_API_SERVER_ADDRESS" \
     --working-dir "$repository" \
     --runtime-env-json '{"excludes": [".git", ".venv", "corpora", "demo", "exports", "runs"]}' \
-    -- python ostraca.py build "$@" ray.address=auto
+    -- python ostraca build "$@" ray.address=auto

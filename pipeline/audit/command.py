@@ -13,23 +13,23 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.asked import dataset_name
-from pipeline.audit.judge import LEVEL, Finding, judge
-from pipeline.audit.page import Told, add_to_report
-from pipeline.audit.show import table_of, verdict
-from pipeline.audit.streams import Sample, compare, count_made, rows_of_split, sample_of
-from pipeline.audit.tally import KEPT, Tally
-from pipeline.engine import available_cores
-from pipeline.folder import open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import require_records
-from pipeline.pack import CUTTING
-from pipeline.readers import split_reader
-from pipeline.tables import print_table
-from tasks import get_task
-from tasks.base import Task
-from tasks.errors import ConfigError, check_bool, check_integer, check_path, shown
-from tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
+from ...tasks import get_task
+from ...tasks.base import Task
+from ...tasks.errors import ConfigError, check_bool, check_integer, check_path, shown
+from ...tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
+from ..asked import dataset_name
+from ..engine import available_cores
+from ..folder import open_folder
+from ..manifest import read_manifest, spec_in
+from ..manifest_checks import require_records
+from ..pack import CUTTING
+from ..readers import split_reader
+from ..tables import print_table
+from .judge import LEVEL, Finding, judge
+from .page import Told, add_to_report
+from .show import table_of, verdict
+from .streams import Sample, compare, count_made, rows_of_split, sample_of
+from .tally import KEPT, Tally
 
 _MOST_EXAMPLES = 10**9
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit import tests
-from pipeline.audit.tally import Tally
-from tasks.auditing import Audit
+from ...tasks.auditing import Audit
+from . import tests
+from .tally import Tally
 
 LEVEL = 1e-4  # the chance that an audit of sound examples finds anything off
 

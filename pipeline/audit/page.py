@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pipeline.audit.judge import LEVEL, Finding
-from pipeline.audit.show import verdict
-from pipeline.folder import Folder, write_bytes
-from pipeline.report.svg import WIDTH, element, text
-from tasks.errors import ConfigError, OstracaError
+from ...tasks.errors import ConfigError, OstracaError
+from ..folder import Folder, write_bytes
+from ..report.svg import WIDTH, element, text
+from .judge import LEVEL, Finding
+from .show import verdict
 
 _PAGE = "report.html"
 _SECTION = re.compile(r'<section id="audit">.*?</section>\n?', re.DOTALL)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from pipeline.audit.judge import LEVEL, Finding
+from .judge import LEVEL, Finding
 
 
 def table_of(findings: Sequence[Finding]) -> Table:

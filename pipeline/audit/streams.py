@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.audit.judge import Finding, compared
-from pipeline.audit.tally import KEPT, Tally, cross
-from pipeline.audit.tests import sign_tail
-from pipeline.fingerprint import token_fingerprints
-from pipeline.pack import CUTTING, unpack_batch
-from pipeline.readers import SplitReader
-from tasks.auditing import Audit
-from tasks.base import Task
-from tasks.examples import batch_rows, stream_of
-from tasks.vocabulary import split_renaming
+from ...tasks.auditing import Audit
+from ...tasks.base import Task
+from ...tasks.examples import batch_rows, stream_of
+from ...tasks.vocabulary import split_renaming
+from ..fingerprint import token_fingerprints
+from ..pack import CUTTING, unpack_batch
+from ..readers import SplitReader
+from .judge import Finding, compared
+from .tally import KEPT, Tally, cross
+from .tests import sign_tail
 
 _STREAM = 56  # the bit of an index from which on streams are told apart
 _BATCHES = 16  # that a thread counts at a time

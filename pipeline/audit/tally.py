@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.auditing import MOST_CELLS, Audit, Law, Pair, Tables, coins
-from tasks.errors import OstracaError
+from ...tasks.auditing import MOST_CELLS, Audit, Law, Pair, Tables, coins
+from ...tasks.errors import OstracaError
 
 _HALF = 99  # salt of the coin that tells in which half of the examples a row is
 KEPT = 1 << 17  # examples of a stream that are held for comparison with another one

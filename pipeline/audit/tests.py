@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.audit.shuffle import shuffle_tables
-from tasks.rng import STATE_WORDS
+from ...tasks.rng import STATE_WORDS
+from .shuffle import shuffle_tables
 
 LEAST_EXPECTED = 5.0
 _TINY = 1e-300

@@ -8,15 +8,15 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.asked import corpus_spec
-from pipeline.capacity.estimate import Cluster, estimate
-from pipeline.capacity.measure import measure_disk, nearest_folder
-from pipeline.capacity.report import Space, show
-from pipeline.dedup.against import with_against
-from pipeline.dedup.settings import UNITS, check_memory
-from pipeline.spec import check_spec
-from tasks.errors import ConfigError, check_integer, check_path, shown
-from tasks.paths import is_local, local_path
+from ...tasks.errors import ConfigError, check_integer, check_path, shown
+from ...tasks.paths import is_local, local_path
+from ..asked import corpus_spec
+from ..dedup.against import with_against
+from ..dedup.settings import UNITS, check_memory
+from ..spec import check_spec
+from .estimate import Cluster, estimate
+from .measure import measure_disk, nearest_folder
+from .report import Space, show
 
 
 def run(config: Mapping[str, Any]) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks import get_task
-from tasks.rng import canonical_json
+from ...tasks import get_task
+from ...tasks.rng import canonical_json
 
 Part = tuple[str, str]  # dataset, split
 

@@ -10,22 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.capacity.duplicates import Duplicates, least_duplicates
-from pipeline.capacity.manifest_size import LARGE_MANIFEST, ManifestSize, manifest_size
-from pipeline.capacity.measure import MOST_THREADS, Measured, SearchRates, measure, measure_search
-from pipeline.capacity.splits import Part, SplitPlan, parts_of, split_plans
-from pipeline.dedup.prints import RANGE_BITS
-from pipeline.dedup.search import count_ranges, table_bytes
-from pipeline.dedup.settings import DEFAULT_MEMORY, searches
-from pipeline.folder import json_bytes
-from pipeline.manifest import read_manifest
-from pipeline.plan import count_examples
-from pipeline.spec import check_spec
-from pipeline.totals import STATISTICS
-from pipeline.version import require_versions
-from pipeline.warm import compile_seconds, warm_kernels
-from tasks.errors import ConfigError
-from tasks.vocabulary import tokenizer_files
+from ...tasks.errors import ConfigError
+from ...tasks.vocabulary import tokenizer_files
+from ..dedup.prints import RANGE_BITS
+from ..dedup.search import count_ranges, table_bytes
+from ..dedup.settings import DEFAULT_MEMORY, searches
+from ..folder import json_bytes
+from ..manifest import read_manifest
+from ..plan import count_examples
+from ..spec import check_spec
+from ..totals import STATISTICS
+from ..version import require_versions
+from ..warm import compile_seconds, warm_kernels
+from .duplicates import Duplicates, least_duplicates
+from .manifest_size import LARGE_MANIFEST, ManifestSize, manifest_size
+from .measure import MOST_THREADS, Measured, SearchRates, measure, measure_search
+from .splits import Part, SplitPlan, parts_of, split_plans
 
 MEASURING = 4.0  # seconds
 _STARTING = 7.0  # seconds: Python, its libraries and a Ray of one's own, measured on 2 cores

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.capacity.measure import Spread
-from pipeline.capacity.splits import SplitPlan
-from pipeline.changes import Changes
-from pipeline.compact import encode_numbers
-from pipeline.folder import json_bytes
-from pipeline.manifest import INLINE_BYTES, make_manifest
-from pipeline.manifest_parts import PART_BYTES, compressed_lines, record_lines
-from pipeline.plan import SUFFIXES, Shard
-from pipeline.row_groups import DIGEST_BYTES, Tail
-from pipeline.shard import ShardRecord
+from ..changes import Changes
+from ..compact import encode_numbers
+from ..folder import json_bytes
+from ..manifest import INLINE_BYTES, make_manifest
+from ..manifest_parts import PART_BYTES, compressed_lines, record_lines
+from ..plan import SUFFIXES, Shard
+from ..row_groups import DIGEST_BYTES, Tail
+from ..shard import ShardRecord
+from .measure import Spread
+from .splits import SplitPlan
 
 LARGE_MANIFEST = 10_000_000  # bytes: beyond, a loader's start is no longer instant
 SAMPLE_RECORDS = 2048  # of each split

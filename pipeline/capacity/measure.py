@@ -23,23 +23,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.changes import Changes
-from pipeline.dedup.prints import RANGE_BITS, fingerprints, read_prints, write_prints
-from pipeline.dedup.settings import searches
-from pipeline.dedup.table import Table
-from pipeline.fingerprint import content_digest
-from pipeline.folder import LocalFolder
-from pipeline.formats import open_writer
-from pipeline.pack import pack_batch
-from pipeline.plan import SUFFIXES, Shard
-from pipeline.row_groups import TABLE, GroupedFile
-from pipeline.shard import Group, count_tokens, shard_groups, shard_schema, split_key
-from pipeline.spec import spec_digest
-from pipeline.statistics import Statistics
-from pipeline.storage import HashingFile, write_bytes
-from tasks import get_task
-from tasks.errors import OstracaError
-from tasks.vocabulary import split_renaming
+from ...tasks import get_task
+from ...tasks.errors import OstracaError
+from ...tasks.vocabulary import split_renaming
+from ..changes import Changes
+from ..dedup.prints import RANGE_BITS, fingerprints, read_prints, write_prints
+from ..dedup.settings import searches
+from ..dedup.table import Table
+from ..fingerprint import content_digest
+from ..folder import LocalFolder
+from ..formats import open_writer
+from ..pack import pack_batch
+from ..plan import SUFFIXES, Shard
+from ..row_groups import TABLE, GroupedFile
+from ..shard import Group, count_tokens, shard_groups, shard_schema, split_key
+from ..spec import spec_digest
+from ..statistics import Statistics
+from ..storage import HashingFile, write_bytes
 
 MOST_THREADS = 16  # that measure at a time
 _SAMPLE_TOKENS = 1 << 17  # of each split at least

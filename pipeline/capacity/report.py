@@ -10,9 +10,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.capacity.estimate import Estimate, Step, better_shard_tokens
-from pipeline.capacity.manifest_size import LARGE_MANIFEST
-from pipeline.tables import print_table
+from ..tables import print_table
+from .estimate import Estimate, Step, better_shard_tokens
+from .manifest_size import LARGE_MANIFEST
 
 _IDLE = 10.0  # seconds that cores may be idle without a warning
 _CLOCK = 1.2  # times the seconds of a core: from here on others used the machine

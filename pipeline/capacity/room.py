@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.capacity.estimate import Cluster, estimate
-from pipeline.capacity.measure import nearest_folder
-from pipeline.capacity.report import size
-from pipeline.folder import Folder, LocalFolder
-from pipeline.plan import Part, count_examples
-from pipeline.storage import plain_errors
-from tasks import get_task
-from tasks.errors import ConfigError, OstracaError, shown
+from ...tasks import get_task
+from ...tasks.errors import ConfigError, OstracaError, shown
+from ..folder import Folder, LocalFolder
+from ..plan import Part, count_examples
+from ..storage import plain_errors
+from .estimate import Cluster, estimate
+from .measure import nearest_folder
+from .report import size
 
 _MEASURING = 1.0  # seconds
 # No format takes more: an example in a tar, a token as an int64 and its mask, twice while duplicates are

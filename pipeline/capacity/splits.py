@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.capacity.measure import Measured, Spread
-from pipeline.dedup.prints import prints_size
-from pipeline.dedup.settings import searches
-from pipeline.folder import json_bytes
-from tasks import get_task
+from ...tasks import get_task
+from ..dedup.prints import prints_size
+from ..dedup.settings import searches
+from ..folder import json_bytes
+from .measure import Measured, Spread
 
 Part = tuple[str, str]  # dataset, split
 

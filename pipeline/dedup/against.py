@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.changes import Changes
-from pipeline.dedup.prints import prints_size, write_prints
-from pipeline.dedup.settings import SEARCHING
-from pipeline.engine import Engine
-from pipeline.folder import Folder, open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import check_records
-from pipeline.manifest_form import records_of
-from pipeline.plan import Shard, plan
-from pipeline.shard import shard_prints
-from pipeline.state import STATE
-from pipeline.version import require_versions
-from tasks.errors import ConfigError, OstracaError
+from ...tasks.errors import ConfigError, OstracaError
+from ..changes import Changes
+from ..engine import Engine
+from ..folder import Folder, open_folder
+from ..manifest import read_manifest, spec_in
+from ..manifest_checks import check_records
+from ..manifest_form import records_of
+from ..plan import Shard, plan
+from ..shard import shard_prints
+from ..state import STATE
+from ..version import require_versions
+from .prints import prints_size, write_prints
+from .settings import SEARCHING
 
 
 def with_against(spec: Mapping[str, Any]) -> dict[str, Any]:

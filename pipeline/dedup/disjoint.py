@@ -19,18 +19,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dedup.prints import draws_with_prints, fingerprints
-from pipeline.dedup.settings import check_evals
-from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
-from pipeline.folder import Folder, open_folder, write_bytes
-from pipeline.plan import Shard, is_eval, shards_of
-from pipeline.state import STATE
-from tasks.base import Task
-from tasks.batch import unragged
-from tasks.kernels import inlined, kernel
+from ...tasks.base import Task
+from ...tasks.batch import unragged
+from ...tasks.kernels import inlined, kernel
+from ..folder import Folder, open_folder, write_bytes
+from ..plan import Shard, is_eval, shards_of
+from ..state import STATE
+from .prints import draws_with_prints, fingerprints
+from .settings import check_evals
+from .table import SLOT_BYTES, Table, slots_for
 
 if TYPE_CHECKING:
-    from pipeline.engine import Engine
+    from ..engine import Engine
 
 _WIDTH = 4  # words of an example in a file: its fingerprint, its first look, its tokens' number
 _LONGEST = 1 << 16  # tokens of an example up to which lengths are told apart

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.fingerprint import token_fingerprints
-from pipeline.folder import Folder, write_bytes
-from tasks import get_task
-from tasks.base import Task
-from tasks.errors import OstracaError
-from tasks.examples import batch_rows, stream_of
-from tasks.mixing import content_key
+from ...tasks import get_task
+from ...tasks.base import Task
+from ...tasks.errors import OstracaError
+from ...tasks.examples import batch_rows, stream_of
+from ...tasks.mixing import content_key
+from ..fingerprint import token_fingerprints
+from ..folder import Folder, write_bytes
 
 RANGE_BITS = 12  # a file can be read by 2^12 ranges of the fingerprints' first word
 _RANGES = 1 << RANGE_BITS

@@ -23,17 +23,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.changes import Changes
-from pipeline.dedup.counts import Counts, exhausted, mark_complete, spaces_of
-from pipeline.dedup.prints import RANGE_BITS, draw_prints, read_prints, write_prints
-from pipeline.dedup.table import SLOT_BYTES, Table, slots_for
-from pipeline.dedup.tail import draw_tail, read_tail, write_tail
-from pipeline.engine import Engine
-from pipeline.folder import Folder, LocalFolder, write_bytes, write_json
-from pipeline.plan import Shard, is_eval, plan
-from pipeline.shard import prints_path
-from pipeline.state import STATE
-from tasks.errors import ConfigError
+from ...tasks.errors import ConfigError
+from ..changes import Changes
+from ..engine import Engine
+from ..folder import Folder, LocalFolder, write_bytes, write_json
+from ..plan import Shard, is_eval, plan
+from ..shard import prints_path
+from ..state import STATE
+from .counts import Counts, exhausted, mark_complete, spaces_of
+from .prints import RANGE_BITS, draw_prints, read_prints, write_prints
+from .table import SLOT_BYTES, Table, slots_for
+from .tail import draw_tail, read_tail, write_tail
 
 FOLDER = f"{STATE}/dedup"
 OUTCOME = f"{FOLDER}/outcome.json"

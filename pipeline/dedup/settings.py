@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.errors import ConfigError, nearest, shown
+from ...tasks.errors import ConfigError, nearest, shown
 
 MODES = ("disjoint", "off", "drop", "redraw")
 SEARCHING = ("drop", "redraw")  # modes that compare all examples with one another

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.folder import Folder
-from tasks.kernels import kernel
+from ...tasks.kernels import kernel
+from ..folder import Folder
 
 _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dedup.counts import Counts, Space, exhausted
-from pipeline.dedup.prints import draw_prints
-from pipeline.dedup.table import Table
-from pipeline.folder import Folder, write_bytes
-from pipeline.plan import Shard
+from ..folder import Folder, write_bytes
+from ..plan import Shard
+from .counts import Counts, Space, exhausted
+from .prints import draw_prints
+from .table import Table
 
 _WINDOW_DRAWS = 1 << 18  # made before they are looked up together
 _LONGEST_WINDOW = 512  # attempts

@@ -13,14 +13,14 @@ whole.
 
 # Format -> its module, imported at first use.
 FORMATS = {
-    "megatron": "pipeline.export.megatron",
-    "nanogpt": "pipeline.export.nanogpt",
-    "olmo": "pipeline.export.olmo",
-    "datatrove": "pipeline.export.datatrove",
-    "mds": "pipeline.export.mds",
-    "litdata": "pipeline.export.litdata",
-    "litgpt": "pipeline.export.litgpt",
-    "jsonl": "pipeline.export.jsonl",
+    "megatron": "ostraca.pipeline.export.megatron",
+    "nanogpt": "ostraca.pipeline.export.nanogpt",
+    "olmo": "ostraca.pipeline.export.olmo",
+    "datatrove": "ostraca.pipeline.export.datatrove",
+    "mds": "ostraca.pipeline.export.mds",
+    "litdata": "ostraca.pipeline.export.litdata",
+    "litgpt": "ostraca.pipeline.export.litgpt",
+    "jsonl": "ostraca.pipeline.export.jsonl",
 }
 # Other names of formats.
 ALIASES = {"jsonl.zst": "jsonl"}

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.readers import SplitReader
-from pipeline.storage import HashingFile, atomic_file, plain_errors
-from tasks.batch import unragged
-from tasks.errors import OstracaError
+from ...tasks.batch import unragged
+from ...tasks.errors import OstracaError
+from ..readers import SplitReader
+from ..storage import HashingFile, atomic_file, plain_errors
 
 _SPOOL_ITEMS = 1 << 20
 

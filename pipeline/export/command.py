@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.export import ALIASES, FORMATS
-from pipeline.export.base import Dataset, Files, Part
-from pipeline.fingerprint import ContentDigest
-from pipeline.folder import Folder, json_bytes, open_folder
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.manifest_checks import require_records
-from pipeline.progress import ShardProgress
-from pipeline.readers import SplitReader, split_reader
-from pipeline.storage import plain_errors
-from tasks import get_task
-from tasks.errors import ConfigError, check_path, nearest, shown
-from tasks.examples import check_split
-from tasks.litter import is_empty
-from tasks.paths import local_path
-from tasks.vocabulary import corpus_vocab_size, split_names
+from ...tasks import get_task
+from ...tasks.errors import ConfigError, check_path, nearest, shown
+from ...tasks.examples import check_split
+from ...tasks.litter import is_empty
+from ...tasks.paths import local_path
+from ...tasks.vocabulary import corpus_vocab_size, split_names
+from ..fingerprint import ContentDigest
+from ..folder import Folder, json_bytes, open_folder
+from ..manifest import read_manifest, spec_in
+from ..manifest_checks import require_records
+from ..progress import ShardProgress
+from ..readers import SplitReader, split_reader
+from ..storage import plain_errors
+from . import ALIASES, FORMATS
+from .base import Dataset, Files, Part
 
 NAME = "export.json"
 FORMAT_VERSION = 1

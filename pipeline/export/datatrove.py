@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.export.base import Dataset, Files, Part
+from .base import Dataset, Files, Part
 
 DTYPES = ("uint16", "uint32")
 TEXTS = False

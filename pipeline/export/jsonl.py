@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.export.base import Dataset, Files
-from tasks.batch import unragged
+from ...tasks.batch import unragged
+from .base import Dataset, Files
 
 DTYPES: tuple[str, ...] = ()
 TEXTS = True

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.export.base import Dataset, Files, Part, Rows
-from pipeline.export.chunked import Samples, cut, fields, joined, write_chunk
+from .base import Dataset, Files, Part, Rows
+from .chunked import Samples, cut, fields, joined, write_chunk
 
 DTYPES = ("uint16", "uint32")
 TEXTS = False

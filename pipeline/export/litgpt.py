@@ -11,9 +11,9 @@ import json
 
 import numpy as np
 
-from pipeline.export.base import Dataset, Files, Rows
-from pipeline.export.chunked import Samples
-from pipeline.export.litdata import LEAF, write_chunks
+from .base import Dataset, Files, Rows
+from .chunked import Samples
+from .litdata import LEAF, write_chunks
 
 DTYPES = ("uint16", "int32")
 TEXTS = False

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.export.base import Dataset, Files, Part, Rows
-from pipeline.export.chunked import Samples, cut, fields, joined, write_chunk
+from .base import Dataset, Files, Part, Rows
+from .chunked import Samples, cut, fields, joined, write_chunk
 
 DTYPES = ("int32",)
 TEXTS = False

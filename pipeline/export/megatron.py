@@ -16,7 +16,7 @@ import struct
 
 import numpy as np
 
-from pipeline.export.base import Dataset, Files, Part
+from .base import Dataset, Files, Part
 
 DTYPES = ("uint16", "int32")
 TEXTS = False

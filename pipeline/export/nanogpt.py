@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 
-from pipeline.export.base import Dataset, Files
+from .base import Dataset, Files
 
 DTYPES = ("uint16",)
 TEXTS = False

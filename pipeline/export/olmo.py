@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from pipeline.export.base import Dataset, Files, Part
+from .base import Dataset, Files, Part
 
 DTYPES = ("uint16", "uint32")
 TEXTS = False

@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.folder import Folder, write_bytes, write_json
-from pipeline.report.card import make_card
-from pipeline.report.croissant import make_croissant
-from pipeline.report.figures import Key
-from pipeline.report.page import make_page
-from pipeline.report.pictures import draw_pictures
-from pipeline.report.table import screen_table
-from pipeline.statistics import Counts
+from ..folder import Folder, write_bytes, write_json
+from ..statistics import Counts
+from .card import make_card
+from .croissant import make_croissant
+from .figures import Key
+from .page import make_page
+from .pictures import draw_pictures
+from .table import screen_table
 
 __all__ = ["FILES", "screen_table", "write_report"]
 

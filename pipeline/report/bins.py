@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.statistics import Histogram
+from ..statistics import Histogram
 
 MOST_BINS = 60
 

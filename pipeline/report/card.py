@@ -9,9 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.presets import aliases, likeness
-from pipeline.report.columns import PAPER, about_column, about_task, schema_of, type_name
-from pipeline.report.figures import (
+from ...tasks import TASKS
+from ...tasks.errors import shown
+from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
+from ..presets import aliases, likeness
+from ..statistics import Counts
+from .columns import PAPER, about_column, about_task, schema_of, type_name
+from .figures import (
     Key,
     dedup_mode,
     figures_of,
@@ -26,11 +30,7 @@ from pipeline.report.figures import (
     total,
     usage,
 )
-from pipeline.report.pictures import MIXTURE, picture_of
-from pipeline.statistics import Counts
-from tasks import TASKS
-from tasks.errors import shown
-from tasks.vocabulary import corpus_vocab_size, tokenizer_folder
+from .pictures import MIXTURE, picture_of
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 

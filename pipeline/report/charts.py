@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.bins import Bins, bins_of
-from pipeline.statistics import Counts, Histogram, Statistics
+from ..statistics import Counts, Histogram, Statistics
+from .bins import Bins, bins_of
 
 _MOST_SHARES = 30  # bins of shares: over a few examples each would say nothing
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks import get_task
+from ...tasks import get_task
 
 PAPER = "Physics of Language Models: Part 4.1, Architecture Design and the Magic of Canon Layers"
 _TASKS = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.report.columns import PAPER, about_column, schema_of
-from pipeline.report.figures import Key, keys_of, shards_of
+from .columns import PAPER, about_column, schema_of
+from .figures import Key, keys_of, shards_of
 
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 _SPLITS = "splits"  # the record set of their names

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.statistics import Counts
-from tasks import get_task
+from ...tasks import get_task
+from ..statistics import Counts
 
 Key = tuple[str, str]  # dataset, split
 _SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))

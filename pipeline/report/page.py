@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.report.columns import PAPER
-from pipeline.report.figures import (
+from ..statistics import Counts
+from .columns import PAPER
+from .figures import (
     Figures,
     Key,
     dedup_mode,
@@ -22,10 +23,9 @@ from pipeline.report.figures import (
     total,
     usage,
 )
-from pipeline.report.sections import section
-from pipeline.report.style import CSS
-from pipeline.report.svg import element
-from pipeline.statistics import Counts
+from .sections import section
+from .style import CSS
+from .svg import element
 
 
 def make_page(

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.bins import Bins, round_ticks
-from pipeline.report.charts import Chart, charts_of
-from pipeline.report.figures import Key, brief, figures_of, of_texts, percent, short, total
-from pipeline.statistics import Counts
+from ..statistics import Counts
+from .bins import Bins, round_ticks
+from .charts import Chart, charts_of
+from .figures import Key, brief, figures_of, of_texts, percent, short, total
 
 MIXTURE = "report/mixture.png"
 _INK, _FAINT, _GRID = "#1d2127", "#636b75", "#dfe3e8"

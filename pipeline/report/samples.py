@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.report.figures import Key
-from tasks import get_task
-from tasks.base import Look
-from tasks.batch import rows_of
-from tasks.vocabulary import split_renaming
+from ...tasks import get_task
+from ...tasks.base import Look
+from ...tasks.batch import rows_of
+from ...tasks.vocabulary import split_renaming
+from .figures import Key
 
 MOST_TOKENS = 400
 HEAD_TOKENS, TAIL_TOKENS = 120, 200  # of a longer example; what is learned stands mostly at its end

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report.charts import charts_of, shares_of
-from pipeline.report.columns import about_column, about_task, schema_of, type_name
-from pipeline.report.figures import Figures, Key, of_texts, percent
-from pipeline.report.samples import sample_rows
-from pipeline.report.svg import histogram, shares
-from pipeline.statistics import Counts
-from tasks import get_task
+from ...tasks import get_task
+from ..statistics import Counts
+from .charts import charts_of, shares_of
+from .columns import about_column, about_task, schema_of, type_name
+from .figures import Figures, Key, of_texts, percent
+from .samples import sample_rows
+from .svg import histogram, shares
 
 
 def section(

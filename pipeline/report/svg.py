@@ -12,9 +12,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.bins import Bins, round_ticks
-from pipeline.report.charts import Strip
-from pipeline.report.figures import brief, percent
+from .bins import Bins, round_ticks
+from .charts import Strip
+from .figures import brief, percent
 
 WIDTH = 340
 _LEFT, _RIGHT = 42, 12

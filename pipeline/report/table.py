@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline.report.figures import Figures, Key, figures_of, megabytes, told_mode, total
-from pipeline.statistics import Counts
+from ..statistics import Counts
+from .figures import Figures, Key, figures_of, megabytes, told_mode, total
 
 
 def screen_table(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> Table:

@@ -36,10 +36,10 @@ import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
 
-from pipeline.writers import tar
-from pipeline.writers.json_columns import Form
-from tasks.batch import unragged
-from tasks.errors import ConfigError, OstracaError, shown
+from ...tasks.batch import unragged
+from ...tasks.errors import ConfigError, OstracaError, shown
+from . import tar
+from .json_columns import Form
 
 COMPRESSIONS = (None, "zstd")
 # Depo1, one core, rows of 2,048 and examples: level 3 is 6% and 4% smaller and writes 71 and 44 Mtok/s

@@ -10,12 +10,12 @@ import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
 
-from pipeline.writers import tar
-from pipeline.writers.json_columns import Form
-from pipeline.writers.webdataset import COMPRESSIONS, Layout, Scratch, encode_group
-from tasks.base import INT32_MAX
-from tasks.batch import dtype_of
-from tasks.errors import ConfigError, OstracaError, shown
+from ...tasks.base import INT32_MAX
+from ...tasks.batch import dtype_of
+from ...tasks.errors import ConfigError, OstracaError, shown
+from . import tar
+from .json_columns import Form
+from .webdataset import COMPRESSIONS, Layout, Scratch, encode_group
 
 
 class _Scratches(threading.local):

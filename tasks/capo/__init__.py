@@ -24,39 +24,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import examples
-from tasks.base import INT32_MAX, Look, Task, ValidationResult
-from tasks.batch import column, list_type, ragged, texts
-from tasks.capo.attributes import FIELDS, attributes
-from tasks.capo.audit import audit_of
-from tasks.capo.config import (
-    KEYS,
-    address,
-    check,
-    count,
-    encoder_of,
-    fields_of,
-    seeded,
-    templates_of,
-    tokenizer_of,
-)
-from tasks.capo.encode import (
-    PREFIX,
-    encode_whole,
-    max_elements,
-    mean_elements,
-    paragraphs_of,
-    sample,
-    tokens_per_byte,
-)
-from tasks.capo.people import population
-from tasks.capo.pieces import SPANS, Composed, Pieces, Plan, compose, text_pieces
-from tasks.capo.tokenizer import Loaded, read_back
-from tasks.capo.validator import validate
-from tasks.errors import ConfigError
-from tasks.kernels import kernel
-from tasks.permutation import permutation
-from tasks.rng import STATE_WORDS, integers, seed_stream
+from .. import examples
+from ..base import INT32_MAX, Look, Task, ValidationResult
+from ..batch import column, list_type, ragged, texts
+from ..errors import ConfigError
+from ..kernels import kernel
+from ..permutation import permutation
+from ..rng import STATE_WORDS, integers, seed_stream
+from .attributes import FIELDS, attributes
+from .audit import audit_of
+from .config import KEYS, address, check, count, encoder_of, fields_of, seeded, templates_of, tokenizer_of
+from .encode import PREFIX, encode_whole, max_elements, mean_elements, paragraphs_of, sample, tokens_per_byte
+from .people import population
+from .pieces import SPANS, Composed, Pieces, Plan, compose, text_pieces
+from .tokenizer import Loaded, read_back
+from .validator import validate
 
 if TYPE_CHECKING:
     import datasets

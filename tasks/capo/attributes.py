@@ -7,22 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.batch import column
-from tasks.capo.people import (
-    BIRTH_CITY,
-    DAY,
-    EMPLOYER,
-    FIRST,
-    LAST,
-    MAJOR,
-    MIDDLE,
-    MONTH,
-    PRONOUN,
-    UNIVERSITY,
-    YEAR,
-)
-from tasks.capo.pieces import SPANS
-from tasks.capo.text import DAYS, MONTHS, PRONOUNS, YEARS, Pools
+from ..batch import column
+from .people import BIRTH_CITY, DAY, EMPLOYER, FIRST, LAST, MAJOR, MIDDLE, MONTH, PRONOUN, UNIVERSITY, YEAR
+from .pieces import SPANS
+from .text import DAYS, MONTHS, PRONOUNS, YEARS, Pools
 
 FIELDS = [column(name, pa.string()) for name in SPANS]
 

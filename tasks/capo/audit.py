@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.auditing import BINS, Audit, Law, Pair, chosen, fitting, spread, uniform
-from tasks.batch import unragged
-from tasks.capo.config import encoder_of, fields_of, templates_of, tokenizer_of
-from tasks.capo.parse import AMBIGUOUS, NO_NAME, find_names
-from tasks.capo.people import FIRST, LAST, Population, population
-from tasks.capo.reading import LENGTH, OFFSET, Reading, reading
-from tasks.capo.text import SENTENCES
-from tasks.kernels import kernel
+from ..auditing import BINS, Audit, Law, Pair, chosen, fitting, spread, uniform
+from ..batch import unragged
+from ..kernels import kernel
+from .config import encoder_of, fields_of, templates_of, tokenizer_of
+from .parse import AMBIGUOUS, NO_NAME, find_names
+from .people import FIRST, LAST, Population, population
+from .reading import LENGTH, OFFSET, Reading, reading
+from .text import SENTENCES
 
 _FACTS = (
     *("", "first_name", "middle_name", "last_name", "month", "day", "year"),

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Key, check_keys
-from tasks.capo.encode import Encoder, encoder
-from tasks.capo.people import count_names
-from tasks.capo.text import (
+from ..base import Key, check_keys
+from ..errors import ConfigError, shown
+from ..paths import local_or_name
+from .encode import Encoder, encoder
+from .people import count_names
+from .text import (
     POOLS,
     SENTENCES,
     Content,
@@ -25,9 +27,7 @@ from tasks.capo.text import (
     pools_of,
     read_lists,
 )
-from tasks.capo.tokenizer import Loaded, load_tokenizer
-from tasks.errors import ConfigError, shown
-from tasks.paths import local_or_name
+from .tokenizer import Loaded, load_tokenizer
 
 KEYS = {
     "num_people": Key(default=50_000, low=1, help="people that come up, out of the population"),

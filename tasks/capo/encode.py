@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.batch import texts
-from tasks.capo.people import EMPLOYER, PRONOUN
-from tasks.capo.pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces
-from tasks.capo.text import SENTENCES, Content
-from tasks.capo.tokenizer import Loaded, read_back
-from tasks.capo.tokenizer_file import check_texts
-from tasks.errors import ConfigError, OstracaError, shown
+from ..batch import texts
+from ..errors import ConfigError, OstracaError, shown
+from .people import EMPLOYER, PRONOUN
+from .pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces
+from .text import SENTENCES, Content
+from .tokenizer import Loaded, read_back
+from .tokenizer_file import check_texts
 
 PREFIX = 8  # tokens at most of what a tokenizer puts before a text
 _SAMPLE = (200, 1000)  # biographies, at least and at most

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo.reading import (
+from ..kernels import inlined, kernel
+from .reading import (
     CHAR_END,
     CHAR_START,
     CHARS,
@@ -23,7 +24,6 @@ from tasks.capo.reading import (
     add_to_hash,
     begin_hash,
 )
-from tasks.kernels import inlined, kernel
 
 NO_NAME = -1
 AMBIGUOUS = -2

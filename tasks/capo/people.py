@@ -17,10 +17,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo.text import DAYS, MONTHS, PRONOUNS, YEARS, Content, Pools, pools_of
-from tasks.kernels import kernel
-from tasks.permutation import Permutation, permutation
-from tasks.rng import STATE_WORDS, canonical_json, integers, seed_stream, stream_key
+from ..kernels import kernel
+from ..permutation import Permutation, permutation
+from ..rng import STATE_WORDS, canonical_json, integers, seed_stream, stream_key
+from .text import DAYS, MONTHS, PRONOUNS, YEARS, Content, Pools, pools_of
 
 VERSION = 1  # of the population: rises whenever any person of any population changes
 # The columns of `facts`: numbers into the pools. NOTHING is always 0.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo.people import (
+from ..kernels import kernel
+from .people import (
     BIRTH_CITY,
     DAY,
     EMPLOYER,
@@ -30,18 +31,7 @@ from tasks.capo.people import (
     UNIVERSITY,
     YEAR,
 )
-from tasks.capo.text import (
-    DAYS,
-    MONTHS,
-    PRONOUNS,
-    SENTENCES,
-    YEARS,
-    Content,
-    Template,
-    pools_of,
-    templates_of,
-)
-from tasks.kernels import kernel
+from .text import DAYS, MONTHS, PRONOUNS, SENTENCES, YEARS, Content, Template, pools_of, templates_of
 
 SPANS = ("name", "birth_date", "birth_city", "university", "major", "employer", "work_city", "pronoun")
 SPAN_OF_SENTENCE = np.array([SPANS.index(name) for name in SENTENCES])

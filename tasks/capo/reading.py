@@ -15,19 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.capo import people as facts
-from tasks.capo.text import (
-    DAYS,
-    MONTHS,
-    PRONOUNS,
-    SENTENCES,
-    YEARS,
-    Content,
-    default_templates,
-    pools_of,
-)
-from tasks.capo.tokenizer import Loaded
-from tasks.kernels import inlined, kernel
+from ..kernels import inlined, kernel
+from . import people as facts
+from .text import DAYS, MONTHS, PRONOUNS, SENTENCES, YEARS, Content, default_templates, pools_of
+from .tokenizer import Loaded
 
 VALUE_BEGINS, VALUE_ENDS, SUBJECT_BEGINS, SUBJECT_ENDS = 1, 2, 4, 8
 # The columns of `Reading.strings`.

@@ -16,13 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.capo.text import DATA
-from tasks.capo.tokenizer_file import check_parts, check_vocabulary, read_regular
-from tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
-from tasks.litter import is_empty
-from tasks.outside import parse_json
-from tasks.paths import local_path
-from tasks.rng import canonical_json
+from ..errors import ConfigError, OstracaError, check_integer, check_path, shown
+from ..litter import is_empty
+from ..outside import parse_json
+from ..paths import local_path
+from ..rng import canonical_json
+from .text import DATA
+from .tokenizer_file import check_parts, check_vocabulary, read_regular
 
 if TYPE_CHECKING:
     import tokenizers
@@ -207,8 +207,8 @@ def train_tokenizer(
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
-    from tasks.capo import TASK
-    from tasks.examples import complete_config, generate_batches
+    from ..examples import complete_config, generate_batches
+    from . import TASK
 
     folder = local_path(out)
     if folder.exists() and not is_empty(folder):

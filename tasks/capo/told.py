@@ -13,20 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.capo.people import (
-    BIRTH_CITY,
-    DAY,
-    EMPLOYER,
-    FIRST,
-    LAST,
-    MAJOR,
-    MIDDLE,
-    MONTH,
-    PRONOUN,
-    UNIVERSITY,
-    YEAR,
-)
-from tasks.capo.text import DAYS, MONTHS, PRONOUNS, YEARS, Pools
+from .people import BIRTH_CITY, DAY, EMPLOYER, FIRST, LAST, MAJOR, MIDDLE, MONTH, PRONOUN, UNIVERSITY, YEAR
+from .text import DAYS, MONTHS, PRONOUNS, YEARS, Pools
 
 NAMES = ("name", "birth_date", "birth_city", "university", "major", "employer", "work_city", "pronoun")
 

@@ -17,23 +17,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.base import Verdicts
-from tasks.batch import unragged
-from tasks.capo.config import encoder_of, fields_of, templates_of, tokenizer_of
-from tasks.capo.parse import (
-    AMBIGUOUS,
-    GOES_ON,
-    NO_NAME,
-    OTHER_SPANS,
-    TRUE,
-    UNTRUE,
-    find_names,
-    read_rows,
-)
-from tasks.capo.people import FIRST, LAST, Population, population
-from tasks.capo.reading import Reading, reading
-from tasks.capo.tokenizer import Loaded, read_back
-from tasks.capo.told import told_columns, untrue
+from ..base import Verdicts
+from ..batch import unragged
+from .config import encoder_of, fields_of, templates_of, tokenizer_of
+from .parse import AMBIGUOUS, GOES_ON, NO_NAME, OTHER_SPANS, TRUE, UNTRUE, find_names, read_rows
+from .people import FIRST, LAST, Population, population
+from .reading import Reading, reading
+from .tokenizer import Loaded, read_back
+from .told import told_columns, untrue
 
 MESSAGES = (
     "valid",

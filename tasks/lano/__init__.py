@@ -23,22 +23,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import examples
-from tasks.base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
-from tasks.batch import column, list_type, ragged
-from tasks.errors import ConfigError
-from tasks.kernels import kernel
-from tasks.lano.audit import audit_of
-from tasks.lano.content import content, distinct
-from tasks.lano.grammar import (
-    PUBLISHED,
-    Grammar,
-    grammar_of,
-    grammar_of_text,
-    published,
-    random_grammar,
-)
-from tasks.lano.parse import (
+from .. import examples
+from ..base import INT32_MAX, Key, Look, Task, ValidationResult, check_keys
+from ..batch import column, list_type, ragged
+from ..errors import ConfigError
+from ..kernels import kernel
+from ..rng import STATE_WORDS, integers, seed_stream
+from .audit import audit_of
+from .content import content, distinct
+from .grammar import PUBLISHED, Grammar, grammar_of, grammar_of_text, published, random_grammar
+from .parse import (
     ancestors,
     as_batch,
     in_language,
@@ -49,8 +43,7 @@ from tasks.lano.parse import (
     tree_lines,
     tree_text,
 )
-from tasks.lano.validator import validate
-from tasks.rng import STATE_WORDS, integers, seed_stream
+from .validator import validate
 
 if TYPE_CHECKING:
     import datasets

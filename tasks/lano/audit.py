@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.auditing import BINS, Audit, Law, Pair, coins, fitting
-from tasks.batch import unragged
-from tasks.kernels import kernel
-from tasks.lano.grammar import Grammar, grammar_of
-from tasks.lano.laws import SentenceLaws, can_follow, sentence_laws
+from ..auditing import BINS, Audit, Law, Pair, coins, fitting
+from ..batch import unragged
+from ..kernels import kernel
+from .grammar import Grammar, grammar_of
+from .laws import SentenceLaws, can_follow, sentence_laws
 
 _UNIT = "sentence"
 _COUNTS = 32  # bins of a count

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.batch import unragged
-from tasks.lano.grammar import Grammar, grammar_of
-from tasks.mixing import content_key, hash_tokens
+from ..batch import unragged
+from ..mixing import content_key, hash_tokens
+from .grammar import Grammar, grammar_of
 
 _LISTED = 1_000_000  # terminals that are written down at most to count sentences
 

@@ -16,8 +16,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError, check_integer, shown
-from tasks.lano.notation import (
+from ..errors import ConfigError, check_integer, shown
+from ..paths import local_path
+from ..rng import numpy_generator, stream_key
+from .notation import (
     MAX_LEVELS,
     MAX_RULE_LENGTH,
     MAX_RULES,
@@ -30,8 +32,6 @@ from tasks.lano.notation import (
     read_json,
     read_text,
 )
-from tasks.paths import local_path
-from tasks.rng import numpy_generator, stream_key
 
 PUBLISHED = ("cfg3b", "cfg3i", "cfg3h", "cfg3g", "cfg3f", "cfg3j", "cfg3k")
 MAX_LENGTH = 1 << 16  # terminals of the longest sentence

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 
-from tasks.kernels import inlined, kernel
-from tasks.lano.spans import NO_ROOM, read_word
+from ..kernels import inlined, kernel
+from .spans import NO_ROOM, read_word
 
 _LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for logarithms
 _LOST = 1e-300  # and so do weights of anything below this, which are not exact any more

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lano.grammar import Grammar
+from .grammar import Grammar
 
 _MOST_LENGTH = 4096
 _MOST_WORK = 1 << 27  # symbols of all rules * longest sentence * strings at its ends, or pairs of pairs

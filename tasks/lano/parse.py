@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.errors import ConfigError, OstracaError
-from tasks.kernels import kernel
-from tasks.lano.grammar import Grammar
-from tasks.lano.spans import MEMBER, NO_ROOM, TOO_MANY, find_spans, read_word
-from tasks.lano.tables import tables_of
-from tasks.lano.trees import Node, lines_of, parse_rows
-from tasks.lano.weights import Weights, chart, first_room, more_room, read_only
+from ..errors import ConfigError, OstracaError
+from ..kernels import kernel
+from .grammar import Grammar
+from .spans import MEMBER, NO_ROOM, TOO_MANY, find_spans, read_word
+from .tables import tables_of
+from .trees import Node, lines_of, parse_rows
+from .weights import Weights, chart, first_room, more_room, read_only
 
 _EXACT = 2.0**53  # whole numbers below are exact in a double
 _MOST = 1e280

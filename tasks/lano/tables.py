@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lano.grammar import Grammar
+from .grammar import Grammar
 
 UNARY = -1  # as `left`: nothing stands before the last symbol
 # left >= 0: a symbol of the level below; left < -1: the prefix -2 - left

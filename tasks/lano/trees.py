@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tasks.kernels import kernel
-from tasks.lano.spans import MEMBER, NO_ROOM, find_spans, read_word
+from ..kernels import kernel
+from .spans import MEMBER, NO_ROOM, find_spans, read_word
 
 
 class Node(NamedTuple):

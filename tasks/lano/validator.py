@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.base import Verdicts
-from tasks.batch import unragged
-from tasks.kernels import kernel
-from tasks.lano.grammar import grammar_of
-from tasks.lano.parse import furthest_tiled
-from tasks.lano.spans import TOO_MANY
+from ..base import Verdicts
+from ..batch import unragged
+from ..kernels import kernel
+from .grammar import grammar_of
+from .parse import furthest_tiled
+from .spans import TOO_MANY
 
 MESSAGES = (
     "valid",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base import INT32_MAX
-from tasks.errors import OstracaError
-from tasks.lano.grammar import Grammar
-from tasks.lano.inside import predict_rows, weigh_rows
-from tasks.lano.tables import Tables, tables_of
+from ..base import INT32_MAX
+from ..errors import OstracaError
+from .grammar import Grammar
+from .inside import predict_rows, weigh_rows
+from .tables import Tables, tables_of
 
 
 class Weights:

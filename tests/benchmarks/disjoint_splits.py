@@ -12,13 +12,13 @@ from typing import Any
 
 from measures import preset_task, say
 
-from pipeline.changes import Changes
-from pipeline.dedup.disjoint import EvalExamples, eval_prints
-from pipeline.engine import open_engine
-from pipeline.folder import LocalFolder
-from pipeline.plan import plan
-from pipeline.shard import make_shard
-from pipeline.spec import check_spec, spec_digest
+from ostraca.pipeline.changes import Changes
+from ostraca.pipeline.dedup.disjoint import EvalExamples, eval_prints
+from ostraca.pipeline.engine import open_engine
+from ostraca.pipeline.folder import LocalFolder
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.shard import make_shard
+from ostraca.pipeline.spec import check_spec, spec_digest
 
 PAIRS = 12
 

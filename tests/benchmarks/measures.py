@@ -33,10 +33,10 @@ def preset_config(name: str) -> dict[str, Any]:
 
 def preset_task(name: str) -> tuple[Any, dict[str, Any]]:
     """The task of a preset and its config."""
-    import ostraca
-    from tasks import get_task
+    from ostraca import cli
+    from ostraca.tasks import get_task
 
-    dataset = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    dataset = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return get_task(dataset["task"]), dataset["config"]
 
 
@@ -47,7 +47,7 @@ def depo_spec(config: dict[str, Any], examples: int, seed: int = 0) -> dict[str,
 
 def all_tasks_spec() -> dict[str, Any]:
     """Every task with its defaults, one example each."""
-    from tasks import TASKS
+    from ostraca.tasks import TASKS
 
     splits = {"train": {"examples": 1}}
     datasets = {task: {"task": task, "splits": splits} for task in TASKS}
@@ -55,8 +55,8 @@ def all_tasks_spec() -> dict[str, Any]:
 
 
 def warm() -> None:
-    from pipeline.spec import check_spec
-    from pipeline.warm import warm_kernels
+    from ostraca.pipeline.spec import check_spec
+    from ostraca.pipeline.warm import warm_kernels
 
     begun = time.perf_counter()
     warm_kernels(check_spec(all_tasks_spec()))
@@ -66,8 +66,8 @@ def warm() -> None:
 def kernels(preset: str) -> None:
     import numpy as np
 
-    from pipeline.fingerprint import content_digest
-    from tasks import examples
+    from ostraca.pipeline.fingerprint import content_digest
+    from ostraca.tasks import examples
 
     task, given = preset_task(preset)
     config = examples.complete_config(task, given, 0)
@@ -93,8 +93,8 @@ def fingerprints(preset: str) -> None:
     """What finds duplicates, beside the content digest, over four batches."""
     import numpy as np
 
-    from pipeline.fingerprint import content_digest, token_fingerprints
-    from tasks import examples
+    from ostraca.pipeline.fingerprint import content_digest, token_fingerprints
+    from ostraca.tasks import examples
 
     task, given = preset_task(preset)
     config = examples.complete_config(task, given, 0)
@@ -121,10 +121,10 @@ def lano(preset: str) -> None:
     """Sentences a second of the exact next-token distributions, and of the other questions."""
     import numpy as np
 
-    from tasks import examples
-    from tasks.batch import unragged
-    from tasks.lano import parse
-    from tasks.lano.grammar import grammar_of
+    from ostraca.tasks import examples
+    from ostraca.tasks.batch import unragged
+    from ostraca.tasks.lano import parse
+    from ostraca.tasks.lano.grammar import grammar_of
 
     task, given = preset_task(preset)
     config = task.check({**given, "bos": False})
@@ -148,8 +148,8 @@ def capo() -> None:
     """The tokenizers library on Capo's texts."""
     import numpy as np
 
-    from tasks import examples, get_task
-    from tasks.capo.tokenizer import load_tokenizer
+    from ostraca.tasks import examples, get_task
+    from ostraca.tasks.capo.tokenizer import load_tokenizer
 
     task = get_task("capo")
     config = examples.complete_config(task, {}, 0)
@@ -165,10 +165,10 @@ def pack(preset: str) -> None:
     """Row groups packed one after another, and NumPy copying the same arrays; each is thrown away at once."""
     import numpy as np
 
-    from pipeline.pack import PACK_MODES, pack_batch, packing_waste
-    from pipeline.spec import DEFAULT_ROW_GROUP_TOKENS
-    from tasks import examples
-    from tasks.batch import unragged
+    from ostraca.pipeline.pack import PACK_MODES, pack_batch, packing_waste
+    from ostraca.pipeline.spec import DEFAULT_ROW_GROUP_TOKENS
+    from ostraca.tasks import examples
+    from ostraca.tasks.batch import unragged
 
     task, given = preset_task(preset)
     config = examples.complete_config(task, given, 0)
@@ -202,11 +202,11 @@ def pack(preset: str) -> None:
 def build(folder: str, preset: str, examples: str) -> None:
     import pyarrow.parquet as pq
 
-    from pipeline.build import build as build_corpus
-    from pipeline.spec import check_spec
-    from pipeline.verify import reproduce, verify
-    from pipeline.warm import warm_kernels
-    from pipeline.writers.parquet import ParquetShardWriter
+    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.spec import check_spec
+    from ostraca.pipeline.verify import reproduce, verify
+    from ostraca.pipeline.warm import warm_kernels
+    from ostraca.pipeline.writers.parquet import ParquetShardWriter
 
     spec = depo_spec(preset_config(preset), int(examples))
     warm_kernels(check_spec(spec))
@@ -248,9 +248,9 @@ def build(folder: str, preset: str, examples: str) -> None:
 
 def plan_and_build(folder: str, examples: str, workers: str) -> None:
     """What `plan` says of a corpus before and after it is built, and the build."""
-    from pipeline.build import build as build_corpus
-    from pipeline.capacity.estimate import Cluster, Estimate, estimate
-    from pipeline.capacity.measure import measure_disk
+    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.capacity.estimate import Cluster, Estimate, estimate
+    from ostraca.pipeline.capacity.measure import measure_disk
 
     spec, root = depo_spec({}, int(examples)), Path(folder) / "corpus"
 
@@ -284,7 +284,7 @@ def ray_scaling(folder: str, examples: str) -> None:
     """Builds of the same corpus by one and two workers of a Ray that runs already, its workers warm."""
     import ray
 
-    from pipeline.build import build as build_corpus
+    from ostraca.pipeline.build import build as build_corpus
 
     begun = time.perf_counter()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -320,7 +320,7 @@ def plain_scaling(folder: str, examples: str) -> None:
 
 
 def plain_build(root: str, examples: str) -> None:
-    from pipeline.build import build as build_corpus
+    from ostraca.pipeline.build import build as build_corpus
 
     shutil.rmtree(root, ignore_errors=True)
     build_corpus(depo_spec({}, int(examples)), root, engine="local")
@@ -330,12 +330,12 @@ def plain_build(root: str, examples: str) -> None:
 def first_use() -> None:
     """From an empty process to a batch that is made, checked, fingerprinted and packed."""
     begun = time.perf_counter()
-    import tasks
+    from ostraca import tasks
 
     tasks_imported = time.perf_counter() - begun
-    from loaders import TaskSource, TokenStream
-    from pipeline.spec import check_spec
-    from pipeline.warm import warm_kernels
+    from ostraca.loaders import TaskSource, TokenStream
+    from ostraca.pipeline.spec import check_spec
+    from ostraca.pipeline.warm import warm_kernels
 
     warm_kernels(check_spec(depo_spec({}, 1)))
     for mode in ("left_aligned", "padded"):
@@ -354,7 +354,7 @@ def imports_only() -> None:
         python=python,
         numpy=run("-c", "import numpy"),
         numba=run("-c", "import numba"),
-        ostraca=run(str(root / "ostraca.py")),
+        ostraca=run(str(root / "ostraca")),
     )
 
 
@@ -363,9 +363,9 @@ def streams(folder: str) -> None:
 
     import pyarrow.parquet as pq
 
-    from loaders import CorpusSource, TaskSource, TokenStream
-    from pipeline.build import build as build_corpus
-    from tasks.examples import generate_batches
+    from ostraca.loaders import CorpusSource, TaskSource, TokenStream
+    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.tasks.examples import generate_batches
 
     root = Path(folder) / "corpus"
     manifest = build_corpus(depo_spec({}, 200_000), root, engine="local")
@@ -402,6 +402,6 @@ def streams(folder: str) -> None:
 
 
 def generate_batches_of(source: Any, generate: Any) -> Any:
-    from tasks import get_task
+    from ostraca.tasks import get_task
 
     return generate(get_task("depo"), dict(source.config), 0, "train", 0, 20_000)

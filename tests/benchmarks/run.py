@@ -241,7 +241,7 @@ def start() -> list[Row]:
         ("first use of Depo's kernels on a machine", first["ready"], "s", "20", ""),
         ("  and of the other four tasks'", all_tasks["ready"], "s", "", "one core; workers share it out"),
         ("later start, to the first checked batch", later["ready"], "s", "2", f"numba {aside['numba']:.2f}"),
-        ("import tasks", later["tasks"], "s", "1.5", f"numpy {aside['numpy']:.2f}"),
+        ("import ostraca.tasks", later["tasks"], "s", "1.5", f"numpy {aside['numpy']:.2f}"),
         ("ostraca without arguments", aside["ostraca"], "s", "0.5", f"python -c pass {aside['python']:.2f}"),
     ]
 

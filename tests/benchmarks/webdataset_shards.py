@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from measures import best, preset_task, say
 
-from tasks.batch import column, list_type, ragged, unragged
+from ostraca.tasks.batch import column, list_type, ragged, unragged
 
 LENGTH = 2048
 GROUPS = 8
@@ -19,8 +19,8 @@ GROUPS = 8
 
 def made_and_packed(preset: str) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch], int]:
     """Row groups of examples, the same tokens in rows of 2,048, and the size of the vocabulary."""
-    from tasks import examples
-    from tasks.base import vocab_size
+    from ostraca.tasks import examples
+    from ostraca.tasks.base import vocab_size
 
     task, given = preset_task(preset)
     config = examples.complete_config(task, given, 0)
@@ -82,8 +82,8 @@ def ours(
     batches: list[pa.RecordBatch], compression: str | None, vocabulary: int, path: Path
 ) -> dict[str, float]:
     """Mtok/s of writing and of reading, and bytes a token."""
-    from pipeline.writers.webdataset import WebDatasetShardWriter
-    from pipeline.writers.webdataset_reader import read_group
+    from ostraca.pipeline.writers.webdataset import WebDatasetShardWriter
+    from ostraca.pipeline.writers.webdataset_reader import read_group
 
     schema = batches[0].schema
 

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fsspec.asyn
 
-import ostraca
-from loaders import CorpusSource, TokenStream
-from tasks.errors import OstracaError
+from ostraca import cli
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.tasks.errors import OstracaError
 
 TINY = ["dataset=depo-demo", "examples=300", "splits.test.examples=20", "engine=local"]
 TINY += ["shard_tokens=4000", "row_group_tokens=1000"]  # some of each
@@ -84,7 +84,7 @@ def held(root: str) -> set[str]:
 
 def call(statuses: tuple[int, ...], words: list[str]) -> None:
     """A command; AssertionError where it ends with another status."""
-    status = ostraca.main(words)
+    status = cli.main(words)
     assert status in statuses, (words, status)
 
 

@@ -22,12 +22,12 @@ import ray
 from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
 
-from pipeline import engine
-from pipeline.build import build
-from pipeline.engine import open_engine
-from pipeline.plan import plan
-from pipeline.spec import check_spec
-from tasks.errors import OstracaError
+from ostraca.pipeline import engine
+from ostraca.pipeline.build import build
+from ostraca.pipeline.engine import open_engine
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.spec import check_spec
+from ostraca.tasks.errors import OstracaError
 
 STORE_BYTES = 80 << 20
 
@@ -216,7 +216,7 @@ def what_ray_is_told(nodes: Nodes, folder: Path) -> dict[str, Any]:
 def driver_killed(nodes: Nodes, folder: Path) -> dict[str, Any]:
     """The driver is killed, the cluster lives on; the same call again."""
     script = (
-        "import json, sys; from pipeline.build import build\n"
+        "import json, sys; from ostraca.pipeline.build import build\n"
         "build(json.loads(sys.argv[1]), sys.argv[2], ray={'address': sys.argv[3]},\n"
         "      on_shard=lambda record, kept: print('shard', flush=True))"
     )

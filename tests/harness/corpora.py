@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.manifest import read_manifest
-from pipeline.storage import is_temporary
-from pipeline.verify import verify
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.storage import is_temporary
+from ostraca.pipeline.verify import verify
 
 
 def everything(root: Path) -> dict[str, Any]:

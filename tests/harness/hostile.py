@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import OstracaError
+from ostraca.tasks.errors import OstracaError
 
 BAD = ("wrong", "traceback", "hang")
-_OSTRACA = Path(__file__).resolve().parents[2] / "ostraca.py"
+_OSTRACA = Path(__file__).resolve().parents[2] / "ostraca"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +151,11 @@ def main(*words: str) -> Reader:
     """A command in this process; {path} and {out} in its words are the corpus and the scratch folder."""
 
     def read(path: Path, out: Path) -> str:
-        import ostraca
+        from ostraca import cli
 
         said, told = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
-            status = ostraca.main([word.format(path=path, out=out) for word in words])
+            status = cli.main([word.format(path=path, out=out) for word in words])
         return _answer(status, said.getvalue(), told.getvalue(), path, out)
 
     return Reader(name=words[0], read=read)

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 from conftest import make_spec
 from harness.hostile import Case, Reader, ToldError
 
-from loaders import CorpusSource, TokenStream
-from pipeline.build import build
-from pipeline.compact import encode_numbers
-from pipeline.duplicates import find_in_corpus
-from pipeline.export.command import export
-from pipeline.manifest import read_manifest, records_of, spec_in, write_manifest
-from pipeline.readers import split_reader
-from pipeline.row_groups import TABLE, GroupedFile, Tail, digest_of
-from pipeline.verify import verify
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline.build import build
+from ostraca.pipeline.compact import encode_numbers
+from ostraca.pipeline.duplicates import find_in_corpus
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.manifest import read_manifest, records_of, spec_in, write_manifest
+from ostraca.pipeline.readers import split_reader
+from ostraca.pipeline.row_groups import TABLE, GroupedFile, Tail, digest_of
+from ostraca.pipeline.verify import verify
 
 EVERY_FORMAT: dict[str, dict[str, Any]] = {
     "parquet": {},
@@ -61,8 +61,8 @@ def without_tails(root: Path, copy: Path) -> Path:
 
 def table_of(path: Path, record: dict[str, Any]) -> Any:
     """The table of row groups in a shard's file."""
-    from pipeline.row_groups import RowGroups
-    from pipeline.writers.webdataset import table_of
+    from ostraca.pipeline.row_groups import RowGroups
+    from ostraca.pipeline.writers.webdataset import table_of
 
     start = int(record["tail"].partition(":")[0])
     if path.suffix == ".parquet":

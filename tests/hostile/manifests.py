@@ -15,14 +15,14 @@ import zstandard
 from conftest import make_spec
 from harness.hostile import Case
 
-from pipeline import manifest as manifests
-from pipeline import manifest_parts
-from pipeline.build import build
-from pipeline.changes import sums_of_changes
-from pipeline.manifest import make_manifest, read_manifest
-from pipeline.plan import plan
-from pipeline.shard import ShardRecord
-from pipeline.spec import spec_digest
+from ostraca.pipeline import manifest as manifests
+from ostraca.pipeline import manifest_parts
+from ostraca.pipeline.build import build
+from ostraca.pipeline.changes import sums_of_changes
+from ostraca.pipeline.manifest import make_manifest, read_manifest
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.shard import ShardRecord
+from ostraca.pipeline.spec import spec_digest
 
 Plain = dict[str, Any]
 

@@ -15,11 +15,11 @@ import zstandard
 from attacks import CONTENT, EVERY_FORMAT, LOAD, ROWS, build_small, fit, forge, groups_of, without_tails
 from harness.hostile import Case, ToldError, try_all
 
-from pipeline import changes
-from pipeline.changes import Changes
-from pipeline.compact import decode_numbers, encode_numbers
-from pipeline.manifest import read_manifest
-from tasks.errors import OstracaError
+from ostraca.pipeline import changes
+from ostraca.pipeline.changes import Changes
+from ostraca.pipeline.compact import decode_numbers, encode_numbers
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.tasks.errors import OstracaError
 
 UNFOLDED = 3 << 30
 READERS = [LOAD, ROWS, CONTENT]

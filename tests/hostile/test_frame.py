@@ -8,7 +8,7 @@ from pathlib import Path
 from harness import hostile
 from harness.hostile import Case, Reader, try_all
 
-from tasks.errors import OstracaError
+from ostraca.tasks.errors import OstracaError
 
 
 def _told(root: Path, out: Path) -> str:

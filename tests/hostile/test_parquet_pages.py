@@ -17,9 +17,9 @@ import pytest
 from attacks import AS_OSTRACA, CONTENT, LOAD, ROWS, build_small, forge, forge_bytes, groups_of, shards_of
 from harness.hostile import Case, try_all
 
-from pipeline import parquet_pages
-from pipeline.parquet_pages import Chunk, check_pages, chunks_of
-from tasks.errors import OstracaError
+from ostraca.pipeline import parquet_pages
+from ostraca.pipeline.parquet_pages import Chunk, check_pages, chunks_of
+from ostraca.tasks.errors import OstracaError
 
 READERS = [LOAD, ROWS, CONTENT]
 LONGEST = 1 << 10

@@ -14,12 +14,12 @@ from conftest import make_spec
 from harness.hostile import Case, Reader, ToldError, try_all
 from manifests import places, replaced, value_at
 
-from pipeline.build import build
-from pipeline.manifest import read_manifest, write_manifest
-from pipeline.merge import merge
-from pipeline.totals import STATISTICS
-from pipeline.verify import verify
-from tasks.errors import OstracaError
+from ostraca.pipeline.build import build
+from ostraca.pipeline.manifest import read_manifest, write_manifest
+from ostraca.pipeline.merge import merge
+from ostraca.pipeline.totals import STATISTICS
+from ostraca.pipeline.verify import verify
+from ostraca.tasks.errors import OstracaError
 
 ODD = [None, True, "3", -5, 2.5, 10**30, [], {}, float("nan"), [1, 2], {"counts": 3}, "x" * 1000]
 

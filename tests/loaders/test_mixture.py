@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders import CorpusSource, TaskSource, TokenStream
-from loaders.order import EpochOrder
-from pipeline.build import build
-from tasks.errors import ConfigError
+from ostraca.loaders import CorpusSource, TaskSource, TokenStream
+from ostraca.loaders.order import EpochOrder
+from ostraca.pipeline.build import build
+from ostraca.tasks.errors import ConfigError
 
 STRATA = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from test_stream import resume_at_every_step, take
 
-from loaders import Rows, TaskSource, TokenStream
-from pipeline.pack import PACK_MODES, pack_batch, unpack_batch
-from tasks import get_task
-from tasks.batch import LABEL_IGNORED, column, list_type
-from tasks.errors import ConfigError
-from tasks.examples import complete_config, generate_batches
+from ostraca.loaders import Rows, TaskSource, TokenStream
+from ostraca.pipeline.pack import PACK_MODES, pack_batch, unpack_batch
+from ostraca.tasks import get_task
+from ostraca.tasks.batch import LABEL_IGNORED, column, list_type
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.examples import complete_config, generate_batches
 
 CONFIG = {"N": 20, "K": 4, "M": 5}
 LENGTH = 130  # no example has more than 111 tokens

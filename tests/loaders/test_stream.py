@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders import CorpusSource, Source, TaskSource, TokenStream
-from loaders.order import EpochOrder
-from pipeline.manifest import read_manifest
-from tasks.batch import LABEL_IGNORED
-from tasks.errors import ConfigError, OstracaError
-from tasks.examples import generate_example
+from ostraca.loaders import CorpusSource, Source, TaskSource, TokenStream
+from ostraca.loaders.order import EpochOrder
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.tasks.batch import LABEL_IGNORED
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.examples import generate_example
 
 CONFIG = {"N": 20, "K": 4, "M": 5}
 Batch = dict[str, np.ndarray]
@@ -212,7 +212,7 @@ def test_unshuffled_is_in_index_order(corpus: Path) -> None:
 
 
 def generate_example_of(corpus: Path, index: int) -> dict[str, Any]:
-    from tasks import get_task
+    from ostraca.tasks import get_task
 
     config = read_manifest(corpus)["spec"]["datasets"]["small"]["splits"]["train"]["config"]
     return generate_example(get_task("depo"), config, 0, index, "train")

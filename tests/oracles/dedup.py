@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from oracles.content import canonical
 
-from tasks import get_task
-from tasks.batch import rows_of
-from tasks.examples import stream_of
+from ostraca.tasks import get_task
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.examples import stream_of
 
 Part = tuple[str, str]  # dataset, split
 Rows = dict[Part, dict[int, dict[str, Any]]]  # index -> columns, with published ids

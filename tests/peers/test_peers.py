@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.build import build
-from pipeline.export import litdata, mds
-from pipeline.export.command import export
+from ostraca.pipeline.build import build
+from ostraca.pipeline.export import litdata, mds
+from ostraca.pipeline.export.command import export
 
 pytestmark = pytest.mark.peers
 

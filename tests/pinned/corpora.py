@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import ostraca
+from ostraca import cli
 
 HERE = Path(__file__).parent
 # Folder -> the words of `ostraca build` that make it.
@@ -55,7 +55,7 @@ def kept(folder: Path) -> list[str]:
 def exported(corpus: Path, out: Path) -> dict[str, str]:
     """The SHA-256 of each data file of a corpus's exports in all formats, made below an empty folder."""
     for form in FORMATS:
-        assert ostraca.main(["export", f"path={corpus}", f"to={form}", f"out={out / form}"]) == 0
+        assert cli.main(["export", f"path={corpus}", f"to={form}", f"out={out / form}"]) == 0
     files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != "export.json")
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -65,7 +65,7 @@ def main() -> None:
     for name in CORPORA:
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
-        assert ostraca.main([*words(name), f"out={folder}"]) == 0
+        assert cli.main([*words(name), f"out={folder}"]) == 0
         if name in EXPORTED:
             with tempfile.TemporaryDirectory() as out:
                 sums[name] = exported(folder, Path(out))

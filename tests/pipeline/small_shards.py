@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.pack import PACKED_SCHEMA
-from pipeline.writers.webdataset import WebDatasetShardWriter
-from tasks import examples, get_task
-from tasks.batch import column, list_type
+from ostraca.pipeline.pack import PACKED_SCHEMA
+from ostraca.pipeline.writers.webdataset import WebDatasetShardWriter
+from ostraca.tasks import examples, get_task
+from ostraca.tasks.batch import column, list_type
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "depo": ("depo", {"N": 12, "K": 4, "M": 3}),

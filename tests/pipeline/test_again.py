@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-import ostraca
-from loaders import CorpusSource
-from pipeline.again import FromManifest
-from pipeline.folder import folder_of
-from pipeline.manifest import make_manifest, read_manifest
-from pipeline.manifest_form import records_of
-from pipeline.shard import ShardRecord
-from pipeline.words import word
-from tasks import depo
+from ostraca import cli
+from ostraca.loaders import CorpusSource
+from ostraca.pipeline.again import FromManifest
+from ostraca.pipeline.folder import folder_of
+from ostraca.pipeline.manifest import make_manifest, read_manifest
+from ostraca.pipeline.manifest_form import records_of
+from ostraca.pipeline.shard import ShardRecord
+from ostraca.pipeline.words import word
+from ostraca.tasks import depo
 
 MIXED = ["datasets=[mano,depo1,capo]", "tokens=40k", "shard_tokens=20k", "engine=local", "report=false"]
 
@@ -31,7 +31,7 @@ MIXED = ["datasets=[mano,depo1,capo]", "tokens=40k", "shard_tokens=20k", "engine
 @pytest.fixture(scope="module")
 def cited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("again") / "cited"
-    assert ostraca.main(["build", *MIXED, f"out={root}"]) == 0
+    assert cli.main(["build", *MIXED, f"out={root}"]) == 0
     return root
 
 
@@ -42,7 +42,7 @@ def argument(key: str, value: object) -> str:
 
 
 def again(manifest: object, out: Path, *words: str) -> int:
-    return ostraca.main(["build", argument("manifest", manifest), f"out={out}", "engine=local", *words])
+    return cli.main(["build", argument("manifest", manifest), f"out={out}", "engine=local", *words])
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -85,10 +85,10 @@ def test_from_the_url_of_a_web_server(cited: Path, tmp_path: Path) -> None:
 def test_with_duplicates_gone_and_of_a_part(mode: str, tmp_path: Path) -> None:
     words = ["build", "dataset=mano", "dataset.L=1", "examples=700", "engine=local", "report=false"]
     words += ["shard_tokens=2000", "row_group_tokens=700"]
-    assert ostraca.main([*words, f"dedup.mode={mode}", f"out={tmp_path}/a"]) == 0
+    assert cli.main([*words, f"dedup.mode={mode}", f"out={tmp_path}/a"]) == 0
     assert again(tmp_path / "a", tmp_path / "b", "report=false") == 0
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    assert ostraca.main([*words, "part=2/3", f"out={tmp_path}/part"]) == 0
+    assert cli.main([*words, "part=2/3", f"out={tmp_path}/part"]) == 0
     assert again(tmp_path / "part", tmp_path / "part-again") == 0
     assert files(tmp_path / "part") == files(tmp_path / "part-again")
 
@@ -149,12 +149,12 @@ def test_the_advice_of_verify_is_a_command_that_mends(
     damaged = next(iter(sorted(root.glob("mano/train-*"))))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     (root / "tokenizer.json").unlink()
-    assert ostraca.main(["verify", argument("path", root)]) == 1
+    assert cli.main(["verify", argument("path", root)]) == 1
     advice = re.search(r"made again by: (ostraca build .*)", capsys.readouterr().out)
     assert advice is not None
     _, *words = shlex.split(advice[1])
-    assert ostraca.main([*words, "engine=local"]) == 0
-    assert ostraca.main(["verify", argument("path", f"{root}/manifest.json")]) == 0
+    assert cli.main([*words, "engine=local"]) == 0
+    assert cli.main(["verify", argument("path", f"{root}/manifest.json")]) == 0
     assert files(root).keys() >= files(cited).keys()
     assert all(files(root)[path] == content for path, content in files(cited).items())
 
@@ -169,7 +169,7 @@ def test_the_path_of_a_manifest_is_that_of_its_corpus(cited: Path, tmp_path: Pat
         ["export", f"path={path}", f"out={tmp_path}/e", "to=jsonl"],
         ["audit", f"path={path}", "examples=50"],
     ):
-        assert ostraca.main(words) == 0, words
+        assert cli.main(words) == 0, words
     for where in (path, f"{path}/", Path(path)):
         assert len(CorpusSource(where, split="train", seed=0).datasets) == 3
 
@@ -194,7 +194,7 @@ def test_other_corpora_than_the_manifest_asks_for(
     words = ["build", "dataset=mano", "dataset.L=2", "engine=local", "report=false", "dedup.mode=drop"]
     mine, moved = tmp_path / "mine", tmp_path / "moved"
     other = shutil.copytree(cited, tmp_path / "other")
-    assert ostraca.main([*words, "examples=300", f"out={mine}", f"dedup.against=[{other}]"]) == 0
+    assert cli.main([*words, "examples=300", f"out={mine}", f"dedup.against=[{other}]"]) == 0
     other.rename(moved)
     assert again(mine, tmp_path / "a", "report=false", f"dedup.against=[{moved}]") == 0
     capsys.readouterr()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import ostraca
-from pipeline.export import FORMATS
+from ostraca import cli
+from ostraca.pipeline.export import FORMATS
 
 DATASETS = (
     ["dataset=depo", "dataset.N=12"],
@@ -54,7 +54,7 @@ def check(rng: random.Random, folder: Path, capsys: pytest.CaptureFixture[str]) 
     words, root = words_of(rng), folder / "c"
 
     def ran(*given: str) -> bool:
-        status = ostraca.main(list(given))
+        status = cli.main(list(given))
         out, err = capsys.readouterr()
         assert (status, err.count("\n"), "Traceback" in out) in (
             (0, 0, False),

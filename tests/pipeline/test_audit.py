@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from planted import CONFIG, depo_rows
 
-import ostraca
-from pipeline.audit.judge import Finding, judge
-from pipeline.audit.streams import Sample, compare, count_made, sample_of
-from pipeline.audit.tally import Tally
-from tasks import brevo, get_task
-from tasks.auditing import Audit, Law
-from tasks.examples import complete_config, generate_batches
+from ostraca import cli
+from ostraca.pipeline.audit.judge import Finding, judge
+from ostraca.pipeline.audit.streams import Sample, compare, count_made, sample_of
+from ostraca.pipeline.audit.tally import Tally
+from ostraca.tasks import brevo, get_task
+from ostraca.tasks.auditing import Audit, Law
+from ostraca.tasks.examples import complete_config, generate_batches
 
 ROWS = 20_000
 
@@ -121,9 +121,9 @@ def test_equal_examples_of_a_small_space_are_no_repeats() -> None:
 
 def test_the_command_says_it_in_a_table_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["audit", "dataset=brevo1", "dataset.N=20", "examples=2000", "workers=2"]
-    assert ostraca.main(words) == 0
+    assert cli.main(words) == 0
     assert "clean: none of" in capsys.readouterr().out
-    assert ostraca.main([*words, "--json"]) == 0
+    assert cli.main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert not document["off"]
     assert document["audits"][0]["examples"] == 2000
@@ -140,9 +140,9 @@ def test_a_built_corpus_is_audited_from_its_rows(
     """Every format; the counts are those of the same examples made on the spot."""
     out = f"out={tmp_path / 'c'}"
     built = ["build", "dataset=brevo1", "dataset.N=20", out, "engine=local", "examples=600", "report=false"]
-    assert ostraca.main([*built, *settings]) == 0
+    assert cli.main([*built, *settings]) == 0
     capsys.readouterr()
-    assert ostraca.main(["audit", f"path={tmp_path / 'c'}", "json=true"]) == 0
+    assert cli.main(["audit", f"path={tmp_path / 'c'}", "json=true"]) == 0
     document = json.loads(capsys.readouterr().out)
     (train,) = (each for each in document["audits"] if each["name"].endswith(", train"))
     assert train["examples"] == 600
@@ -161,9 +161,9 @@ def test_the_report_has_the_audit_once(tmp_path: Path, capsys: pytest.CaptureFix
     """A section with a picture, put in place of an earlier one; the corpus stays whole."""
     path = tmp_path / "c"
     words = ["build", "dataset=brevo1", "dataset.N=20", f"out={path}", "engine=local", "examples=300"]
-    assert ostraca.main(words) == 0
+    assert cli.main(words) == 0
     for _ in range(2):
-        assert ostraca.main(["audit", f"path={path}", "report=true", "examples=300"]) == 0
+        assert cli.main(["audit", f"path={path}", "report=true", "examples=300"]) == 0
     page = (path / "report.html").read_text()
     assert page.count('<section id="audit">') == 1
     assert page.index('<section id="audit">') < page.index('<section id="again">')
@@ -171,12 +171,12 @@ def test_the_report_has_the_audit_once(tmp_path: Path, capsys: pytest.CaptureFix
     # Every test of both splits is a point of a picture.
     assert section.count("<svg") == 2
     assert section.count("<circle") > 60
-    assert ostraca.main(["verify", f"path={path}"]) == 0
+    assert cli.main(["verify", f"path={path}"]) == 0
     (path / "report.html").unlink()
     capsys.readouterr()
-    assert ostraca.main(["audit", f"path={path}", "report=true", "examples=300"]) != 0
+    assert cli.main(["audit", f"path={path}", "report=true", "examples=300"]) != 0
     assert "no report.html to add the audit to" in capsys.readouterr().err
-    assert ostraca.main(["audit", "dataset=brevo1", "report=true"]) != 0
+    assert cli.main(["audit", "dataset=brevo1", "report=true"]) != 0
     assert "path=DIR" in capsys.readouterr().err
 
 
@@ -185,9 +185,9 @@ def test_what_duplicates_left_out_may_change_is_not_judged(
 ) -> None:
     """Short expressions go, so lengths have another law: neither off, nor called clean in silence."""
     words = ["build", "dataset=mano-10", "dataset.L=3", f"out={tmp_path / 'c'}", "engine=local"]
-    assert ostraca.main([*words, "examples=60000", "dedup.mode=drop"]) == 0
+    assert cli.main([*words, "examples=60000", "dedup.mode=drop"]) == 0
     capsys.readouterr()
-    assert ostraca.main(["audit", f"path={tmp_path / 'c'}", "json=true", "report=true"]) == 0
+    assert cli.main(["audit", f"path={tmp_path / 'c'}", "json=true", "report=true"]) == 0
     document = json.loads(capsys.readouterr().out)
     (train,) = (each for each in document["audits"] if each["name"].endswith(", train"))
     assert "were left out or drawn again" in train["note"]
@@ -221,7 +221,7 @@ def test_cut_rows_are_not_called_off_for_being_cut(
 ) -> None:
     """Of cut rows the whole examples are the short ones; nothing is said of a split that has none."""
     words = ["build", "dataset=brevo1", f"out={tmp_path / 'c'}", "engine=local", "examples=3000"]
-    assert ostraca.main([*words, "report=false", "pack.mode=concat", "pack.length=400"]) == 0
+    assert cli.main([*words, "report=false", "pack.mode=concat", "pack.length=400"]) == 0
     capsys.readouterr()
-    assert ostraca.main(["audit", f"path={tmp_path / 'c'}"]) == 0
+    assert cli.main(["audit", f"path={tmp_path / 'c'}"]) == 0
     assert "pack.mode=concat cuts examples" in capsys.readouterr().out

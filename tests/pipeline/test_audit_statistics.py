@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.audit import tests as audit_tests
-from tasks.word_laws import length_laws, token_pair_law
+from ostraca.pipeline.audit import tests as audit_tests
+from ostraca.tasks.word_laws import length_laws, token_pair_law
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 7, 225, 2401, 60000])

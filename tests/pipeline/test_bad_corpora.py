@@ -13,8 +13,9 @@ from corpora import crowded, files_below
 from harness.words import over
 
 import ostraca
-from pipeline.build import build
-from pipeline.manifest import read_manifest
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.manifest import read_manifest
 
 BUILD = ["build", "dataset=mano", "dataset.L=2", "examples=300", "engine=local"]
 
@@ -40,7 +41,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must fail with one line on stderr, and nothing on stdout; the line."""
 
     def run(*words: str, status: int = 2) -> str:
-        assert ostraca.main(over(*words)) == status, words
+        assert cli.main(over(*words)) == status, words
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1), (out, err)
         assert err.startswith("ostraca: ")
@@ -125,7 +126,7 @@ def test_another_format_does_not_go_into_a_folder_that_is_taken(
     say: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = [*BUILD, f"out={tmp_path}/c"]
-    assert ostraca.main([*words, "report=false"]) == 0
+    assert cli.main([*words, "report=false"]) == 0
     capsys.readouterr()
     before = files_below(tmp_path)
     for other, named in {
@@ -151,7 +152,7 @@ def test_a_shard_of_another_format_in_the_folder_is_named(
     for stray in strays:
         stray.parent.mkdir(parents=True, exist_ok=True)
         stray.write_bytes(b"")
-    assert ostraca.main(["verify", f"path={root}"]) == 1
+    assert cli.main(["verify", f"path={root}"]) == 1
     said = capsys.readouterr().out
     assert "5 problem(s)" in said
     for stray in strays:
@@ -191,7 +192,7 @@ def test_a_manifest_edited_by_hand_names_the_field(
     manifest = json.loads((root / "manifest.json").read_text())
     change(manifest)
     (root / "manifest.json").write_text(json.dumps(manifest))
-    assert ostraca.main(["verify", f"path={root}"]) == 1
+    assert cli.main(["verify", f"path={root}"]) == 1
     out, err = capsys.readouterr()
     assert "Traceback" not in out + err
     assert words in (err or out.splitlines()[0])
@@ -234,7 +235,7 @@ def test_build_says_what_became_of_duplicates(
 ) -> None:
     words = ["build", "dataset=mano", "dataset.L=1", f"examples={examples}", f"dedup.mode={mode}"]
     options = ["engine=local", "report=false", "splits.test.examples=1", f"out={tmp_path}/c"]
-    assert ostraca.main([*words, *options]) == 0
+    assert cli.main([*words, *options]) == 0
     out = capsys.readouterr().out
     for each in said:
         assert each in out

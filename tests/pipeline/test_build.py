@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import files_of
 
-from pipeline.build import build
-from pipeline.engine import open_engine
-from pipeline.folder import LocalFolder
-from pipeline.manifest import read_manifest
-from pipeline.plan import Shard, plan
-from pipeline.spec import check_spec
-from pipeline.storage import lock
-from pipeline.verify import verify
-from tasks import get_task
-from tasks.errors import ConfigError, OstracaError
+from ostraca.pipeline.build import build
+from ostraca.pipeline.engine import open_engine
+from ostraca.pipeline.folder import LocalFolder
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.plan import Shard, plan
+from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.storage import lock
+from ostraca.pipeline.verify import verify
+from ostraca.tasks import get_task
+from ostraca.tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -66,7 +66,7 @@ def test_rows_are_the_examples_at_their_addresses(corpus: Path) -> None:
     """What a shard holds is what the one-example API gives for its address; labels are not stored."""
     manifest = read_manifest(corpus)
     task = get_task("depo")
-    from tasks.examples import generate_example
+    from ostraca.tasks.examples import generate_example
 
     for split in ("train", "test"):
         record = manifest["splits"][split]["shards"][-1]
@@ -271,7 +271,7 @@ def test_a_shard_made_again_must_be_the_same(
     """Mending never changes what a corpus is: other content is an error, and the manifest stays."""
     import dataclasses
 
-    import pipeline.build as module
+    from ostraca.pipeline import build as module
 
     real = module.make_shard
     manifest = (corpus_copy / "manifest.json").read_bytes()
@@ -304,8 +304,8 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
     A worker finds no lock there; one that does not look is found out by what it has made.
     """
-    import pipeline.build as module
-    from pipeline.fence import LostLockError
+    from ostraca.pipeline import build as module
+    from ostraca.pipeline.fence import LostLockError
 
     real = module.make_shard
 
@@ -327,7 +327,7 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
 def test_shards_of_another_task_version_are_not_made(spec: Maker) -> None:
     """A node with another release must not make its own examples under this spec's label."""
-    from pipeline.shard import make_shard
+    from ostraca.pipeline.shard import make_shard
 
     complete = check_spec(spec())
     complete["datasets"]["small"]["version"] = 99
@@ -361,8 +361,8 @@ def test_no_permission(spec: Maker, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path[:0] = sys.argv[2:]\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from pipeline.storage import atomic_file; from pathlib import Path\n"
-        "from tasks.errors import OstracaError\n"
+        "from ostraca.pipeline.storage import atomic_file; from pathlib import Path\n"
+        "from ostraca.tasks.errors import OstracaError\n"
         "try:\n"
         " with atomic_file(Path(sys.argv[1]) / 'x' / 'y.json') as file: file.write(b'1')\n"
         "except OstracaError as error: print(error); sys.exit(7)\n"
@@ -371,7 +371,7 @@ def test_no_permission(spec: Maker, tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
         for parent in (tmp_path.parent, tmp_path.parent.parent):
             parent.chmod(0o755)
-        code = code.replace("os.setgroups", "import pipeline.storage; os.setgroups")
+        code = code.replace("os.setgroups", "import ostraca.pipeline.storage; os.setgroups")
         root = str(Path(__file__).resolve().parents[2])
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "closed"), root],
@@ -392,7 +392,7 @@ def test_no_space(tmp_path: Path) -> None:
     script = f"""
 mount -t tmpfs -o size=200k none {tmp_path} || exit 99
 cd {tmp_path}
-{sys.executable} {root}/ostraca.py build dataset=depo1 out={tmp_path}/c examples=5000 engine=local \
+{sys.executable} {root}/ostraca build dataset=depo1 out={tmp_path}/c examples=5000 engine=local \
     disk=ignore shard_tokens=100000 row_group_tokens=20000
 code=$?
 find {tmp_path}/c -name '*tmp-*' | grep . && exit 98

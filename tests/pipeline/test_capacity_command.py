@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-import ostraca
-import pipeline.capacity.command
-import pipeline.capacity.estimate
-import pipeline.capacity.measure
-from pipeline.capacity.command import amount
-from pipeline.capacity.measure import Disk, measure_disk
-from pipeline.capacity.report import duration, size
-from tasks.counts import whole
+import ostraca.pipeline.capacity.command
+import ostraca.pipeline.capacity.estimate
+import ostraca.pipeline.capacity.measure
+from ostraca import cli
+from ostraca.pipeline.capacity.command import amount
+from ostraca.pipeline.capacity.measure import Disk, measure_disk
+from ostraca.pipeline.capacity.report import duration, size
+from ostraca.tasks.counts import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,12 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Measure as shortly as can be, in a folder where whatever is left behind is seen."""
-    real = pipeline.capacity.command.estimate
+    real = ostraca.pipeline.capacity.command.estimate
     monkeypatch.setattr(
-        pipeline.capacity.command, "estimate", lambda given, cluster: real(given, cluster, seconds=0)
+        ostraca.pipeline.capacity.command, "estimate", lambda given, cluster: real(given, cluster, seconds=0)
     )
     monkeypatch.setattr(
-        pipeline.capacity.command, "measure_disk", lambda folder: Disk(bandwidth=1e9, latency=0.001)
+        ostraca.pipeline.capacity.command, "measure_disk", lambda folder: Disk(bandwidth=1e9, latency=0.001)
     )
     monkeypatch.chdir(tmp_path)
 
@@ -39,7 +39,7 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_command_fits_80_columns_and_warns(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["plan", "dataset=depo", "dataset.N=20", "nodes=200", "cores=64", "disk=500GB", "bandwidth=2GB"]
     extra = ["dataset.name=mine", "tokens=1e12", "dedup.mode=drop", "network=1GB/s"]
-    assert ostraca.main([*words, *extra]) == 0
+    assert cli.main([*words, *extra]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
@@ -72,27 +72,27 @@ def test_advice_helps(capsys: pytest.CaptureFixture[str]) -> None:
     """With what a warning says to set, it is gone."""
     words = ["plan", "dataset=depo", "dataset.N=20", "nodes=40", "cores=64", "bandwidth=100TB", "disk=9TB"]
     words += ["tokens=1e11", "dedup.mode=drop", "dedup.memory=1MiB"]
-    assert ostraca.main([*words, "shard_tokens=1073741824"]) == 0
+    assert cli.main([*words, "shard_tokens=1073741824"]) == 0
     out = capsys.readouterr().out
     assert out.count("WARNING") == 2
     better = f"shard_tokens={advised(out, 'shard_tokens')}"
     memory = f"dedup.memory={advised(out, 'dedup.memory')}"
-    assert ostraca.main([*words[:-1], better, memory]) == 0
+    assert cli.main([*words[:-1], better, memory]) == 0
     assert "WARNING" not in capsys.readouterr().out
 
 
 def test_a_manifest_that_is_too_large(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "dataset=depo", "dataset.N=20", "tokens=1e13", "bandwidth=100GB", "disk=1e16"]
-    assert ostraca.main([*words, "shard_tokens=16777216"]) == 0
+    assert cli.main([*words, "shard_tokens=16777216"]) == 0
     out = capsys.readouterr().out
     assert "WARNING: the manifest: " in out
-    assert ostraca.main([*words, f"shard_tokens={advised(out, 'shard_tokens')}"]) == 0
+    assert cli.main([*words, f"shard_tokens={advised(out, 'shard_tokens')}"]) == 0
     assert "WARNING" not in capsys.readouterr().out
 
 
 def test_more_examples_than_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "dataset=mano", "dataset.L=1", "dataset.ttype=a", "examples=1e6", "dedup.mode=redraw"]
-    assert ostraca.main(words) == 0
+    assert cli.main(words) == 0
     assert "are different: ask for fewer" in capsys.readouterr().out
 
 
@@ -102,16 +102,16 @@ def test_a_disk_that_cannot_be_written(
     def refuse(**options: Any) -> Any:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(pipeline.capacity.command, "measure_disk", measure_disk)
-    monkeypatch.setattr(pipeline.capacity.measure.tempfile, "TemporaryDirectory", refuse)
-    assert ostraca.main(["plan", "dataset=mano", "examples=100"]) == 0
+    monkeypatch.setattr(ostraca.pipeline.capacity.command, "measure_disk", measure_disk)
+    monkeypatch.setattr(ostraca.pipeline.capacity.measure.tempfile, "TemporaryDirectory", refuse)
+    assert cli.main(["plan", "dataset=mano", "examples=100"]) == 0
     assert "could not be measured" in " ".join(capsys.readouterr().out.split())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_time_is_that_of_the_whole_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """In a cache of its own, where all is compiled: starting, compiling and reports are in the sum."""
-    command = [sys.executable, str(ROOT / "ostraca.py"), "plan", "dataset=mano", "examples=100"]
+    command = [sys.executable, str(ROOT / "ostraca"), "plan", "dataset=mano", "examples=100"]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     said = " ".join(done.stdout.split())
@@ -128,7 +128,7 @@ def test_the_time_is_that_of_the_whole_command(capsys: pytest.CaptureFixture[str
 
 
 def test_what_many_nodes_take_is_not_made_of_what_one_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ostraca.main(["plan", "dataset=mano", "examples=1e6", "nodes=200"]) == 0
+    assert cli.main(["plan", "dataset=mano", "examples=1e6", "nodes=200"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "for all nodes together cannot be measured and does not count: set bandwidth=" in said
     assert "GB/s" not in said
@@ -163,7 +163,7 @@ def test_a_store_is_not_written_to(tmp_path: Path, capsys: pytest.CaptureFixture
         "network=100MB",
         "splits.test.examples=5.0",
     ]
-    assert ostraca.main(words) == 0
+    assert cli.main(words) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "100.0 MB/s a node" in out
     assert "WARNING" not in out
@@ -190,7 +190,7 @@ def test_a_store_is_not_written_to(tmp_path: Path, capsys: pytest.CaptureFixture
     ],
 )
 def test_nonsense(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ostraca.main(["plan", *words]) == 2
+    assert cli.main(["plan", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -199,7 +199,7 @@ def test_nonsense(words: list[str], said: str, capsys: pytest.CaptureFixture[str
 
 def test_every_key_of_a_corpus_is_one_of_plan() -> None:
     """The same words describe a corpus to `plan` and to `build`."""
-    plan, made = (ostraca.compose(command, [], resolve=False) for command in ("plan", "build"))
+    plan, made = (cli.compose(command, [], resolve=False) for command in ("plan", "build"))
     assert set(made) - set(plan) == {"engine", "workers", "ray", "part", "report", "mend", "manifest"}
     same = set(made) & set(plan) - {"out"}
     assert {key: plan[key] for key in same} == {key: made[key] for key in same}

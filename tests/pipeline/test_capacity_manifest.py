@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import yaml
 
-import ostraca
-from pipeline.capacity.manifest_size import LARGE_MANIFEST, manifest_size
-from pipeline.capacity.measure import Measured, Spread
-from pipeline.capacity.splits import Part, parts_of, split_plans
-from pipeline.changes import Changes
-from pipeline.compact import encode_numbers
-from pipeline.manifest import make_manifest, read_manifest, write_manifest
-from pipeline.plan import plan
-from pipeline.shard import ShardRecord
-from pipeline.spec import check_spec
-from pipeline.statistics import Statistics
-from tasks import get_task
+from ostraca import cli
+from ostraca.pipeline.capacity.manifest_size import LARGE_MANIFEST, manifest_size
+from ostraca.pipeline.capacity.measure import Measured, Spread
+from ostraca.pipeline.capacity.splits import Part, parts_of, split_plans
+from ostraca.pipeline.changes import Changes
+from ostraca.pipeline.compact import encode_numbers
+from ostraca.pipeline.manifest import make_manifest, read_manifest, write_manifest
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.shard import ShardRecord
+from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.statistics import Statistics
+from ostraca.tasks import get_task
 
 FILES = [("tokenizer.json", 12_345), ("tokenizer_config.json", 321)]
 
@@ -109,20 +109,20 @@ def test_the_size_is_that_of_as_many_records(
 
 CORPORA = sorted(
     path.stem
-    for path in (Path(ostraca.CONF) / "corpus").glob("*.yaml")
+    for path in (Path(cli.CONF) / "corpus").glob("*.yaml")
     if "name" in yaml.safe_load(path.read_text())
 )
 
 
 def preset(name: str) -> dict[str, Any]:
     """A corpus of conf/corpus with 10^12 tokens in each train split that can have them."""
-    found = yaml.safe_load((Path(ostraca.CONF) / "corpus" / f"{name}.yaml").read_text())
+    found = yaml.safe_load((Path(cli.CONF) / "corpus" / f"{name}.yaml").read_text())
     datasets: dict[str, Any] = {}
     for each in found["defaults"]:
         if not isinstance(each, dict):
             continue
         ((key, value),) = each.items()
-        entry = yaml.safe_load((Path(ostraca.CONF) / "dataset" / f"{value}.yaml").read_text())
+        entry = yaml.safe_load((Path(cli.CONF) / "dataset" / f"{value}.yaml").read_text())
         train = {} if get_task(entry["task"]).count is not None else {"tokens": 10**12}
         splits = {"train": train, "test": {"form": "test"}}
         datasets[key.rpartition(".")[2]] = {**entry, "splits": splits}

@@ -13,8 +13,8 @@ import pytest
 from harness.corpora import check_whole
 from harness.isolation import alone, end_marked, mark
 
-from pipeline.build import build
-from tasks.errors import OstracaError
+from ostraca.pipeline.build import build
+from ostraca.tasks.errors import OstracaError
 
 pytest.importorskip("ray")
 from harness.cluster import REDRAW

@@ -29,7 +29,7 @@ STUBS = {
     "scontrol": 'test "$1 $2 $3" = "show hostnames node[1-2]" && printf "node1\\nnode2\\n"',
     "srun": 'echo "$@" >> "$STUBS/srun.log"; while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "hostname": "echo 127.0.0.2 fe80::1",
-    "ostraca": f'exec "{sys.executable}" "{ROOT}/ostraca.py" "$@"',
+    "ostraca": f'exec "{sys.executable}" "{ROOT}/ostraca" "$@"',
     "python": f'exec "{sys.executable}" "$@"',
 }
 
@@ -68,7 +68,7 @@ def run(script: str, folder: Path, name: str) -> subprocess.CompletedProcess[str
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("reference") / "corpus"
-    command = [sys.executable, str(ROOT / "ostraca.py"), "build", *WORDS, f"out={root}", "engine=local"]
+    command = [sys.executable, str(ROOT / "ostraca"), "build", *WORDS, f"out={root}", "engine=local"]
     subprocess.run(command, check=True, capture_output=True)
     return root
 

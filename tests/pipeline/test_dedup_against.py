@@ -12,15 +12,15 @@ from corpora import Rows, crowded, decoded, files_below
 from dedup_cases import CASES, QUIET, SPLITS, check_is, first_draws
 from oracles.dedup import identities, settle
 
-from loaders import CorpusSource
-from pipeline.build import build
-from pipeline.dedup import counts
-from pipeline.dedup.against import with_against
-from pipeline.export.command import export
-from pipeline.manifest import read_manifest
-from pipeline.spec import check_spec
-from pipeline.verify import reproduce, verify
-from tasks.errors import OstracaError
+from ostraca.loaders import CorpusSource
+from ostraca.pipeline.build import build
+from ostraca.pipeline.dedup import counts
+from ostraca.pipeline.dedup.against import with_against
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import OstracaError
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,15 @@ from corpora import FORMATS, crowded, decoded, files_below
 from dedup_cases import CASES, QUIET, check_is, first_draws, stays_in
 from oracles.dedup import settle
 
-from loaders import CorpusSource, TokenStream
-from pipeline.build import build
-from pipeline.dedup import counts
-from pipeline.diff import compare
-from pipeline.export.command import export
-from pipeline.manifest import records_of
-from pipeline.plan import SUFFIXES
-from pipeline.verify import reproduce, verify
-from tasks.errors import ConfigError
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline.build import build
+from ostraca.pipeline.dedup import counts
+from ostraca.pipeline.diff import compare
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.manifest import records_of
+from ostraca.pipeline.plan import SUFFIXES
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)

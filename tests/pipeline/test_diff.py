@@ -14,19 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import ostraca
-import pipeline.diff
-from pipeline.build import build
-from pipeline.diff import Comparison, compare, differing_row, unequal_ranges
-from pipeline.fingerprint import ContentDigest, content_digest
-from pipeline.manifest import make_manifest, read_manifest, records_of, write_manifest
-from pipeline.plan import plan
-from pipeline.shard import ShardRecord, split_key
-from pipeline.spec import spec_digest
-from pipeline.storage import sha256_of
-from tasks.batch import column, list_type
-from tasks.depo import VERSION
-from tasks.errors import OtherVersionWarning
+import ostraca.pipeline.diff
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.diff import Comparison, compare, differing_row, unequal_ranges
+from ostraca.pipeline.fingerprint import ContentDigest, content_digest
+from ostraca.pipeline.manifest import make_manifest, read_manifest, records_of, write_manifest
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.shard import ShardRecord, split_key
+from ostraca.pipeline.spec import spec_digest
+from ostraca.pipeline.storage import sha256_of
+from ostraca.tasks.batch import column, list_type
+from ostraca.tasks.depo import VERSION
+from ostraca.tasks.errors import OtherVersionWarning
 
 Spec = Callable[..., dict[str, Any]]
 
@@ -73,13 +73,13 @@ def rewrite(
 def read_shards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The ranges of rows that `compare` will read."""
     ranges: list[tuple[int, int]] = []
-    real = pipeline.diff.SplitReader.rows_from
+    real = ostraca.pipeline.diff.SplitReader.rows_from
 
     def counted(reader: Any, first: int, count: int) -> Any:
         ranges.append((first, first + count))
         return real(reader, first, count)
 
-    monkeypatch.setattr(pipeline.diff.SplitReader, "rows_from", counted)
+    monkeypatch.setattr(ostraca.pipeline.diff.SplitReader, "rows_from", counted)
     return ranges
 
 
@@ -92,7 +92,7 @@ def test_a_corpus_and_itself(corpus: Path, capsys: pytest.CaptureFixture[str]) -
         notes=(),
         content_digest=read_manifest(corpus)["content_digest"],
     )
-    assert ostraca.main(["diff", f"path={corpus}", f"other={corpus}"]) == 0
+    assert cli.main(["diff", f"path={corpus}", f"other={corpus}"]) == 0
     out = "".join(capsys.readouterr().out.split())
     assert "arethesame,andsoisallelse" in out
     assert found.content_digest in out
@@ -109,7 +109,7 @@ def test_shard_sizes_alone(
     assert found.same
     assert kinds(found) == {"spec", "shard size", "row groups", "files"}
     assert ranges == []
-    assert ostraca.main(["diff", f"path={corpus}", f"other={tmp_path}/x"]) == 0
+    assert cli.main(["diff", f"path={corpus}", f"other={tmp_path}/x"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "are the same; they differ in files, row groups, shard size, spec alone" in said
 
@@ -127,7 +127,7 @@ def test_another_seed(corpus: Path, spec: Spec, tmp_path: Path, capsys: pytest.C
     }
     assert found.example is not None
     assert found.example.index == 0
-    assert ostraca.main(["diff", f"path={corpus}", f"other={tmp_path}/x", "context=2"]) == 1
+    assert cli.main(["diff", f"path={corpus}", f"other={tmp_path}/x", "context=2"]) == 1
     out = capsys.readouterr().out
     assert "first example that differs: small/test, example 0" in out
     assert ">>" in out
@@ -179,7 +179,7 @@ def test_one_row(
     shard = read_manifest(corpus)["spec"]["datasets"]["small"]["splits"]["train"]["shard_examples"]
     assert first > 0
     assert shard_tokens != 20_000 or last - first == shard
-    assert ostraca.main(["diff", f"path={corpus}", f"other={tmp_path}/x"]) == 1
+    assert cli.main(["diff", f"path={corpus}", f"other={tmp_path}/x"]) == 1
     out = capsys.readouterr().out
     names = example.path_names
     assert f"token 17: {names[before[17]]} (id {before[17]}) | " in out
@@ -195,7 +195,7 @@ def test_a_column_and_a_length(corpus: Path, corpus_copy: Path, capsys: pytest.C
             rows[3]["loss_mask"].append(1)
 
     rewrite(corpus_copy, change)
-    assert ostraca.main(["diff", f"path={corpus}", f"other={corpus_copy}"]) == 1
+    assert cli.main(["diff", f"path={corpus}", f"other={corpus_copy}"]) == 1
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     size = len(pq.read_table(corpus / "small/test-00000-of-00001.parquet")["input_ids"][3])
     assert ["n", "20", "21"] in lines
@@ -264,7 +264,7 @@ def test_other_columns(spec: Spec, tmp_path: Path, capsys: pytest.CaptureFixture
     found = compare(tmp_path / "tokens", tmp_path / "text")
     assert found.example is not None
     assert found.example.index == 0
-    assert ostraca.main(["diff", f"path={tmp_path}/tokens", f"other={tmp_path}/text"]) == 1
+    assert cli.main(["diff", f"path={tmp_path}/tokens", f"other={tmp_path}/text"]) == 1
     assert "input_ids" in capsys.readouterr().out
 
 
@@ -273,7 +273,7 @@ def test_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         config = {"num_people": 20, "exposures": 2, "bio": "text"}
         capo = {"task": "capo", "config": config, "splits": {"train": {"examples": 40}}}
         build({"seed": seed, "datasets": {"capo": capo}}, tmp_path / str(seed), engine="local")
-    assert ostraca.main(["diff", f"path={tmp_path}/0", f"other={tmp_path}/1"]) == 1
+    assert cli.main(["diff", f"path={tmp_path}/0", f"other={tmp_path}/1"]) == 1
     out = capsys.readouterr().out
     assert "characters; character " in out
     assert out.count(">>") == out.count("<<") == 2
@@ -315,7 +315,7 @@ def test_bad_input(
     (totals / "manifest.json").write_text(json.dumps(manifest))
     for word, folder in {"CORPUS": corpus, "EDITED": edited, "TOTALS": totals}.items():
         words = [each.replace(word, str(folder)) for each in words]
-    assert ostraca.main(words) == status
+    assert cli.main(words) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

@@ -12,16 +12,16 @@ from conftest import files_of
 from corpora import decoded
 from dedup_cases import CASES, first_draws, stays_in
 
-import ostraca
-from pipeline.build import build
-from pipeline.changes import Changes
-from pipeline.duplicates import find_in_corpus
-from pipeline.manifest import read_manifest
-from pipeline.manifest_checks import check_records
-from pipeline.merge import merge
-from pipeline.spec import check_spec
-from pipeline.verify import reproduce, verify
-from tasks.errors import ConfigError
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.changes import Changes
+from ostraca.pipeline.duplicates import find_in_corpus
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.manifest_checks import check_records
+from ostraca.pipeline.merge import merge
+from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import ConfigError
 
 DISJOINT = {"mode": "disjoint"}
 
@@ -107,7 +107,7 @@ def test_it_is_the_same_in_every_format(more: dict[str, Any], tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["depo2-75", "brevo2-30", "mano-10", "lano-cfg3f", "capo-50k"])
 def test_where_nothing_is_in_both_nothing_changes(name: str, tmp_path: Path) -> None:
     """Presets: the content digest is that of mode=off."""
-    dataset = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    dataset = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     sizes = {"train": {"examples": 300}, "test": {"examples": 50, "form": "test"}}
     digests = []
     for mode in ("off", None):
@@ -141,10 +141,10 @@ def test_what_verify_says_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[
     spec = {"datasets": {"m": {"task": "mano", "config": {"L": 1, "value_mod": 5}, "splits": splits}}}
     build({**spec, "dedup": {"mode": "off"}}, tmp_path / "off", engine="local")
     shared = len(left_out(spec)["m", "train"])
-    assert ostraca.main(["verify", f"path={tmp_path}/off", "duplicates=true"]) == 0
+    assert cli.main(["verify", f"path={tmp_path}/off", "duplicates=true"]) == 0
     assert f", {shared:,} also in test\n" in capsys.readouterr().out
     build(spec, tmp_path / "on", engine="local")
-    assert ostraca.main(["verify", f"path={tmp_path}/on", "duplicates=true"]) == 0
+    assert cli.main(["verify", f"path={tmp_path}/on", "duplicates=true"]) == 0
     assert ", 0 also in test\n" in capsys.readouterr().out
 
 

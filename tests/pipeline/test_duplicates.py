@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-import ostraca
-from pipeline.build import build
-from pipeline.duplicates import Found, find_in_corpus
-from pipeline.folder import open_folder
-from pipeline.manifest import read_manifest
-from pipeline.pack import PACK_MODES
-from pipeline.readers import split_reader
-from tasks.errors import OstracaError
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.duplicates import Found, find_in_corpus
+from ostraca.pipeline.folder import open_folder
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.pack import PACK_MODES
+from ostraca.pipeline.readers import split_reader
+from ostraca.tasks.errors import OstracaError
 
 
 def spec(**more: Any) -> dict[str, Any]:
@@ -54,18 +54,22 @@ def test_a_deduplicated_corpus_has_none(tmp_path: Path, mode: str, key: str, cap
     assert all(
         each.twice == sum(each.shared.values()) == 0 for each in find_in_corpus(tmp_path / "c").values()
     )
-    assert ostraca.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 0
+    assert cli.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 0
     assert "0 of them twice" in capsys.readouterr().out
 
 
 def test_a_broken_promise_is_told(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pipeline.build as module
+    from ostraca.pipeline import build as module
 
     monkeypatch.setattr(module, "changed_shards", lambda *given: [])  # what was found is not done
     build(spec(dedup={"mode": "drop"}), tmp_path / "c", engine="local")
-    monkeypatch.setattr("pipeline.verify.verify", lambda *given, **also: [])  # it would see the counts
-    monkeypatch.setattr("pipeline.duplicates.require_records", lambda *given: None)  # and so would this
-    assert ostraca.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 1
+    monkeypatch.setattr(
+        "ostraca.pipeline.verify.verify", lambda *given, **also: []
+    )  # it would see the counts
+    monkeypatch.setattr(
+        "ostraca.pipeline.duplicates.require_records", lambda *given: None
+    )  # and so would this
+    assert cli.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 1
     assert "promises none of these" in capsys.readouterr().out
 
 

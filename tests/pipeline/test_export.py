@@ -17,12 +17,12 @@ import pytest
 from harness.words import over
 from oracles.exports import MASKED, READERS, read_datatrove
 
-import ostraca
-from pipeline.build import build
-from pipeline.export import FORMATS, datatrove, litdata, mds
-from pipeline.export import base as export_base
-from pipeline.export.command import NAME, export
-from tasks.errors import ConfigError, OstracaError
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.export import FORMATS, datatrove, litdata, mds
+from ostraca.pipeline.export import base as export_base
+from ostraca.pipeline.export.command import NAME, export
+from ostraca.tasks.errors import ConfigError, OstracaError
 
 DEPO = {"N": 20, "K": 4, "M": 5}
 TOKEN_FORMATS = [name for name in FORMATS if name != "jsonl"]
@@ -168,7 +168,7 @@ def test_datasets_reads_jsonl(mixed: Path, tmp_path: Path) -> None:
 
 
 def test_jsonl_escapes_any_value() -> None:
-    from pipeline.export.jsonl import _lines
+    from ostraca.pipeline.export.jsonl import _lines
 
     texts = ['a "quoted" back\\slash', "line\nbreak\ttab", "é 漢 \x01", ""]
     lists = [[], [1], [-2, 3], [2**31 - 1]]
@@ -337,7 +337,7 @@ def test_bad_input(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("mine")
-    assert ostraca.main(over("export", f"path={mixed}", "out=out", *words)) != 0
+    assert cli.main(over("export", f"path={mixed}", "out=out", *words)) != 0
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -351,7 +351,7 @@ def test_the_command_prints_what_it_did(
     mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["export", f"path={mixed}", "to=nanogpt", f"out={tmp_path}/new/out"]
-    assert ostraca.main(words) == 0
+    assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert err == ""
     for word in (

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles.exports import mds_array
 
-from pipeline.export import mds
-from pipeline.export.base import Rows
-from pipeline.export.chunked import Samples, cut
+from ostraca.pipeline.export import mds
+from ostraca.pipeline.export.base import Rows
+from ostraca.pipeline.export.chunked import Samples, cut
 
 
 def samples_of(sizes: list[int]) -> Samples:

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from oracles.exports import MASKED, READERS
 
-import ostraca
-from pipeline.build import build
-from pipeline.export import base as export_base
-from pipeline.export import litdata, mds
-from pipeline.export.command import export
-from pipeline.pack import PACK_MODES
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.export import base as export_base
+from ostraca.pipeline.export import litdata, mds
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.pack import PACK_MODES
 
 SPLITS = (("depo", "train"), ("depo", "test"), ("mano", "train"))
 BY_DOCUMENT = ("megatron", "olmo", "datatrove")  # the others have a sample for each row
@@ -92,7 +92,7 @@ def test_nanogpt(packed: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_speaks_of_rows(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ostraca.main(["export", f"path={packed}", "to=mds", f"out={tmp_path}/out"]) == 0
+    assert cli.main(["export", f"path={packed}", "to=mds", f"out={tmp_path}/out"]) == 0
     said = capsys.readouterr().out
     assert said.count(" packed rows ") == 3
     assert " documents " not in said

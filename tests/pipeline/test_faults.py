@@ -14,10 +14,10 @@ import pytest
 from harness.corpora import check_whole
 from harness.isolation import alone, end_marked, mark, marked, until
 
-from pipeline.build import build
-from pipeline.state import STATE
-from pipeline.storage import is_temporary
-from tasks.errors import OstracaError
+from ostraca.pipeline.build import build
+from ostraca.pipeline.state import STATE
+from ostraca.pipeline.storage import is_temporary
+from ostraca.tasks.errors import OstracaError
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["dataset=mano", "dataset.L=2", "shard_tokens=60000", "row_group_tokens=5000", "report=false"]
@@ -25,7 +25,7 @@ MANY = [*WORDS, "examples=400000", "dedup.mode=redraw"]
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, str(ROOT / "ostraca.py"), "build", *words]
+    return [sys.executable, str(ROOT / "ostraca"), "build", *words]
 
 
 @pytest.fixture
@@ -159,11 +159,11 @@ SMALL = {
 GROWING = """
 import json, os, subprocess, sys
 from pathlib import Path
-from pipeline import manifest
-from pipeline.build import build
-from pipeline.dedup import search
-from pipeline.storage import is_temporary
-from tasks.errors import OstracaError
+from ostraca.pipeline import manifest
+from ostraca.pipeline.build import build
+from ostraca.pipeline.dedup import search
+from ostraca.pipeline.storage import is_temporary
+from ostraca.tasks.errors import OstracaError
 
 search._PARALLEL, search.TAIL_EXAMPLES = 1, 8
 disk, spec = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -230,7 +230,7 @@ def test_a_full_disk_at_every_stage(tmp_path: Path) -> None:
 
 def test_the_lock_of_another_build_that_has_just_ended(tmp_path: Path) -> None:
     """Its file is gone from the folder: whoever opened it before holds nothing."""
-    from pipeline.storage import _stands, lock
+    from ostraca.pipeline.storage import _stands, lock
 
     path = tmp_path / ".ostraca-build" / "lock"
     with lock(path):

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.siphash import siphash128
 
-from pipeline.fingerprint import ContentDigest, content_digest
-from tasks import get_task
-from tasks.errors import OstracaError
-from tasks.rng import stream_key
+from ostraca.pipeline.fingerprint import ContentDigest, content_digest
+from ostraca.tasks import get_task
+from ostraca.tasks.errors import OstracaError
+from ostraca.tasks.rng import stream_key
 
 TASK = get_task("depo")
 CONFIG = TASK.check({"N": 12, "K": 4, "M": 3})

@@ -15,13 +15,14 @@ import zstandard
 from corpora import FORMATS, PACKS, crowded, decoded, files_below
 
 import ostraca
-from loaders import CorpusSource, TokenStream
-from pipeline.build import build
-from pipeline.diff import compare
-from pipeline.export.command import export
-from pipeline.manifest import read_manifest, records_of
-from pipeline.plan import SUFFIXES
-from pipeline.verify import reproduce, verify
+from ostraca import cli
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline.build import build
+from ostraca.pipeline.diff import compare
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.manifest import read_manifest, records_of
+from ostraca.pipeline.plan import SUFFIXES
+from ostraca.pipeline.verify import reproduce, verify
 
 LENGTH = 24
 KINDS = [(None, "off"), (None, "drop"), *zip(PACKS, ("drop", "off", "drop", "off"), strict=True)]
@@ -136,7 +137,7 @@ def test_formats_differ_in_nothing_but_the_format(
         assert {each.what for each in found.differences} == {"format", "compression", "files"} - (
             {"compression"} if other == "tar.zst" else set()
         )
-        assert ostraca.main(["diff", f"path={corpora['parquet']}", f"other={corpora[other]}"]) == 0
+        assert cli.main(["diff", f"path={corpora['parquet']}", f"other={corpora[other]}"]) == 0
         said = " ".join(capsys.readouterr().out.split())
         assert "are the same; they differ in" in said
         assert "format alone" in said or "format, files" in said or "files, format" in said
@@ -148,7 +149,7 @@ def test_inspect_shows_the_same_examples(
     said = []
     for root in corpora.values():
         monkeypatch.chdir(root)  # long lines wrap
-        assert ostraca.main(["inspect", "path=.", "split=train", "index=7", "show=5"]) == 0
+        assert cli.main(["inspect", "path=.", "split=train", "index=7", "show=5"]) == 0
         out, err = capsys.readouterr()
         assert err == ""
         said.append(out)

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 from corpora import crowded
 
-import ostraca
-from pipeline.build import build
-from pipeline.inspect import _packed_looks
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.pack import PACK_MODES
-from pipeline.readers import split_reader
-from tasks import get_task
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.pipeline.inspect import _packed_looks
+from ostraca.pipeline.manifest import read_manifest, spec_in
+from ostraca.pipeline.pack import PACK_MODES
+from ostraca.pipeline.readers import split_reader
+from ostraca.tasks import get_task
 
 LENGTH = 24
 
@@ -36,7 +36,7 @@ def test_every_document_stands_on_a_line_of_its_own(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root.parent)  # long lines wrap
-    assert ostraca.main(["inspect", "path=c", "show=200", "max_tokens=-1"]) == 0
+    assert cli.main(["inspect", "path=c", "show=200", "max_tokens=-1"]) == 0
     said = capsys.readouterr().out
     manifest = read_manifest(root)
     rows = manifest["totals"]["rows"]
@@ -72,6 +72,6 @@ def test_rows_begin_with_the_example_asked_for_or_a_later_one(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root.parent)
-    assert ostraca.main(["inspect", "path=c", "index=9", "show=1"]) == 0
+    assert cli.main(["inspect", "path=c", "index=9", "show=1"]) == 0
     (title, *_) = capsys.readouterr().out.splitlines()
     assert int(title.rsplit(" ", 1)[1]) >= 9

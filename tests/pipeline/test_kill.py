@@ -22,10 +22,10 @@ from harness.corpora import check_after_kill, check_whole
 from harness.forks import Forks
 from harness.isolation import end_marked, mark, marked, until
 
-from pipeline.build import build
-from pipeline.spec import check_spec, spec_digest
-from pipeline.storage import is_temporary
-from pipeline.verify import verify
+from ostraca.pipeline.build import build
+from ostraca.pipeline.spec import check_spec, spec_digest
+from ostraca.pipeline.storage import is_temporary
+from ostraca.pipeline.verify import verify
 
 Maker = Callable[..., dict[str, Any]]
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from s3 import Exchange, Proxy, S3Server, running_proxy
 
-from pipeline import lease
-from pipeline.lease import Term
-from pipeline.remote import RemoteFolder
-from pipeline.store_errors import Patience
-from tasks.errors import OstracaError
+from ostraca.pipeline import lease
+from ostraca.pipeline.lease import Term
+from ostraca.pipeline.remote import RemoteFolder
+from ostraca.pipeline.store_errors import Patience
+from ostraca.tasks.errors import OstracaError
 
 LOCK = ".build/lock"
 QUICK = Patience(attempts=3, first=0.001, longest=0.002)
@@ -27,8 +27,8 @@ REFUSAL = r"corpus: another build is running in this folder.*choose another out=
 # Holds the lock of the folder argv[1] until it is killed.
 HOLDER = """
 import sys, time
-from pipeline.lease import Term
-from pipeline.remote import RemoteFolder
+from ostraca.pipeline.lease import Term
+from ostraca.pipeline.remote import RemoteFolder
 with RemoteFolder(sys.argv[1], term=Term(expires=float(sys.argv[2]))).lock(sys.argv[3]):
     print("held", flush=True)
     time.sleep(60)

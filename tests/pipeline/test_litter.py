@@ -9,15 +9,15 @@ import pytest
 from conftest import make_spec
 from test_folder import folder, url  # noqa: F401 (fixtures: one folder of each kind)
 
-import ostraca
-from loaders import CorpusSource, TokenStream
-from pipeline.build import build
-from pipeline.folder import Folder, write_bytes
-from pipeline.merge import merge
-from pipeline.state import STATE
-from pipeline.verify import verify
-from tasks.errors import OstracaError
-from tasks.litter import is_empty, is_litter
+from ostraca import cli
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline.build import build
+from ostraca.pipeline.folder import Folder, write_bytes
+from ostraca.pipeline.merge import merge
+from ostraca.pipeline.state import STATE
+from ostraca.pipeline.verify import verify
+from ostraca.tasks.errors import OstracaError
+from ostraca.tasks.litter import is_empty, is_litter
 
 NAMES = [
     ".DS_Store",
@@ -113,7 +113,7 @@ def test_commands_pass_it_over(words: list[str], corpus: Path) -> None:
     out = Path(f"{corpus}-exported")
     out.mkdir(exist_ok=True)
     left = strew(corpus) | strew(out)
-    assert ostraca.main([word.format(corpus) for word in words]) == 0
+    assert cli.main([word.format(corpus) for word in words]) == 0
     assert is_there(left)
 
 
@@ -147,7 +147,7 @@ def test_the_loader_reads_it(corpus: Path) -> None:
 def test_a_tokenizer_goes_where_litter_lies(tmp_path: Path) -> None:
     left = strew(tmp_path)
     assert is_empty(tmp_path)
-    assert ostraca.main(["train-tokenizer", f"out={tmp_path}", "num_people=5", "vocab_size=300"]) == 0
+    assert cli.main(["train-tokenizer", f"out={tmp_path}", "num_people=5", "vocab_size=300"]) == 0
     assert is_there(left)
 
 

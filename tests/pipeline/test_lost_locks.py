@@ -18,19 +18,19 @@ import pytest
 from harness.forks import Forks
 from test_kill import specs
 
-from pipeline.build import build
-from pipeline.changes import Changes
-from pipeline.engine import open_engine
-from pipeline.fence import Fence, LostLockError
-from pipeline.folder import Folder, LocalFolder, open_folder, write_json
-from pipeline.lease import Term
-from pipeline.plan import plan
-from pipeline.remote import RemoteFolder
-from pipeline.shard import make_shard
-from pipeline.spec import check_spec
-from pipeline.state import LOCK, STATE
-from pipeline.verify import verify
-from tasks.errors import OstracaError
+from ostraca.pipeline.build import build
+from ostraca.pipeline.changes import Changes
+from ostraca.pipeline.engine import open_engine
+from ostraca.pipeline.fence import Fence, LostLockError
+from ostraca.pipeline.folder import Folder, LocalFolder, open_folder, write_json
+from ostraca.pipeline.lease import Term
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.remote import RemoteFolder
+from ostraca.pipeline.shard import make_shard
+from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.state import LOCK, STATE
+from ostraca.pipeline.verify import verify
+from ostraca.tasks.errors import OstracaError
 
 NAMES = ("plain", "packed-drop", "redraw")
 TERM = Term(expires=1.0, settle=0.01)

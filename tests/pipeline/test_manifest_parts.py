@@ -16,19 +16,19 @@ import pytest
 import zstandard
 from corpora import crowded, files_below
 
-import ostraca
-from loaders import CorpusSource, TokenStream
-from pipeline import manifest as manifests
-from pipeline import manifest_checks, manifest_parts
-from pipeline.build import build
-from pipeline.changes import Changes, sums_of_changes
-from pipeline.diff import compare
-from pipeline.manifest import make_manifest, read_manifest, write_manifest
-from pipeline.plan import plan
-from pipeline.shard import ShardRecord
-from pipeline.spec import check_spec, spec_digest
-from pipeline.verify import reproduce, verify
-from tasks.errors import OstracaError
+from ostraca import cli
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline import manifest as manifests
+from ostraca.pipeline import manifest_checks, manifest_parts
+from ostraca.pipeline.build import build
+from ostraca.pipeline.changes import Changes, sums_of_changes
+from ostraca.pipeline.diff import compare
+from ostraca.pipeline.manifest import make_manifest, read_manifest, write_manifest
+from ostraca.pipeline.plan import plan
+from ostraca.pipeline.shard import ShardRecord
+from ostraca.pipeline.spec import check_spec, spec_digest
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import OstracaError
 
 SPEC = crowded(
     {"a": ("mano", {"L": 2, "value_mod": 5}), "b": ("mano", {"L": 3})},
@@ -100,7 +100,7 @@ def test_every_reader_takes_it(sharded: Path, tmp_path: Path, capsys: pytest.Cap
         ["export", f"path={sharded}", "to=nanogpt", f"out={tmp_path}/out", "name=a"],
         ["diff", f"path={sharded}", f"other={sharded}"],
     ):
-        assert ostraca.main(words) == 0, capsys.readouterr().err
+        assert cli.main(words) == 0, capsys.readouterr().err
     assert build(SPEC, sharded, engine="local") == manifest  # whole: left alone
 
 
@@ -208,7 +208,7 @@ def test_damage_gets_one_line(
     else:
         out = [f"out={copied.parent}/out", "to=jsonl"] if command == "export" else []
         options = ["name=a"] if command == "inspect" else []
-        status = ostraca.main([command, f"path={copied}", *out, *options])
+        status = cli.main([command, f"path={copied}", *out, *options])
         captured = capsys.readouterr()
         said = captured.err if command != "verify" or captured.err else captured.out.splitlines()[0] + "\n"
         assert status == 1, (captured.out, captured.err)
@@ -287,7 +287,7 @@ def test_a_spec_of_another_form_gets_one_line(
         plain["spec_digest"] = "0" * 64
     (copied / "manifest.json").write_text(json.dumps(plain))
     for command in ("verify", "reproduce", "inspect"):
-        assert ostraca.main([command, f"path={copied}"]) == 1
+        assert cli.main([command, f"path={copied}"]) == 1
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert "manifest.json: " in err

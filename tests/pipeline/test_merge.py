@@ -13,19 +13,19 @@ from corpora import FORMATS, crowded, files_below
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ostraca
-from loaders import CorpusSource
-from pipeline import manifest as manifests
-from pipeline import merge as merging
-from pipeline.build import build
-from pipeline.diff import compare
-from pipeline.export.command import export
-from pipeline.folder import LocalFolder
-from pipeline.manifest import read_manifest
-from pipeline.merge import merge
-from pipeline.plan import count_examples, count_shards, plan
-from pipeline.verify import reproduce, verify
-from tasks.errors import ConfigError, OstracaError
+from ostraca import cli
+from ostraca.loaders import CorpusSource
+from ostraca.pipeline import manifest as manifests
+from ostraca.pipeline import merge as merging
+from ostraca.pipeline.build import build
+from ostraca.pipeline.diff import compare
+from ostraca.pipeline.export.command import export
+from ostraca.pipeline.folder import LocalFolder
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.merge import merge
+from ostraca.pipeline.plan import count_examples, count_shards, plan
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import ConfigError, OstracaError
 
 SPEC = crowded(
     {"a": ("mano", {"L": 2}), "b": ("depo", {"N": 6, "K": 2, "M": 2})},
@@ -203,20 +203,20 @@ def test_commands_with_their_defaults(tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["build", "dataset=mano", "dataset.L=3", "engine=local", *small]
     folders = [f"{tmp_path}/part{number}" for number in (1, 2, 3)]
     for number, folder in enumerate(folders, 1):
-        assert ostraca.main([*words, f"out={folder}", f"part={number}/3"]) == 0
+        assert cli.main([*words, f"out={folder}", f"part={number}/3"]) == 0
         assert ("/test  " in capsys.readouterr().out) == (number == 3)
-        assert ostraca.main(["verify", f"path={folder}", "content=true"]) == 0
-        assert ostraca.main(["reproduce", f"path={folder}"]) == 0
+        assert cli.main(["verify", f"path={folder}", "content=true"]) == 0
+        assert cli.main(["reproduce", f"path={folder}"]) == 0
         assert not (tmp_path / f"part{number}/report.html").exists()
-    assert ostraca.main(["merge", f"parts=[{','.join(folders)}]", f"out={tmp_path}/all"]) == 0
-    assert ostraca.main([*words, f"out={tmp_path}/single"]) == 0
+    assert cli.main(["merge", f"parts=[{','.join(folders)}]", f"out={tmp_path}/all"]) == 0
+    assert cli.main([*words, f"out={tmp_path}/single"]) == 0
     assert files_below(tmp_path / "all") == files_below(tmp_path / "single")
     assert (tmp_path / "all/report.html").exists()
     assert compare(tmp_path / "all", tmp_path / "single").differences == ()
 
 
 def test_inspect_of_a_part_gets_one_line(parts: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ostraca.main(["inspect", f"path={parts[0]}"]) == 2
+    assert cli.main(["inspect", f"path={parts[0]}"]) == 2
     assert "is part 1 of 3 of a corpus; join the parts first: ostraca merge" in capsys.readouterr().err
 
 
@@ -240,7 +240,7 @@ def test_parts_that_do_not_make_a_whole_get_one_line(
         ([one, two, tmp_path], "holds no corpus"),
     ):
         shown = ",".join(map(str, given_parts))
-        assert ostraca.main(["merge", f"parts=[{shown}]", f"out={tmp_path}/c"]) == 2, words
+        assert cli.main(["merge", f"parts=[{shown}]", f"out={tmp_path}/c"]) == 2, words
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert words in err
@@ -370,7 +370,7 @@ def test_part_and_parts_are_checked_at_the_door(tmp_path: Path, capsys: pytest.C
         (["merge", "parts=x", f"out={tmp_path}/c"], "must be a list of folders"),
         (["merge", "parts=[5]", f"out={tmp_path}/c"], "must be a list of folders"),
     ):
-        assert ostraca.main(words) == 2
+        assert cli.main(words) == 2
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert said in err

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-import ostraca
-from loaders import CorpusSource
-from pipeline import tokenizer_copies
-from pipeline.build import build
-from pipeline.manifest import read_manifest, spec_in
-from pipeline.tokenizer_copies import private_copy
-from pipeline.verify import reproduce, verify
-from tasks.capo.tokenizer import train_tokenizer
-from tasks.errors import OstracaError
-from tasks.vocabulary import tokenizer_files
+from ostraca import cli
+from ostraca.loaders import CorpusSource
+from ostraca.pipeline import tokenizer_copies
+from ostraca.pipeline.build import build
+from ostraca.pipeline.manifest import read_manifest, spec_in
+from ostraca.pipeline.tokenizer_copies import private_copy
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.capo.tokenizer import train_tokenizer
+from ostraca.tasks.errors import OstracaError
+from ostraca.tasks.vocabulary import tokenizer_files
 
 OWN = "tokenizers/people/tokenizer.json"
 
@@ -95,7 +95,7 @@ def test_no_tokenizer_from_outside_stands_in(
     names = {"WHOLE": corpora / "whole", "ONE": corpora / "1", "TWO": corpora / "2", "OUT": tmp_path / "out"}
     for name, path in names.items():
         words = [word.replace(name, str(path)) for word in words]
-    assert ostraca.main(words) != 0
+    assert cli.main(words) != 0
     out, err = capsys.readouterr()
     assert OWN in " ".join((out + err).split()).replace("/ ", "/"), (out, err)
     assert "Traceback" not in err

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.packing import Document, pack
 
-from pipeline.pack import (
+from ostraca.pipeline.pack import (
     MAX_LENGTH,
     PACK_MODES,
     PACKED_SCHEMA,
@@ -29,11 +29,11 @@ from pipeline.pack import (
     packing_waste,
     unpack_batch,
 )
-from pipeline.writers.parquet import ParquetShardWriter
-from tasks import get_task
-from tasks.batch import column, list_type, ragged, unragged
-from tasks.errors import ConfigError, OstracaError
-from tasks.examples import complete_config, generate_batches
+from ostraca.pipeline.writers.parquet import ParquetShardWriter
+from ostraca.tasks import get_task
+from ostraca.tasks.batch import column, list_type, ragged, unragged
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.examples import complete_config, generate_batches
 
 ROOT = Path(__file__).resolve().parents[2]
 UNCUT = ("whole", "best_fit")
@@ -268,7 +268,7 @@ _RUN = """
 import hashlib, json, sys
 import numba
 import pyarrow as pa
-from pipeline.pack import PACK_MODES, pack_batch
+from ostraca.pipeline.pack import PACK_MODES, pack_batch
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 batch = pa.ipc.open_stream(sys.stdin.buffer).read_next_batch()
 for length in (40, 256):

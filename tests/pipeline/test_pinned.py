@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pinned.corpora import CORPORA, EXPORTED, HERE, MERGED, OF_THE_MACHINE, exported, kept, words
 
-import ostraca
+from ostraca import cli
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every pinned corpus, built by the code as it is."""
     root = tmp_path_factory.mktemp("pinned")
     for name in CORPORA:
-        assert ostraca.main([*words(name), f"out={root / name}"]) == 0
+        assert cli.main([*words(name), f"out={root / name}"]) == 0
     return {name: root / name for name in CORPORA}
 
 
@@ -76,15 +76,15 @@ def test_the_pinned_bytes_are_read(
         assert hashlib.sha256(data).hexdigest() == entry["sha256"], entry["path"]
         (folder / entry["path"]).parent.mkdir(parents=True, exist_ok=True)
         (folder / entry["path"]).write_bytes(data)
-    assert ostraca.main(["verify", f"path={folder}", "content=true"]) == 0
-    assert ostraca.main(["reproduce", f"path={folder}"]) == 0
+    assert cli.main(["verify", f"path={folder}", "content=true"]) == 0
+    assert cli.main(["reproduce", f"path={folder}"]) == 0
     assert capsys.readouterr().err == ""
 
 
 def test_parts_join_to_the_pinned_whole(built: dict[str, Path], tmp_path: Path) -> None:
     parts = ",".join(str(built[name]) for name in MERGED)
     out = tmp_path / "whole"
-    assert ostraca.main(["merge", f"parts=[{parts}]", f"out={out}", "report=false"]) == 0
+    assert cli.main(["merge", f"parts=[{parts}]", f"out={out}", "report=false"]) == 0
     whole = manifest_of(HERE / "parquet")  # the same examples: none of eval is drawn in train
     merged = manifest_of(out)
     assert merged["content_digest"] == whole["content_digest"]

@@ -23,10 +23,11 @@ import pytest
 from corpora import decoded
 
 import ostraca
-from pipeline.build import build
-from tasks import get_task
+from ostraca import cli
+from ostraca.pipeline.build import build
+from ostraca.tasks import get_task
 
-ROOT = Path(ostraca.__file__).parent
+ROOT = Path(ostraca.__file__).resolve().parent.parent
 
 VALID = (
     "tests/pipeline/test_validated.py::test_an_example_that_is_not_valid_ends_the_build",
@@ -263,7 +264,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Corpus]:
         "texts": {"datasets": {"people": {**people, "splits": {"train": {}}}}},
     }
     with pytest.MonkeyPatch.context() as patch:  # pictures take seconds
-        patch.setattr("pipeline.report.pictures.find_spec", lambda name: None)
+        patch.setattr("ostraca.pipeline.report.pictures.find_spec", lambda name: None)
         for name in ("off", "disjoint", "drop", "redraw", "texts"):
             build({"name": name, **specs[name]}, root / name, engine="local", report=True)
     return {name: corpus_in(root / name) for name in specs}
@@ -461,7 +462,7 @@ def test_the_commands_that_are_shown_succeed(
         ]
         assert [name for _, name, _ in commands] == ["verify", "reproduce"]
         for _, *words in commands:
-            assert ostraca.main(words) == 0
+            assert cli.main(words) == 0
 
 
 # ---- the list in the project's README

@@ -25,7 +25,7 @@ def shell(script: str, tmp_path: Path, isolated: bool = True, **environment: str
     own = alone() if isolated else []
     if isolated and not own:
         pytest.skip("this machine makes no namespaces (unshare --map-root-user)")
-    text = f'ostraca() {{ {PYTHON} {ROOT}/ostraca.py "$@"; }}\ncd {tmp_path}\n{script}'
+    text = f'ostraca() {{ {PYTHON} {ROOT}/ostraca "$@"; }}\ncd {tmp_path}\n{script}'
     given = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
         [*own, "bash", "-c", text],
@@ -75,7 +75,7 @@ mkdir -p home/.ray
 echo -n 0123456789abcdef0123456789abcdef > home/.ray/auth_token
 HOME=$PWD/home RAY_AUTH_MODE=token {RAY} start --head --num-cpus=1 --port=6399 --include-dashboard=false \
     --temp-dir=/tmp/ray/here > start.log 2>&1 || exit 99
-try() {{ echo "== $1" >&2; shift; env HOME=$PWD/none "$@" {PYTHON} {ROOT}/ostraca.py build dataset=mano \
+try() {{ echo "== $1" >&2; shift; env HOME=$PWD/none "$@" {PYTHON} {ROOT}/ostraca build dataset=mano \
     examples=100 report=false out=c ray.address=$ADDRESS; echo "status $?" >&2; }}
 ADDRESS=127.0.0.1:6399
 try "no token, no mode"

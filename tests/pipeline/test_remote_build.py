@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from s3 import Exchange, S3Server, running_proxy
 
-import ostraca
-import pipeline.remote
-from loaders import CorpusSource, TokenStream
-from pipeline.build import build
-from pipeline.duplicates import find_in_corpus
-from pipeline.folder import open_folder
-from pipeline.manifest import read_manifest
-from pipeline.merge import merge
-from pipeline.store_errors import Patience
-from pipeline.verify import reproduce, verify
-from tasks.errors import OstracaError
+import ostraca.pipeline.remote
+from ostraca import cli
+from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.pipeline.build import build
+from ostraca.pipeline.duplicates import find_in_corpus
+from ostraca.pipeline.folder import open_folder
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.merge import merge
+from ostraca.pipeline.store_errors import Patience
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -73,7 +73,7 @@ def test_ray_workers_write_to_a_store(s3: str, tmp_path: Path, spec: Maker) -> N
     given = spec(train=800)
     here = build(given, tmp_path / "here", engine="local")
     code = (
-        "import json, sys; from pipeline.build import build; "
+        "import json, sys; from ostraca.pipeline.build import build; "
         "build(json.loads(sys.argv[1]), sys.argv[2], workers=2)"
     )
     done = subprocess.run(
@@ -110,7 +110,7 @@ def test_inspect_diff_export_and_verify_read_a_store(
         (["verify", f"path={s3}/c", "content=true"], 0),
         (["verify", f"path={s3}/none"], 2),
     ):
-        assert ostraca.main(words) == status, words
+        assert cli.main(words) == status, words
     assert f"{s3}/none: no such folder" in capsys.readouterr().err
 
 
@@ -137,7 +137,7 @@ def test_a_killed_build_goes_on_in_a_store(s3: str, tmp_path: Path, spec: Maker)
     given = spec(train=6000, shard_tokens=20_000)
     code = """
 import json, sys
-from pipeline.build import build
+from ostraca.pipeline.build import build
 def on_shard(record, kept):
     if not kept: print("shard", flush=True)
 build(json.loads(sys.argv[1]), sys.argv[2], engine="local", workers=2, on_shard=on_shard)
@@ -190,7 +190,7 @@ def test_a_store_that_fails_at_random_gets_a_whole_corpus(
         proxy.fault = fault
         given = {**spec(train=1500), "dedup": {"mode": "drop"}}
         patience = Patience(attempts=8, first=0.001, longest=0.01)
-        folder = pipeline.remote.RemoteFolder(f"{s3}/c", patience)
+        folder = ostraca.pipeline.remote.RemoteFolder(f"{s3}/c", patience)
         made = build(given, folder, engine="local", workers=2)
         proxy.fault = lambda exchange: False
     assert hit > 5
@@ -208,7 +208,7 @@ def test_a_store_that_fails_at_random_gets_a_whole_corpus(
     ],
 )
 def test_stores_that_cannot_be_used(s3: str, where: str, said: str, status: int, capsys: Any) -> None:
-    assert ostraca.main(["build", "dataset=mano", "examples=10", f"out={where}", "engine=local"]) == status
+    assert cli.main(["build", "dataset=mano", "examples=10", f"out={where}", "engine=local"]) == status
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from s3 import Exchange, Proxy, S3Server, running_proxy
 
-from pipeline import remote
-from pipeline.folder import write_bytes
-from pipeline.remote import RemoteFolder
-from pipeline.store_errors import Patience
-from tasks.errors import OstracaError
+from ostraca.pipeline import remote
+from ostraca.pipeline.folder import write_bytes
+from ostraca.pipeline.remote import RemoteFolder
+from ostraca.pipeline.store_errors import Patience
+from ostraca.tasks.errors import OstracaError
 
 PAYLOAD = np.random.default_rng(0).bytes(300_000)
 QUICK = Patience(attempts=6, first=0.001, longest=0.002)

@@ -24,19 +24,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.build import build
-from pipeline.folder import LocalFolder
-from pipeline.report import FILES, screen_table, write_report
-from pipeline.report.bins import bins_of, round_ticks
-from pipeline.report.card import make_card, short_names, size_category
-from pipeline.report.charts import lost_shares
-from pipeline.report.columns import about_column
-from pipeline.report.figures import brief, percent, short
-from pipeline.report.page import make_page
-from pipeline.report.pictures import draw_pictures
-from pipeline.statistics import Counts, Histogram, Statistics
-from tasks import TASKS, get_task
-from tasks.batch import ragged
+from ostraca.pipeline.build import build
+from ostraca.pipeline.folder import LocalFolder
+from ostraca.pipeline.report import FILES, screen_table, write_report
+from ostraca.pipeline.report.bins import bins_of, round_ticks
+from ostraca.pipeline.report.card import make_card, short_names, size_category
+from ostraca.pipeline.report.charts import lost_shares
+from ostraca.pipeline.report.columns import about_column
+from ostraca.pipeline.report.figures import brief, percent, short
+from ostraca.pipeline.report.page import make_page
+from ostraca.pipeline.report.pictures import draw_pictures
+from ostraca.pipeline.statistics import Counts, Histogram, Statistics
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.batch import ragged
 
 STRATA = {"depo": {"nodes": "n", "hops": "query_hops"}, "mano": {"length": "length"}}
 Key = tuple[str, str]
@@ -131,11 +131,11 @@ def test_datasets_knows_a_corpus_by_the_short_name_of_its_preset(tmp_path: Path)
     """`corpus=depo1` is depo1-225: either name loads it, and none."""
     datasets = pytest.importorskip("datasets")
 
-    import ostraca
+    from ostraca import cli
 
     root, cache = tmp_path / "corpus", str(tmp_path / "cache")
     words = ["build", "corpus=depo1", f"out={root}", "examples=30", "engine=local"]
-    assert ostraca.main(words) == 0
+    assert cli.main(words) == 0
     assert datasets.get_dataset_config_names(str(root)) == ["depo1-225", "depo1"]
     rows = [
         datasets.load_dataset(str(root), *name, split="train", cache_dir=cache).to_list()
@@ -294,7 +294,7 @@ def test_every_picture_that_the_card_shows_is_there(two: Built) -> None:
 def test_without_matplotlib_all_but_the_pictures_are_made(
     two: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.report.pictures.find_spec", lambda name: None)
+    monkeypatch.setattr("ostraca.pipeline.report.pictures.find_spec", lambda name: None)
     found = report_of(two, tmp_path)
     assert sorted(found) == sorted(FILES)
     assert b"![" not in found["README.md"]

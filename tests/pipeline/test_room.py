@@ -13,11 +13,11 @@ import pytest
 from conftest import make_spec
 from harness.isolation import alone
 
-from pipeline.build import build
-from pipeline.capacity import room
-from pipeline.folder import open_folder
-from pipeline.spec import check_spec
-from tasks.errors import ConfigError
+from ostraca.pipeline.build import build
+from ostraca.pipeline.capacity import room
+from ostraca.pipeline.folder import open_folder
+from ostraca.pipeline.spec import check_spec
+from ostraca.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = make_spec(train=60_000, test=500, shard_tokens=1 << 20)
@@ -53,7 +53,7 @@ def on_a_disk(size: int, words: list[str], tmp_path: Path) -> subprocess.Complet
 def words(*more: str) -> list[str]:
     """A corpus of 4.9 MB, in parts of 1.2 MB."""
     own = ["dataset=depo", "dataset.N=20", "dataset.K=4", "dataset.M=5", *more]
-    return [f"{ROOT}/ostraca.py", "build", "out=DISK/deep/c", "engine=local", "examples=60000", *own]
+    return [f"{ROOT}/ostraca", "build", "out=DISK/deep/c", "engine=local", "examples=60000", *own]
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_who_says_so_begins_all_the_same(tmp_path: Path) -> None:
 
 RESUMED = """
 import json, sys
-from pipeline.build import build
-from tasks.errors import OstracaError
+from ostraca.pipeline.build import build
+from ostraca.tasks.errors import OstracaError
 
 spec, out = json.loads(sys.argv[1]), sys.argv[2]
 class Stopped(Exception): pass

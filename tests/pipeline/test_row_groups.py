@@ -15,15 +15,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from loaders import CorpusSource
-from pipeline.build import build
-from pipeline.compact import encode_numbers
-from pipeline.manifest import read_manifest, records_of, spec_in
-from pipeline.readers import split_reader
-from pipeline.remote import RemoteFolder
-from pipeline.row_groups import TABLE, RowGroups, Tail
-from pipeline.writers.webdataset import table_of
-from tasks.errors import OstracaError
+from ostraca.loaders import CorpusSource
+from ostraca.pipeline.build import build
+from ostraca.pipeline.compact import encode_numbers
+from ostraca.pipeline.manifest import read_manifest, records_of, spec_in
+from ostraca.pipeline.readers import split_reader
+from ostraca.pipeline.remote import RemoteFolder
+from ostraca.pipeline.row_groups import TABLE, RowGroups, Tail
+from ostraca.pipeline.writers.webdataset import table_of
+from ostraca.tasks.errors import OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 FORMATS: dict[str, dict[str, Any]] = {

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.plan import count_examples, count_shards, plan
-from pipeline.spec import check_spec, spec_digest
-from tasks.errors import ConfigError, OstracaError
+from ostraca.pipeline.plan import count_examples, count_shards, plan
+from ostraca.pipeline.spec import check_spec, spec_digest
+from ostraca.tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]
 

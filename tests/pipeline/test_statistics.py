@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import statistics
-from pipeline.statistics import KEPT_BITS, MAX_VALUES, Counts, Histogram, Statistics
-from tasks import TASKS, get_task
-from tasks.examples import complete_config, generate_batches
+from ostraca.pipeline import statistics
+from ostraca.pipeline.statistics import KEPT_BITS, MAX_VALUES, Counts, Histogram, Statistics
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.examples import complete_config, generate_batches
 
 STRATA = {
     "depo": {"nodes": "n", "hops": "query_hops"},

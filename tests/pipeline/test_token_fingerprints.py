@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.siphash import siphash128
 
-from pipeline.fingerprint import token_fingerprints
-from tasks import get_task
-from tasks.batch import column, list_type, ragged, texts
-from tasks.examples import complete_config, stream_of
+from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.tasks import get_task
+from ostraca.tasks.batch import column, list_type, ragged, texts
+from ostraca.tasks.examples import complete_config, stream_of
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = b"ostraca tokens 1"
@@ -187,8 +187,8 @@ def test_fingerprints_are_fixed(name: str) -> None:
 _EITHER_WAY = """
 import json, sys
 import numba, numpy as np, pyarrow as pa
-from pipeline.fingerprint import token_fingerprints
-from tasks.batch import ragged
+from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.tasks.batch import ragged
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 sizes = np.arange(30)
 offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.manifest import read_manifest
-from pipeline.verify import reproduce, verify
-from tasks.errors import ConfigError, OstracaError, OtherVersionWarning
+from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.errors import ConfigError, OstracaError, OtherVersionWarning
 
 
 def test_a_whole_corpus_has_no_problem(corpus: Path) -> None:
@@ -149,11 +149,11 @@ def test_an_edited_manifest_is_noticed(corpus_copy: Path, change: Callable[[dict
 def test_a_manifest_of_another_form_gets_one_line(
     corpus_copy: Path, capsys: pytest.CaptureFixture[str], change: Callable[[dict[str, Any]], None]
 ) -> None:
-    import ostraca
+    from ostraca import cli
 
     edit(corpus_copy, change)
     for command in ("verify", "reproduce", "inspect"):
-        assert ostraca.main([command, f"path={corpus_copy}"]) == 1
+        assert cli.main([command, f"path={corpus_copy}"]) == 1
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert "manifest.json: " in err
@@ -163,8 +163,8 @@ def test_a_newer_task_still_verifies_and_loads(corpus_copy: Path, monkeypatch: p
     """Only making examples needs the task's version; reading and verifying do not."""
     import dataclasses
 
-    from loaders import CorpusSource
-    from tasks import depo
+    from ostraca.loaders import CorpusSource
+    from ostraca.tasks import depo
 
     monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=3))
     said = r"was made by version 2 of task depo \(version 3 is installed\)"
@@ -182,8 +182,8 @@ def test_every_command_says_that_a_corpus_is_of_another_version(
     """In one line where it is read, however often; what would make its examples again refuses in one."""
     import dataclasses
 
-    import ostraca
-    from tasks import depo
+    from ostraca import cli
+    from ostraca.tasks import depo
 
     monkeypatch.setattr(depo, "TASK", dataclasses.replace(depo.TASK, version=3))
     path, out = f"path={corpus_copy}", f"out={tmp_path / 'out'}"
@@ -194,7 +194,7 @@ def test_every_command_says_that_a_corpus_is_of_another_version(
         ["audit", path, "examples=100"],
         ["diff", path, f"other={corpus_copy}"],
     ):
-        status = ostraca.main(words)
+        status = cli.main(words)
         assert status == 0 or words[0] == "audit"
         assert capsys.readouterr().err == (
             f"ostraca: {corpus_copy}: was made by version 2 of task depo (version 3 is installed); "
@@ -202,7 +202,7 @@ def test_every_command_says_that_a_corpus_is_of_another_version(
         ), words
     against = ["build", "dataset=depo1", "dedup.mode=drop", f"dedup.against=[{corpus_copy}]", "out=x"]
     for words in (["reproduce", path], against, ["plan", *against[1:-1]]):
-        assert ostraca.main(words) == (2 if words[0] in ("build", "plan") else 1)
+        assert cli.main(words) == (2 if words[0] in ("build", "plan") else 1)
         _, err = capsys.readouterr()
         assert "needs version 2 of task depo, but version 3 is installed" in err
         assert err.count("\n") == 1
@@ -244,9 +244,9 @@ def test_reproduce_on_ray(corpus: Path, ray_session: Any) -> None:
 
 def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_here: Any) -> None:
     """All sums made to fit by the forger: only making the shard again tells."""
-    from pipeline.fingerprint import ContentDigest
-    from pipeline.manifest import make_manifest, records_of
-    from pipeline.shard import ShardRecord
+    from ostraca.pipeline.fingerprint import ContentDigest
+    from ostraca.pipeline.manifest import make_manifest, records_of
+    from ostraca.pipeline.shard import ShardRecord
 
     manifest = read_manifest(corpus_copy)
     records = [ShardRecord(split=split, **record) for split, record in records_of(manifest)]

@@ -35,14 +35,14 @@ from small_shards import (
     shard,
 )
 
-from pipeline.pack import PACKED_SCHEMA
-from pipeline.writers.webdataset import WebDatasetShardWriter
-from pipeline.writers.webdataset_reader import most_bytes, read_group
-from tasks import TASKS, examples, get_task
-from tasks.base import vocab_size
-from tasks.batch import column, dtype_of, list_type
-from tasks.errors import ConfigError, OstracaError
-from tasks.kernels import CACHE_FOLDER
+from ostraca.pipeline.pack import PACKED_SCHEMA
+from ostraca.pipeline.writers.webdataset import WebDatasetShardWriter
+from ostraca.pipeline.writers.webdataset_reader import most_bytes, read_group
+from ostraca.tasks import TASKS, examples, get_task
+from ostraca.tasks.base import vocab_size
+from ostraca.tasks.batch import column, dtype_of, list_type
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.kernels import CACHE_FOLDER
 
 
 def expected_members(batch: pa.RecordBatch, id_type: str) -> list[tuple[str, bytes]]:

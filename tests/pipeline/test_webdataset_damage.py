@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_shards import COMPRESSIONS, CONFIGS, END, made, packed_rows, shard
 
-from pipeline.writers.webdataset_reader import read_group
-from tasks.errors import OstracaError
+from ostraca.pipeline.writers.webdataset_reader import read_group
+from ostraca.tasks.errors import OstracaError
 
 DAMAGED = "a row group is damaged"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.batch import unragged
-from tasks.brevo import VERSION, check, generate
-from tasks.rng import stream_key
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.brevo import VERSION, check, generate
+from ostraca.tasks.rng import stream_key
 
 # The published sizes, for train (qa false) and test (qa true).
 PRESETS = {

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.batch import unragged
-from tasks.capo import TASK, generate
-from tasks.examples import complete_config, stream_of
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.capo import TASK, generate
+from ostraca.tasks.examples import complete_config, stream_of
 
 # A world in which texts are easily mistaken: names within names, values within values, a template of two
 # sentences, one that continues another, letters of two bytes, no glue and long glue.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks import get_task
-from tasks.batch import column, list_type, ragged
-from tasks.examples import complete_config, stream_of
+from ostraca.tasks import get_task
+from ostraca.tasks.batch import column, list_type, ragged
+from ostraca.tasks.examples import complete_config, stream_of
 
 # Families of configs that say the same things with other ids and forms, in spaces so small that most
 # problems come up again.

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.batch import unragged
-from tasks.lano import VERSION, check, generate
-from tasks.lano.grammar import PUBLISHED, random_grammar
-from tasks.rng import stream_key
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.lano import VERSION, check, generate
+from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
+from ostraca.tasks.rng import stream_key
 
 PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}
 

@@ -15,12 +15,12 @@ from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 from oracles.mano_law import expressions
 
-from tasks import get_task
-from tasks.brevo_laws import graph_laws, listed_laws
-from tasks.examples import complete_config, stream_of
-from tasks.lano.grammar import Grammar, published
-from tasks.lano.laws import can_follow, sentence_laws
-from tasks.mano_laws import SHAPES, distinct_law, expression_laws
+from ostraca.tasks import get_task
+from ostraca.tasks.brevo_laws import graph_laws, listed_laws
+from ostraca.tasks.examples import complete_config, stream_of
+from ostraca.tasks.lano.grammar import Grammar, published
+from ostraca.tasks.lano.laws import can_follow, sentence_laws
+from ostraca.tasks.mano_laws import SHAPES, distinct_law, expression_laws
 
 
 def depth_of(prefix: tuple[Any, ...]) -> int:

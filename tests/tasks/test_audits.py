@@ -16,15 +16,15 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.audit import tests as audit_tests
-from pipeline.audit.judge import judge
-from pipeline.audit.streams import count_made
-from tasks import capo, get_task, lano
-from tasks.auditing import coins
-from tasks.base import Task
-from tasks.batch import ragged, unragged
-from tasks.capo.people import BIRTH_CITY, EMPLOYER, Population
-from tasks.examples import complete_config, stream_of
+from ostraca.pipeline.audit import tests as audit_tests
+from ostraca.pipeline.audit.judge import judge
+from ostraca.pipeline.audit.streams import count_made
+from ostraca.tasks import capo, get_task, lano
+from ostraca.tasks.auditing import coins
+from ostraca.tasks.base import Task
+from ostraca.tasks.batch import ragged, unragged
+from ostraca.tasks.capo.people import BIRTH_CITY, EMPLOYER, Population
+from ostraca.tasks.examples import complete_config, stream_of
 
 Plant = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]], None]
 

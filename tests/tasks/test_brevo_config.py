@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.brevo_judge import judge
 
-from tasks.base import vocab_size
-from tasks.batch import rows_of, unragged
-from tasks.brevo import KEYS, TASK, check, generate, look, max_tokens, mean_tokens, tokens
-from tasks.brevo_validator import validate
-from tasks.errors import ConfigError
-from tasks.words import count_words
+from ostraca.tasks.base import vocab_size
+from ostraca.tasks.batch import rows_of, unragged
+from ostraca.tasks.brevo import KEYS, TASK, check, generate, look, max_tokens, mean_tokens, tokens
+from ostraca.tasks.brevo_validator import validate
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.words import count_words
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}
 

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from brevo_configs import PRESETS, VARIED, make
 
-from tasks.batch import rows_of
-from tasks.brevo import VERSION, generate_brevo_example
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.brevo import VERSION, generate_brevo_example
 
 WHO_BREAKS = (
     "Brevo's examples changed: every corpus ever built with brevo version 2 can no longer be reproduced or "

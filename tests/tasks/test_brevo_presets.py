@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from brevo_configs import PRESETS, make
 
-import ostraca
-from tasks.batch import unragged
-from tasks.brevo import KEYS, TASK, check, mean_tokens
+from ostraca import cli
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.brevo import KEYS, TASK, check, mean_tokens
 
 # name -> (N, multi)
 PUBLISHED = {
@@ -40,13 +40,13 @@ TEST_MEANS = {
 
 def dataset(name: str) -> dict[str, Any]:
     """The `dataset` group of the command line's config."""
-    loaded: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    loaded: dict[str, Any] = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return loaded
 
 
 @pytest.mark.parametrize("group", ["dataset", "corpus"])
 def test_all_presets_are_there(group: str) -> None:
-    found = sorted(path.stem for path in (ostraca.CONF / group).glob("brevo*.yaml"))
+    found = sorted(path.stem for path in (cli.CONF / group).glob("brevo*.yaml"))
     assert found == sorted([*PUBLISHED, *ALIASES])
 
 
@@ -82,7 +82,7 @@ def test_aliases_are_their_targets(name: str) -> None:
 @pytest.mark.parametrize("name", [*PUBLISHED, *ALIASES])
 def test_comments_say_what_the_keys_say(name: str) -> None:
     """`--help` shows the comments of the files: they are the keys' own words."""
-    text = (ostraca.CONF / "dataset" / f"{name}.yaml").read_text()
+    text = (cli.CONF / "dataset" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     lines = re.findall(r"^  (\w+): \S+(?:  # (.*))?$", text, flags=re.MULTILINE)
     assert dict(lines) == ({key: value.help for key, value in KEYS.items()} if name in PUBLISHED else {})
@@ -90,7 +90,7 @@ def test_comments_say_what_the_keys_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_corpus_holds_its_dataset(name: str) -> None:
-    text = (ostraca.CONF / "corpus" / f"{name}.yaml").read_text()
+    text = (cli.CONF / "corpus" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     assert f"name: {name}\n" in text
     assert f"  - /dataset@datasets.{name}: {name}\n" in text

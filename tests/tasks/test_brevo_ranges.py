@@ -17,9 +17,9 @@ from brevo_configs import VARIED, key_of, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import examples
-from tasks.batch import rows_of, with_labels
-from tasks.brevo import TASK, check, generate, generate_brevo_example, mean_tokens
+from ostraca.tasks import examples
+from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.brevo import TASK, check, generate, generate_brevo_example, mean_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,9 +75,9 @@ def test_no_indices_make_an_empty_batch() -> None:
 _RUN = """
 import json, sys
 import numba, numpy as np
-from tasks.batch import rows_of
-from tasks.brevo import TASK
-from tasks.rng import stream_key
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.brevo import TASK
+from ostraca.tasks.rng import stream_key
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 rows, verdicts, means = [], [], []
 for given in json.load(sys.stdin):

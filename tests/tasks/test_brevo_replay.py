@@ -7,8 +7,8 @@ import pytest
 from brevo_configs import PRESETS, VARIED, key_of, make
 from oracles.brevo import replay
 
-from tasks.batch import rows_of
-from tasks.brevo import check, generate
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.brevo import check, generate
 
 
 @pytest.mark.parametrize("name", VARIED)

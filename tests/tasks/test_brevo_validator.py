@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.brevo_judge import judge, parse, possible_sizes
 
-from tasks.base import Verdicts
-from tasks.batch import ragged, rows_of
-from tasks.brevo import check, generate, generate_brevo_example, validate_brevo_example
-from tasks.brevo_validator import MESSAGES, _validate, validate
+from ostraca.tasks.base import Verdicts
+from ostraca.tasks.batch import ragged, rows_of
+from ostraca.tasks.brevo import check, generate, generate_brevo_example, validate_brevo_example
+from ostraca.tasks.brevo_validator import MESSAGES, _validate, validate
 
 FACTS = ("edges", "depth", "answer_length", "answer_start", "answer_end")
 OF_METADATA = {len(MESSAGES) - 3, len(MESSAGES) - 2, len(MESSAGES) - 1}

@@ -9,8 +9,8 @@ import pytest
 from capo_configs import DEFAULT_SMALL, SMALL, VARIED, made
 from oracles.capo import SPANS, person
 
-from tasks.base import Look
-from tasks.capo import (
+from ostraca.tasks.base import Look
+from ostraca.tasks.capo import (
     TASK,
     check,
     generate_capo_example,
@@ -19,10 +19,10 @@ from tasks.capo import (
     tokens,
     validate_capo_example,
 )
-from tasks.capo.config import tokenizer_of
-from tasks.errors import ConfigError
-from tasks.examples import complete_config
-from tasks.render import render, token_names
+from ostraca.tasks.capo.config import tokenizer_of
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.examples import complete_config
+from ostraca.tasks.render import render, token_names
 
 ABOUT = ["index", "person", "exposure", "population", "value_starts", "value_ends"]
 
@@ -129,7 +129,7 @@ def test_bad_configs_are_refused_everywhere() -> None:
 
 def test_a_corpus_is_as_large_as_its_people_and_exposures() -> None:
     """Whoever asks for more is refused by the spec; the pipeline builds, reads and reproduces it."""
-    from pipeline.spec import check_spec
+    from ostraca.pipeline.spec import check_spec
 
     def spec(**split: Any) -> dict[str, Any]:
         splits = {"train": split, "test": {"form": "test"}}
@@ -151,8 +151,8 @@ def test_a_corpus_is_built_verified_and_reproduced(tmp_path: Any, bio: str) -> N
 
     from capo_configs import FIELDS, write_lists
 
-    from pipeline.build import build
-    from pipeline.verify import reproduce, verify
+    from ostraca.pipeline.build import build
+    from ostraca.pipeline.verify import reproduce, verify
 
     folder = write_lists(tmp_path / "fields", FIELDS)
     config = {"num_people": 60, "exposures": 3, "bio": bio, "fields_dir": folder}

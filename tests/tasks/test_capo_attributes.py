@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from oracles import capo as oracle
 
-import ostraca
-from loaders import CorpusSource
-from pipeline.build import build
-from pipeline.spec import check_spec, spec_digest
-from pipeline.verify import reproduce, verify
-from tasks.batch import rows_of
-from tasks.capo import TASK, check
-from tasks.errors import ConfigError
-from tasks.examples import complete_config, generate_batches
+from ostraca import cli
+from ostraca.loaders import CorpusSource
+from ostraca.pipeline.build import build
+from ostraca.pipeline.spec import check_spec, spec_digest
+from ostraca.pipeline.verify import reproduce, verify
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.capo import TASK, check
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.examples import complete_config, generate_batches
 
 FIELDS = {
     "first_names": ["Ann", "Élodie", "Bo"],
@@ -101,7 +101,7 @@ def test_a_corpus_has_them_beside_the_same_content(
     assert verify(root, content=True) == []
     assert reproduce(root) == (2, [])
     assert CorpusSource(root, epochs=1).rows == 100
-    assert ostraca.main(["inspect", f"path={root}", "show=2"]) == 0
+    assert cli.main(["inspect", f"path={root}", "show=2"]) == 0
     assert "\nvalid\n" in capsys.readouterr().out
     assert "| `birth_city` | string | where |" in (root / "README.md").read_text()
     if form == "parquet":

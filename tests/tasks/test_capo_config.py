@@ -13,12 +13,12 @@ from capo_configs import FIELDS, ONE, TEMPLATES, VARIED, lists, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ostraca
-from tasks.batch import unragged
-from tasks.capo import KEYS, TASK, check, generate, max_tokens, mean_tokens, schema, tokens, who
-from tasks.capo.validator import validate
-from tasks.errors import ConfigError
-from tasks.examples import complete_config, stream_of
+from ostraca import cli
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.capo import KEYS, TASK, check, generate, max_tokens, mean_tokens, schema, tokens, who
+from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.examples import complete_config, stream_of
 
 # Columns that nobody asked for are no part of a config.
 DEFAULTS = {name: key.default for name, key in KEYS.items() if name != "attributes"}
@@ -56,7 +56,7 @@ def test_defaults_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize("size", PEOPLE)
 def test_presets_are_the_published_sizes(size: str) -> None:
-    loaded = ostraca.compose("inspect", [f"dataset=capo-{size}"])["dataset"]
+    loaded = cli.compose("inspect", [f"dataset=capo-{size}"])["dataset"]
     assert check(loaded["config"]) == {**DEFAULTS, "num_people": PEOPLE[size], "exposures": 100}
     assert TASK.count is not None
     assert TASK.count(check(loaded["config"])) == (PEOPLE[size] * 100, "num_people x exposures")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from oracles.capo import person
 from scipy import stats
 
-from tasks.capo import TASK, check, draw_programs, who
-from tasks.capo.people import (
+from ostraca.tasks.capo import TASK, check, draw_programs, who
+from ostraca.tasks.capo.people import (
     BIRTH_CITY,
     DAY,
     EMPLOYER,
@@ -31,9 +31,9 @@ from tasks.capo.people import (
     count_names,
     population,
 )
-from tasks.capo.pieces import plan_of
-from tasks.capo.text import POOLS, content_of, pools_of
-from tasks.examples import stream_of
+from ostraca.tasks.capo.pieces import plan_of
+from ostraca.tasks.capo.text import POOLS, content_of, pools_of
+from ostraca.tasks.examples import stream_of
 
 SIZES = {FIRST: 400, MIDDLE: 400, LAST: 1000, MONTH: 12, DAY: 28, YEAR: 200, BIRTH_CITY: 200}
 SIZES |= {UNIVERSITY: 300, MAJOR: 100, EMPLOYER: 263, PRONOUN: 2}

@@ -9,8 +9,8 @@ import pytest
 from capo_configs import FIELDS, TEMPLATES, lists, made, write_lists
 from oracles.capo import lines
 
-from tasks.capo import check
-from tasks.capo.text import (
+from ostraca.tasks.capo import check
+from ostraca.tasks.capo.text import (
     POOLS,
     SENTENCES,
     Template,
@@ -19,8 +19,8 @@ from tasks.capo.text import (
     parse_template,
     pools_of,
 )
-from tasks.capo.validator import validate
-from tasks.errors import ConfigError
+from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.errors import ConfigError
 
 
 def refusal(config: dict[str, Any]) -> str:

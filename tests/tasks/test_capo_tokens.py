@@ -13,13 +13,13 @@ from capo_configs import DEFAULT_SMALL, FIELDS, SMALL, lists, made
 from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
 from tokenizers import decoders, normalizers, pre_tokenizers
 
-from tasks.capo import check, max_tokens, mean_tokens, own_tokenizer, tokens
-from tasks.capo.config import encoder_of, tokenizer_of
-from tasks.capo.encode import token_spans, why_not_composable
-from tasks.capo.pieces import SPANS, plan_of
-from tasks.capo.tokenizer import FILES, load_tokenizer, train_tokenizer, train_tokenizer_command
-from tasks.capo.validator import validate
-from tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.capo import check, max_tokens, mean_tokens, own_tokenizer, tokens
+from ostraca.tasks.capo.config import encoder_of, tokenizer_of
+from ostraca.tasks.capo.encode import token_spans, why_not_composable
+from ostraca.tasks.capo.pieces import SPANS, plan_of
+from ostraca.tasks.capo.tokenizer import FILES, load_tokenizer, train_tokenizer, train_tokenizer_command
+from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.errors import ConfigError, OstracaError
 
 DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo" / "data"
 byte_level, unigram, whole = (ALL[name] for name in ("byte-level BPE", "Unigram", "whole texts"))
@@ -199,7 +199,7 @@ def test_pieces_that_differ_from_whole_texts_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where the components were misjudged, ids are compared before they are used."""
-    monkeypatch.setattr("tasks.capo.encode.why_not_composable", lambda loaded, plan: "")
+    monkeypatch.setattr("ostraca.tasks.capo.encode.why_not_composable", lambda loaded, plan: "")
     given = {**DEFAULT_SMALL, "tokenizer_name_or_path": save(whole(), tmp_path)}
     assert "differ" in encoder_of(check(given)).why_whole
     assert_as_encoded(given, 10)
@@ -371,9 +371,9 @@ def test_the_embedded_tokenizer_is_made_by_the_defaults(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Byte for byte: 4,096 tokens, of one biography each of 20,000 people of seed 0."""
-    import ostraca
+    from ostraca import cli
 
-    config = {**ostraca.compose("train-tokenizer", [f"out={tmp_path / 'made'}"])}
+    config = {**cli.compose("train-tokenizer", [f"out={tmp_path / 'made'}"])}
     assert train_tokenizer_command(config) == 0
     assert "4,096 tokens, of 20,000 biographies, seed 0" in capsys.readouterr().out
     for name in FILES:

@@ -19,14 +19,14 @@ from capo_mutants import damage_letters, retell
 from capo_tokenizers import ALL, LOSSY, save
 from oracles.capo import judge, person
 
-from tasks.base import Verdicts
-from tasks.batch import ragged, texts
-from tasks.capo import TASK, check, generate_capo_example, schema, validate_capo_example
-from tasks.capo.config import encoder_of, tokenizer_of
-from tasks.capo.parse import _find_names, _read_rows
-from tasks.capo.tokenizer import read_back
-from tasks.capo.validator import MESSAGES, validate
-from tasks.examples import complete_config
+from ostraca.tasks.base import Verdicts
+from ostraca.tasks.batch import ragged, texts
+from ostraca.tasks.capo import TASK, check, generate_capo_example, schema, validate_capo_example
+from ostraca.tasks.capo.config import encoder_of, tokenizer_of
+from ostraca.tasks.capo.parse import _find_names, _read_rows
+from ostraca.tasks.capo.tokenizer import read_back
+from ostraca.tasks.capo.validator import MESSAGES, validate
+from ostraca.tasks.examples import complete_config
 
 WORLDS: dict[str, dict[str, Any]] = {
     "own world": SMALL,

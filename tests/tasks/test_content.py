@@ -18,13 +18,13 @@ from contents import CROWDED, FAMILIES, batch_of, contents, made
 from oracles.content import canonical, fingerprint
 from tasks_of_tests import CONFIGS
 
-from pipeline.fingerprint import token_fingerprints
-from tasks import TASKS, get_task
-from tasks.batch import ragged, unragged
-from tasks.examples import complete_config, generate_batches
-from tasks.graph_content import _graph_content
-from tasks.mano_content import _content
-from tasks.mixing import _hash_tokens
+from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.batch import ragged, unragged
+from ostraca.tasks.examples import complete_config, generate_batches
+from ostraca.tasks.graph_content import _graph_content
+from ostraca.tasks.mano_content import _content
+from ostraca.tasks.mixing import _hash_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 WHO_BREAKS = (
@@ -301,8 +301,8 @@ _EITHER_WAY = """
 import json, sys
 import numba, numpy as np
 from contents import CROWDED, batch_of, contents, made
-from tasks import get_task
-from tasks.examples import complete_config
+from ostraca.tasks import get_task
+from ostraca.tasks.examples import complete_config
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 found = []
 draw = np.random.default_rng(0)

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from tasks_of_tests import CONFIGS, STREAMED
 
-import tasks
-from tasks import TASKS, get_task
-from tasks.base import Task, vocab_size
-from tasks.batch import rows_of, unragged
-from tasks.errors import ConfigError
-from tasks.examples import (
+from ostraca import tasks
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.base import Task, vocab_size
+from ostraca.tasks.batch import rows_of, unragged
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.examples import (
     complete_config,
     generate_batches,
     generate_example,

@@ -12,12 +12,18 @@ import pyarrow as pa
 import pytest
 from depo_configs import VARIED, make
 
-import tasks
-from tasks import examples
-from tasks.base import Task
-from tasks.batch import labels_of, ragged, rows_of, unragged, with_labels
-from tasks.depo import SCHEMA, TASK, generate_depo_example, make_depo_hf_dataset, validate_depo_example
-from tasks.errors import ConfigError
+from ostraca import tasks
+from ostraca.tasks import examples
+from ostraca.tasks.base import Task
+from ostraca.tasks.batch import labels_of, ragged, rows_of, unragged, with_labels
+from ostraca.tasks.depo import (
+    SCHEMA,
+    TASK,
+    generate_depo_example,
+    make_depo_hf_dataset,
+    validate_depo_example,
+)
+from ostraca.tasks.errors import ConfigError
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "n", "query_hops", "answer_starts", "answer_ends"]
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.depo_judge import judge
 
-from tasks import get_task
-from tasks.base import vocab_size
-from tasks.batch import unragged
-from tasks.depo import KEYS, TASK, check, generate, max_tokens, tokens
-from tasks.depo_validator import validate
-from tasks.errors import ConfigError, OstracaError
-from tasks.words import count_words
+from ostraca.tasks import get_task
+from ostraca.tasks.base import vocab_size
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.depo import KEYS, TASK, check, generate, max_tokens, tokens
+from ostraca.tasks.depo_validator import validate
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.words import count_words
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from depo_configs import PRESETS, VARIED, lists, make
 
-from tasks.depo import VERSION, generate_depo_example
+from ostraca.tasks.depo import VERSION, generate_depo_example
 
 WHO_BREAKS = (
     "Depo's examples changed: every corpus ever built with depo version 2 can no longer be reproduced or "

@@ -18,9 +18,9 @@ from depo_configs import DEPO1, DEPO2, PRESETS, key_of, lists, make
 from numpy.typing import NDArray
 from scipy import stats
 
-from tasks.batch import unragged
-from tasks.depo import check, generate, hop_choices
-from tasks.sizes import size_probabilities, size_thresholds
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.depo import check, generate, hop_choices
+from ostraca.tasks.sizes import size_probabilities, size_thresholds
 
 Edges = list[tuple[Any, Any]]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from depo_configs import PRESETS, make
 
-import ostraca
-from tasks.batch import unragged
-from tasks.depo import check
+from ostraca import cli
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.depo import check
 
 # Published: name -> (N, K, mini_vocab, min_tlen, max_tlen).
 PUBLISHED = {
@@ -35,7 +35,7 @@ MEAN_TOKENS = {
 
 def dataset(name: str) -> dict[str, Any]:
     """The `dataset` group of the command line's config."""
-    loaded: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    loaded: dict[str, Any] = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return loaded
 
 

@@ -18,9 +18,9 @@ from depo_configs import VARIED, key_of, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import examples
-from tasks.batch import rows_of, with_labels
-from tasks.depo import TASK, check, generate, generate_depo_example
+from ostraca.tasks import examples
+from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.depo import TASK, check, generate, generate_depo_example
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,10 +94,10 @@ def test_no_indices_make_an_empty_batch() -> None:
 _WITHOUT_JIT = """
 import json, sys
 import numba, numpy as np
-from tasks.batch import rows_of
-from tasks.depo import TASK
-from tasks.permutation import shuffled
-from tasks.rng import stream_key
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.depo import TASK
+from ostraca.tasks.permutation import shuffled
+from ostraca.tasks.rng import stream_key
 assert numba.config.DISABLE_JIT
 rows, verdicts = [], []
 for given in json.load(sys.stdin):

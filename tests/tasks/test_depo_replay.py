@@ -7,9 +7,9 @@ import pytest
 from depo_configs import PRESETS, VARIED, key_of, make
 from oracles.depo import replay
 
-from tasks.batch import rows_of
-from tasks.depo import check, generate
-from tasks.words import count_words
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.depo import check, generate
+from ostraca.tasks.words import count_words
 
 
 @pytest.mark.parametrize("name", VARIED)

@@ -15,10 +15,10 @@ from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 from oracles.mano_judge import evaluate
 
-from pipeline.fingerprint import token_fingerprints
-from tasks import get_task
-from tasks.mano_config import acceptance
-from tasks.words import count_words
+from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.tasks import get_task
+from ostraca.tasks.mano_config import acceptance
+from ostraca.tasks.words import count_words
 
 
 def distinct(task: str, given: dict[str, Any]) -> tuple[int | None, int | None]:

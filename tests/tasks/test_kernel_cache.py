@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-import tasks.kernels
-import tasks.temporary
+import ostraca.tasks.kernels
+import ostraca.tasks.temporary
 
 RUN = "from tasks.b import f; print(f(1))"
 NO_HOME = """
@@ -30,10 +30,10 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     (root / "tasks").mkdir(parents=True)
     (root / "tasks" / "__init__.py").touch()
-    for module in (tasks.kernels, tasks.temporary):
+    for module in (ostraca.tasks.kernels, ostraca.tasks.temporary):
         shutil.copy(module.__file__, root / "tasks")
     (root / "tasks" / "b.py").write_text(
-        "from tasks.a import g\nfrom tasks.kernels import kernel\n\n\n@kernel\ndef f(x):\n    return g(x)\n"
+        "from .a import g\nfrom .kernels import kernel\n\n\n@kernel\ndef f(x):\n    return g(x)\n"
     )
     write(root, 1)
     return root
@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
 def write(root: Path, more: int) -> None:
     """The inlined function adds so much."""
     (root / "tasks" / "a.py").write_text(
-        f"from tasks.kernels import inlined\n\n\n@inlined\ndef g(x):\n    return x + {more}\n"
+        f"from .kernels import inlined\n\n\n@inlined\ndef g(x):\n    return x + {more}\n"
     )
 
 

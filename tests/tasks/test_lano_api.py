@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from lano_configs import VARIED, make
 
-from tasks import get_task
-from tasks.batch import rows_of, with_labels
-from tasks.errors import ConfigError
-from tasks.lano import (
+from ostraca.tasks import get_task
+from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.lano import (
     TASK,
     check,
     generate_lano_example,
@@ -21,7 +21,7 @@ from tasks.lano import (
     make_lano_hf_dataset,
     validate_lano_example,
 )
-from tasks.lano.grammar import grammar_of
+from ostraca.tasks.lano.grammar import grammar_of
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "length"]
 

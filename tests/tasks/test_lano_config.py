@@ -14,11 +14,19 @@ from lano_configs import VARIED, make
 from oracles.lano import of_config
 from oracles.lano_cyk import judge
 
-from tasks.base import vocab_size
-from tasks.batch import rows_of
-from tasks.errors import ConfigError
-from tasks.lano import KEYS, TASK, check, generate_lano_example, max_tokens, tokens, validate_lano_example
-from tasks.lano.grammar import PUBLISHED, random_grammar
+from ostraca.tasks.base import vocab_size
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.lano import (
+    KEYS,
+    TASK,
+    check,
+    generate_lano_example,
+    max_tokens,
+    tokens,
+    validate_lano_example,
+)
+from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
 
 TEXT = "4 -> 1 2 | 2\n"
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from lano_configs import PRESETS, VARIED, lists, make
 
-from tasks.lano import VERSION, generate_lano_example
+from ostraca.tasks.lano import VERSION, generate_lano_example
 
 WHO_BREAKS = (
     "Lano's examples changed: every corpus ever built with lano version 1 can no longer be reproduced or "

@@ -19,9 +19,9 @@ from oracles.lano import published as published_rules
 from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 
-from tasks.errors import ConfigError
-from tasks.lano.grammar import MAX_LENGTH, PUBLISHED, Grammar, published, random_grammar
-from tasks.lano.notation import MAX_LEVELS, MAX_RULE_LENGTH, MAX_SYMBOL
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.lano.grammar import MAX_LENGTH, PUBLISHED, Grammar, published, random_grammar
+from ostraca.tasks.lano.notation import MAX_LEVELS, MAX_RULE_LENGTH, MAX_SYMBOL
 
 # Published: name -> (symbols per level, rules of a symbol, mean tokens, bits a token of derivations).
 FACTS = {

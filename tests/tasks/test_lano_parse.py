@@ -15,9 +15,9 @@ from oracles.lano import Rules, derive, rules_of
 from oracles.lano import published as published_rules
 from oracles.lano_cyk import Chart, cyk, enumerate_language
 
-from tasks.errors import ConfigError
-from tasks.lano.grammar import PUBLISHED, Grammar, published, random_grammar
-from tasks.lano.parse import (
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.lano.grammar import PUBLISHED, Grammar, published, random_grammar
+from ostraca.tasks.lano.parse import (
     ancestors,
     as_batch,
     in_language,
@@ -28,8 +28,8 @@ from tasks.lano.parse import (
     tree_lines,
     tree_text,
 )
-from tasks.lano.tables import tables_of
-from tasks.lano.trees import Node
+from ostraca.tasks.lano.tables import tables_of
+from ostraca.tasks.lano.trees import Node
 
 
 def is_in(grammar: Grammar, rows: list[list[int]]) -> list[bool]:

@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 from lano_configs import PRESETS
 
-import ostraca
-from tasks.lano import KEYS, check
-from tasks.lano.grammar import PUBLISHED
+from ostraca import cli
+from ostraca.tasks.lano import KEYS, check
+from ostraca.tasks.lano.grammar import PUBLISHED
 
-FILES = sorted((ostraca.CONF / "dataset").glob("lano*.yaml"))
+FILES = sorted((cli.CONF / "dataset").glob("lano*.yaml"))
 
 
 def dataset(name: str) -> dict[str, Any]:
     """The `dataset` group of the command line's config."""
-    loaded: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    loaded: dict[str, Any] = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return loaded
 
 
 def test_all_presets_are_there_as_datasets_and_as_corpora() -> None:
     expected = {"lano", *(f"lano-{name}" for name in PUBLISHED)}
     assert {path.stem for path in FILES} == expected
-    assert {path.stem for path in (ostraca.CONF / "corpus").glob("lano*.yaml")} == expected
+    assert {path.stem for path in (cli.CONF / "corpus").glob("lano*.yaml")} == expected
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -53,7 +53,7 @@ def test_lano_is_cfg3f() -> None:
 
 @pytest.mark.parametrize("name", ["lano", *PRESETS])
 def test_a_corpus_holds_its_dataset(name: str) -> None:
-    corpus = ostraca.compose("build", [f"corpus={name}", "out=x"])["corpus"]
+    corpus = cli.compose("build", [f"corpus={name}", "out=x"])["corpus"]
     (found,) = corpus["datasets"].values()
     assert (found["task"], found["config"]) == ("lano", dataset(name)["config"])
 

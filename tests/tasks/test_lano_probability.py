@@ -17,8 +17,8 @@ from oracles.lano import Rules, derive, rules_of
 from oracles.lano import published as published_rules
 from oracles.lano_cyk import Chart, enumerate_language, following
 
-from tasks.lano.grammar import Grammar, published
-from tasks.lano.parse import as_batch, log_probability, next_token_distribution, parse_counts
+from ostraca.tasks.lano.grammar import Grammar, published
+from ostraca.tasks.lano.parse import as_batch, log_probability, next_token_distribution, parse_counts
 
 # Entropy in bits a token of the published grammars' sentences (not of their derivations).
 ENTROPY = {"cfg3b": 0.612, "cfg3f": 1.068, "cfg3j": 1.133, "cfg3k": 1.174}

@@ -17,11 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lano_configs import GRAMMARS, VARIED, key_of, make, sentences
 
-from tasks import examples
-from tasks.batch import rows_of, with_labels
-from tasks.lano import TASK, check, generate, generate_lano_example
-from tasks.lano.grammar import Grammar
-from tasks.lano.parse import as_batch, log_probability, next_token_distribution, parse_counts, parse_tree
+from ostraca.tasks import examples
+from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.lano import TASK, check, generate, generate_lano_example
+from ostraca.tasks.lano.grammar import Grammar
+from ostraca.tasks.lano.parse import (
+    as_batch,
+    log_probability,
+    next_token_distribution,
+    parse_counts,
+    parse_tree,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,10 +78,10 @@ def test_no_indices_make_an_empty_batch() -> None:
 _EITHER_WAY = """
 import json, sys
 import numba, numpy as np
-from tasks.batch import rows_of
-from tasks.lano import TASK, grammar_of
-from tasks.lano.parse import *
-from tasks.rng import stream_key
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.lano import TASK, grammar_of
+from ostraca.tasks.lano.parse import *
+from ostraca.tasks.rng import stream_key
 assert numba.config.DISABLE_JIT == {disabled}
 results = []
 for given in json.load(sys.stdin):

@@ -7,8 +7,8 @@ import pytest
 from lano_configs import PRESETS, VARIED, key_of, make
 from oracles.lano import replay
 
-from tasks.batch import rows_of
-from tasks.lano import check, generate
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.lano import check, generate
 
 
 @pytest.mark.parametrize("name", VARIED)

@@ -18,12 +18,12 @@ from lano_configs import PRESETS, VARIED, damage, key_of, lists, make
 from oracles.lano import of_config
 from oracles.lano_cyk import judge
 
-import tasks.lano.parse
-import tasks.lano.validator
-from tasks.base import Verdicts
-from tasks.batch import ragged
-from tasks.lano import check, generate, generate_lano_example, tokens, validate_lano_example
-from tasks.lano.validator import MESSAGES, validate
+import ostraca.tasks.lano.parse
+import ostraca.tasks.lano.validator
+from ostraca.tasks.base import Verdicts
+from ostraca.tasks.batch import ragged
+from ostraca.tasks.lano import check, generate, generate_lano_example, tokens, validate_lano_example
+from ostraca.tasks.lano.validator import MESSAGES, validate
 
 BOS, EOS, LONG, WORD, MASK, LENGTH = range(1, 7)
 
@@ -217,11 +217,11 @@ def test_labels_are_checked() -> None:
 
 def test_the_validator_shares_no_code_with_the_generator() -> None:
     """It knows what a grammar is and how to parse; the parsers know neither the generator nor the stream."""
-    folder = Path(tasks.lano.validator.__file__).parent
+    folder = Path(ostraca.tasks.lano.validator.__file__).parent
     for name in ("validator", "parse", "weights", "spans", "inside", "trees", "tables"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert not found & {"tasks.lano", "tasks.rng", "tasks.examples"}, name
+        assert not found & {"ostraca.tasks.lano", "ostraca.tasks.rng", "ostraca.tasks.examples"}, name
 
 
 def test_a_sentence_too_ambiguous_to_parse_gets_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def test_a_sentence_too_ambiguous_to_parse_gets_a_verdict(monkeypatch: pytest.Mo
     rows = [[0] * length for length in (3, 3000, 4096, 5000, 7)]
     for name, value in (("_PATIENCE", 1 << 22), ("_PATIENT_ROOM", 1 << 10)):
         with monkeypatch.context() as patch:
-            patch.setattr(tasks.lano.parse, name, value)
+            patch.setattr(ostraca.tasks.lano.parse, name, value)
             said = verdicts(config, rows)
         assert said.codes.tolist() == [0, 7, 7, LONG, 0]
         assert said.messages[7].startswith("too ambiguous to parse")

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from mano_configs import VARIED, make
 
-import tasks
-from tasks.batch import rows_of, with_labels
-from tasks.errors import ConfigError
-from tasks.mano import TASK, generate_mano_example, make_mano_hf_dataset, validate_mano_example
+from ostraca import tasks
+from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.mano import TASK, generate_mano_example, make_mano_hf_dataset, validate_mano_example
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "length", "answer"]
 
@@ -106,4 +106,4 @@ def test_the_batch_has_the_schema_of_the_task() -> None:
 
 def test_the_task_is_found_by_name() -> None:
     assert tasks.get_task("mano") is TASK
-    assert tasks.mano.__name__ == "tasks.mano"
+    assert tasks.mano.__name__ == "ostraca.tasks.mano"

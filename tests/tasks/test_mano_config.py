@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mano_configs import VARIED, key_of, lists, make
 from oracles.mano_judge import judge
 
-from tasks.errors import ConfigError
-from tasks.mano import KEYS, check, generate, max_tokens, tokens, validate
-from tasks.mano_config import MIN_ACCEPTANCE, acceptance, is_prime, lengths_of
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.mano import KEYS, check, generate, max_tokens, tokens, validate
+from ostraca.tasks.mano_config import MIN_ACCEPTANCE, acceptance, is_prime, lengths_of
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}
 

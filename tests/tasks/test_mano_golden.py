@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from mano_configs import PRESETS, VARIED, lists, make
 
-from tasks.mano import VERSION, generate_mano_example
+from ostraca.tasks.mano import VERSION, generate_mano_example
 
 WHO_BREAKS = (
     "Mano's examples changed: every corpus ever built with mano version 1 can no longer be reproduced or "

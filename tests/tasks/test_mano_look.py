@@ -11,9 +11,9 @@ from mano_configs import VARIED, lists, make
 from mano_mutants import damage_tokens
 from oracles.mano_judge import evaluate
 
-from tasks.base import vocab_size
-from tasks.batch import rows_of, unragged
-from tasks.mano import TASK, check, infix, look, tokens
+from ostraca.tasks.base import vocab_size
+from ostraca.tasks.batch import rows_of, unragged
+from ostraca.tasks.mano import TASK, check, infix, look, tokens
 
 
 def parsed(text: str, modulus: int) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mano_configs import PRESETS, make
 
-import ostraca
-from tasks.batch import unragged
-from tasks.mano import KEYS, TASK, check, max_tokens, mean_tokens
+from ostraca import cli
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.mano import KEYS, TASK, check, max_tokens, mean_tokens
 
 PUBLISHED = {"mano-10": 10, "mano-13": 13, "mano-16": 16}
 NAMES = ["mano", *PUBLISHED]
@@ -19,13 +19,13 @@ NAMES = ["mano", *PUBLISHED]
 
 def dataset(name: str) -> dict[str, Any]:
     """The `dataset` group of the command line's config."""
-    loaded: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    loaded: dict[str, Any] = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return loaded
 
 
 @pytest.mark.parametrize("group", ["dataset", "corpus"])
 def test_all_presets_are_there(group: str) -> None:
-    assert sorted(path.stem for path in (ostraca.CONF / group).glob("mano*.yaml")) == sorted(NAMES)
+    assert sorted(path.stem for path in (cli.CONF / group).glob("mano*.yaml")) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -54,7 +54,7 @@ def test_the_short_name_is_its_target() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_comments_say_what_the_keys_say(name: str) -> None:
     """`--help` shows the comments of the files: they are the keys' own words."""
-    text = (ostraca.CONF / "dataset" / f"{name}.yaml").read_text()
+    text = (cli.CONF / "dataset" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     lines = re.findall(r"^  (\w+): \S+(?:  # (.*))?$", text, flags=re.MULTILINE)
     assert dict(lines) == ({key: value.help for key, value in KEYS.items()} if name in PUBLISHED else {})
@@ -63,7 +63,7 @@ def test_comments_say_what_the_keys_say(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_corpus_holds_its_dataset(name: str) -> None:
     """`ostraca build corpus=<name>`: one dataset, of the same name but for the short one."""
-    text = (ostraca.CONF / "corpus" / f"{name}.yaml").read_text()
+    text = (cli.CONF / "corpus" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     if name in PUBLISHED:
         assert f"name: {name}\n" in text

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mano_configs import VARIED, key_of, make
 
-from tasks import examples
-from tasks.batch import rows_of, with_labels
-from tasks.mano import TASK, _generate, check, generate, generate_mano_example
+from ostraca.tasks import examples
+from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.mano import TASK, _generate, check, generate, generate_mano_example
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,9 +100,9 @@ def test_one_compiled_kernel_serves_every_config() -> None:
 _EITHER_WAY = """
 import json, sys
 import numba, numpy as np
-from tasks.batch import rows_of
-from tasks.mano import TASK
-from tasks.rng import stream_key
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.mano import TASK
+from ostraca.tasks.rng import stream_key
 disabled, given_configs = json.load(sys.stdin)
 assert bool(numba.config.DISABLE_JIT) == disabled
 rows, verdicts = [], []

@@ -7,8 +7,8 @@ import pytest
 from mano_configs import PRESETS, VARIED, key_of, make
 from oracles.mano import replay
 
-from tasks.batch import rows_of
-from tasks.mano import check, generate
+from ostraca.tasks.batch import rows_of
+from ostraca.tasks.mano import check, generate
 
 
 @pytest.mark.parametrize("name", VARIED)

@@ -16,10 +16,10 @@ from mano_configs import PRESETS, VARIED, key_of, lists, make
 from mano_mutants import damage_parts, damage_tokens, single_replacements
 from oracles.mano_judge import judge
 
-from tasks.base import Verdicts
-from tasks.batch import ragged, rows_of
-from tasks.mano import check, generate, generate_mano_example, validate_mano_example
-from tasks.mano_validator import MESSAGES, _validate, validate
+from ostraca.tasks.base import Verdicts
+from ostraca.tasks.batch import ragged, rows_of
+from ostraca.tasks.mano import check, generate, generate_mano_example, validate_mano_example
+from ostraca.tasks.mano_validator import MESSAGES, _validate, validate
 
 METADATA = ("loss_mask", "length", "answer")
 OF_METADATA = {

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.spec import check_spec
-from tasks import TASKS, get_task
-from tasks.errors import OstracaError
-from tasks.examples import complete_config, generate_example, validate_example
+from ostraca.pipeline.spec import check_spec
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.errors import OstracaError
+from ostraca.tasks.examples import complete_config, generate_example, validate_example
 
 ARRAYS = [np.array([1, 2]), np.array([]), np.array("x"), [np.array([1, 2])], {"a": np.array([1, 2])}]
 

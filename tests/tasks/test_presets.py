@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import ostraca
-from pipeline.asked import corpus_spec
-from pipeline.spec import check_spec
-from tasks import TASKS, get_task
+from ostraca import cli
+from ostraca.pipeline.asked import corpus_spec
+from ostraca.pipeline.spec import check_spec
+from ostraca.tasks import TASKS, get_task
 
 PRESETS = {
     "depo": [*(f"depo1-{n}" for n in (225, 300, 375)), *(f"depo2-{n}" for n in (75, 100, 125))],
@@ -35,11 +35,11 @@ ALL = [name for names in PRESETS.values() for name in names]
 
 
 def files(group: str) -> list[str]:
-    return sorted(path.stem for path in (ostraca.CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (cli.CONF / group).glob("*.yaml"))
 
 
 def dataset(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = ostraca.compose("inspect", [f"dataset={name}"])["dataset"]
+    loaded: dict[str, Any] = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return loaded
 
 
@@ -72,7 +72,7 @@ def test_short_names_are_their_targets(name: str) -> None:
 @pytest.mark.parametrize("name", [*ALL, *SHORT, "depo-demo"])
 def test_comments_say_what_the_keys_say(name: str) -> None:
     """`--help` shows the comments of the files: they are the keys' own words."""
-    text = Path(ostraca.CONF / "dataset" / f"{name}.yaml").read_text()
+    text = Path(cli.CONF / "dataset" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     lines = re.findall(r"^  (\w+): \S+(?:  # (.*))?$", text, flags=re.MULTILINE)
     keys = {} if name in SHORT else get_task(dataset(name)["task"]).keys
@@ -81,14 +81,14 @@ def test_comments_say_what_the_keys_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*ALL, *SHORT, "depo-demo", "five-tasks"])
 def test_every_corpus_is_a_spec(name: str) -> None:
-    assert Path(ostraca.CONF / "corpus" / f"{name}.yaml").read_text().startswith("# ")
-    spec = check_spec(corpus_spec(ostraca.compose("build", [f"corpus={name}", "out=x"])))
+    assert Path(cli.CONF / "corpus" / f"{name}.yaml").read_text().startswith("# ")
+    spec = check_spec(corpus_spec(cli.compose("build", [f"corpus={name}", "out=x"])))
     assert spec["name"] == SHORT.get(name, name)
     assert all({"train", "test"} == set(entry["splits"]) for entry in spec["datasets"].values())
 
 
 def test_five_tasks_are_five_in_one_vocabulary_and_about_equal() -> None:
-    spec = check_spec(corpus_spec(ostraca.compose("build", ["corpus=five-tasks", "out=x"])))
+    spec = check_spec(corpus_spec(cli.compose("build", ["corpus=five-tasks", "out=x"])))
     assert spec["vocabulary"] == "shared"
     assert {entry["task"] for entry in spec["datasets"].values()} == set(TASKS)
     for entry in spec["datasets"].values():
@@ -98,7 +98,7 @@ def test_five_tasks_are_five_in_one_vocabulary_and_about_equal() -> None:
 
 
 def test_capo_has_every_person_as_often_as_its_exposures() -> None:
-    spec = check_spec(corpus_spec(ostraca.compose("build", ["corpus=capo-100k", "out=x"])))
+    spec = check_spec(corpus_spec(cli.compose("build", ["corpus=capo-100k", "out=x"])))
     splits = spec["datasets"]["capo-100k"]["splits"]
     assert splits["train"]["examples"] == 100_000 * 100
     assert splits["test"]["examples"] == 100_000

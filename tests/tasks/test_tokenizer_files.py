@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from capo_tokenizers import ALL, byte_level, save
 
-from tasks.capo import check
-from tasks.capo.tokenizer import load_tokenizer
-from tasks.capo.tokenizer_file import MOST_BYTES, unfolded
-from tasks.errors import ConfigError
-from tasks.render import tokenizer_names
+from ostraca.tasks.capo import check
+from ostraca.tasks.capo.tokenizer import load_tokenizer
+from ostraca.tasks.capo.tokenizer_file import MOST_BYTES, unfolded
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.render import tokenizer_names
 
 
 @lru_cache(maxsize=1)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from tasks_of_tests import CONFIGS, STREAMED
 
-from pipeline.build import build
-from pipeline.spec import check_spec
-from tasks import TASKS, get_task
-from tasks.batch import unragged
-from tasks.errors import ConfigError
-from tasks.vocabulary import Renaming, renaming, shared_ids, shared_name, split_names
+from ostraca.pipeline.build import build
+from ostraca.pipeline.spec import check_spec
+from ostraca.tasks import TASKS, get_task
+from ostraca.tasks.batch import unragged
+from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.vocabulary import Renaming, renaming, shared_ids, shared_name, split_names
 
 
 def spec_of(*names: str, vocabulary: str = "shared", examples: int = 60) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_large_ids_are_renamed_too() -> None:
 
 
 def test_two_tokenizers_cannot_share_a_vocabulary(tmp_path: Path) -> None:
-    from tasks.capo.tokenizer import train_tokenizer
+    from ostraca.tasks.capo.tokenizer import train_tokenizer
 
     train_tokenizer(tmp_path / "tok", vocab_size=400, num_people=20)
     spec = spec_of("capo")

@@ -9,12 +9,12 @@ import torch
 from small import DEPO, curve_config
 from transformers import GPT2Config, GPT2LMHeadModel
 
-import ostraca
-from tasks.errors import ConfigError, OstracaError
-from training import curve, minimal
-from training.base import resolve_device
-from training.evaluate import depo
-from training.record import COLUMNS
+from ostraca import cli
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.training import curve, minimal
+from ostraca.training.base import resolve_device
+from ostraca.training.evaluate import depo
+from ostraca.training.record import COLUMNS
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -124,13 +124,13 @@ def test_trains_from_a_corpus(tmp_path: Path) -> None:
     corpus, run = tmp_path / "corpus", tmp_path / "run"
     built = [f"dataset.{key}={value}" for key, value in DEPO.items()]
     small = ["dataset=depo", "examples=500", "engine=local", "workers=1"]
-    assert ostraca.main(["build", f"out={corpus}", *small, *built]) == 0
+    assert cli.main(["build", f"out={corpus}", *small, *built]) == 0
     curve.run(curve_config(run, f"corpus_path={corpus}"))
     assert len(rows(run)) == 3 * 3
     # The default dataset is nobody's wish: the corpus decides, and it has K=4.
     config = curve_config(tmp_path / "x", f"corpus_path={corpus}", "eval.hops=[8]")
     with pytest.raises(ConfigError, match="hops 1 to K=4"):
-        curve.run(config | {"dataset": ostraca.compose("curve", [])["dataset"]})
+        curve.run(config | {"dataset": cli.compose("curve", [])["dataset"]})
     asked = {"overrides": [f"corpus_path={corpus}", "dataset=depo1"]}
     with pytest.raises(ConfigError, match=r"dataset=depo1: the corpus in corpus_path decides"):
         curve.run(config | asked)
@@ -140,7 +140,7 @@ def test_trains_from_a_packed_corpus(tmp_path: Path) -> None:
     corpus, run = tmp_path / "corpus", tmp_path / "run"
     built = [f"dataset.{key}={value}" for key, value in DEPO.items()]
     small = ["dataset=depo", "examples=500", "engine=local", "pack.length=70", "pack.mode=best_fit"]
-    assert ostraca.main(["build", f"out={corpus}", *small, *built]) == 0
+    assert cli.main(["build", f"out={corpus}", *small, *built]) == 0
     curve.run(curve_config(run, f"corpus_path={corpus}", "train.context_length=null"))
     assert len(rows(run)) == 3 * 3
     with pytest.raises(ConfigError, match=r"context_length=64 is shorter than .* packed to 70 tokens"):
@@ -167,7 +167,7 @@ def test_wandb_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_train_minimal(capsys: pytest.CaptureFixture[str]) -> None:
-    minimal.run(ostraca.compose("train-minimal", ["train.threads=1"]))
+    minimal.run(cli.compose("train-minimal", ["train.threads=1"]))
     lines = capsys.readouterr().out.splitlines()
     losses = [float(line.split()[-1]) for line in lines[:-1]]
     assert losses[-1] < 0.8 * losses[0]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from small import DEPO, VOCABULARY, Oracle, tiny_llama
 
-from tasks import get_task
-from tasks.errors import ConfigError
-from training.base import LanguageModel
-from training.evaluate.depo import HopScore, chance, choose_hops, hop_config, hop_dataset, score_hop
+from ostraca.tasks import get_task
+from ostraca.tasks.errors import ConfigError
+from ostraca.training.base import LanguageModel
+from ostraca.training.evaluate.depo import HopScore, chance, choose_hops, hop_config, hop_dataset, score_hop
 
 TASK = get_task("depo")
 CPU = torch.device("cpu")

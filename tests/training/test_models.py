@@ -9,11 +9,11 @@ from small import tiny_llama
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from ostraca import compose
-from tasks.errors import ConfigError, OstracaError
-from training.base import LanguageModel, document_mask, labelled_logits
-from training.hugging_face import HuggingFace, tiny_gpt2
-from training.llama import rotate
-from training.models import build_model
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.training.base import LanguageModel, document_mask, labelled_logits
+from ostraca.training.hugging_face import HuggingFace, tiny_gpt2
+from ostraca.training.llama import rotate
+from ostraca.training.models import build_model
 
 MODELS = {
     "llama": lambda: tiny_llama(),

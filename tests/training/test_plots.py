@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostraca import compose
-from tasks.errors import OstracaError
-from training import plots
-from training.record import read_metrics
+from ostraca.tasks.errors import OstracaError
+from ostraca.training import plots
+from ostraca.training.record import read_metrics
 
 
 def write(folder: Path, hops: list[int], header: str = "step,examples_seen,hop,accuracy") -> Path:

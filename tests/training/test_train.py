@@ -6,13 +6,13 @@ import pytest
 import torch
 from small import DEPO, VOCABULARY, tiny_llama
 
-from loaders import TaskSource, TokenStream
 from ostraca import compose
-from tasks.errors import ConfigError, OstracaError
-from training.data import StreamDataset
-from training.llama import Llama
-from training.settings import EvalSettings, TrainSettings, read_settings
-from training.train import batch_loss, isolated, learning_rate, make_optimizer, train
+from ostraca.loaders import TaskSource, TokenStream
+from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.training.data import StreamDataset
+from ostraca.training.llama import Llama
+from ostraca.training.settings import EvalSettings, TrainSettings, read_settings
+from ostraca.training.train import batch_loss, isolated, learning_rate, make_optimizer, train
 
 CPU = torch.device("cpu")
 

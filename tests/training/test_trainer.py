@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.build import build
-from tasks.vocabulary import split_names
+from ostraca.pipeline.build import build
+from ostraca.tasks.vocabulary import split_names
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "depo": {"N": 20, "K": 4, "M": 5},

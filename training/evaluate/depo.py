@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from loaders import TaskSource, TokenStream
-from tasks import get_task
-from tasks.batch import LABEL_IGNORED
-from tasks.errors import ConfigError
-from tasks.sizes import MIN_SIZE, size_probabilities
-from tasks.vocabulary import Renaming
-from training.base import LanguageModel, labelled_logits
-from training.data import Batch, StreamDataset, to_device
-from training.train import autocast
+from ...loaders import TaskSource, TokenStream
+from ...tasks import get_task
+from ...tasks.batch import LABEL_IGNORED
+from ...tasks.errors import ConfigError
+from ...tasks.sizes import MIN_SIZE, size_probabilities
+from ...tasks.vocabulary import Renaming
+from ..base import LanguageModel, labelled_logits
+from ..data import Batch, StreamDataset, to_device
+from ..train import autocast
 
 
 @dataclass(frozen=True, kw_only=True)

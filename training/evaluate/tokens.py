@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from training.base import LanguageModel, labelled_logits
-from training.data import Batch, to_device
-from training.train import autocast
+from ..base import LanguageModel, labelled_logits
+from ..data import Batch, to_device
+from ..train import autocast
 
 
 @dataclass(frozen=True, kw_only=True)

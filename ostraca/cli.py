@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conf.own import CONF, Own, own_files
-from pipeline.address_space import out_of_memory, require_address_space
-from pipeline.stopping import Stopped, stoppable
-from pipeline.streams import lost_output, output_failed, steady_streams, to_nowhere
-from pipeline.words import key_of, quoted
-from tasks.counts import whole
-from tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
+from . import version
+from .conf.own import CONF, Own, own_files
+from .pipeline.address_space import out_of_memory, require_address_space
+from .pipeline.stopping import Stopped, stoppable
+from .pipeline.streams import lost_output, output_failed, steady_streams, to_nowhere
+from .pipeline.words import key_of, quoted
+from .tasks.counts import whole
+from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
 
 # Command -> the function that runs it, imported at first use, and its line in the list.
 COMMANDS = {
@@ -135,18 +136,9 @@ def _main(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] == "--version":
-        print(f"ostraca {_version()}")
+        print(f"ostraca {version()}")
         return 0
     return _run(words[0], words[1:], wants_help)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("ostraca")
-    except PackageNotFoundError:
-        return f"of unknown version: not installed, run from {Path(__file__).resolve().parent}"
 
 
 def _overview() -> str:
@@ -183,7 +175,7 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
     # `overrides`: what the user set, for commands that must tell it from a default.
     config = {**compose(command, overrides), "overrides": overrides}
     module, _, function = target.partition(":")
-    status = getattr(importlib.import_module(module), function)(config)
+    status = getattr(importlib.import_module(f".{module}", __package__), function)(config)
     return int(status or 0)
 
 
@@ -386,7 +378,3 @@ def _keys(text: str) -> Iterator[tuple[str, str, str]]:
         above = [each for each in above if each[0] < len(found[1])]
         yield line, above[-1][1] if above else "", found[2]
         above.append((len(found[1]), found[2]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Corpora of synthetic pretraining tasks, the same bytes on any machine: the public names, all in one place.
+
+    from ostraca import build, verify, CorpusSource, TokenStream
+
+Each is imported at its first use, so that `import ostraca` is light. The rooms are `ostraca.tasks` (a module
+a task, with its one-example API), `ostraca.pipeline`, `ostraca.loaders`, `ostraca.training`, `ostraca.conf`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .loaders import CorpusSource, Rows, Source, TaskSource, TokenStream
+    from .pipeline.build import build
+    from .pipeline.diff import compare
+    from .pipeline.export.command import export
+    from .pipeline.merge import merge
+    from .pipeline.verify import reproduce, verify
+    from .tasks import TASKS, get_task
+    from .tasks.errors import ConfigError, OstracaError
+
+# Public name -> the module that has it.
+_HOMES = {
+    "build": "pipeline.build",
+    "compare": "pipeline.diff",
+    "export": "pipeline.export.command",
+    "merge": "pipeline.merge",
+    "reproduce": "pipeline.verify",
+    "verify": "pipeline.verify",
+    "CorpusSource": "loaders",
+    "Rows": "loaders",
+    "Source": "loaders",
+    "TaskSource": "loaders",
+    "TokenStream": "loaders",
+    "TASKS": "tasks",
+    "get_task": "tasks",
+    "ConfigError": "tasks.errors",
+    "OstracaError": "tasks.errors",
+}
+
+__all__ = [
+    "TASKS",
+    "ConfigError",
+    "CorpusSource",
+    "OstracaError",
+    "Rows",
+    "Source",
+    "TaskSource",
+    "TokenStream",
+    "__version__",
+    "build",
+    "compare",
+    "export",
+    "get_task",
+    "merge",
+    "reproduce",
+    "verify",
+]
+
+
+def version() -> str:
+    """The installed version, or where an ostraca runs from that is not installed."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+    from pathlib import Path
+
+    try:
+        return installed("ostraca")
+    except PackageNotFoundError:
+        return f"of unknown version: not installed, run from {Path(__file__).resolve().parent.parent}"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version()
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ostraca' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
