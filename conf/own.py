@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..tasks.errors import ConfigError, nearest
+from . import CONF
 
-CONF = Path(__file__).resolve().parent
 _MIXTURE_TOKENS = 10_000_000  # of train of each dataset, where the call says no more
 _MOST_BYTES = 1 << 20
 _MADE = "own-"  # begins the names of files that are made here

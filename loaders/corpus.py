@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..pipeline.fingerprint import ContentDigest
-from ..pipeline.folder import open_folder
-from ..pipeline.manifest import read_manifest, spec_in
-from ..pipeline.manifest_checks import require_records
-from ..pipeline.readers import split_reader
+from ..pipeline.corpus.fingerprint import ContentDigest
+from ..pipeline.corpus.manifest import read_manifest, spec_in
+from ..pipeline.corpus.manifest_checks import require_records
+from ..pipeline.corpus.reader import split_reader
+from ..pipeline.store.open import open_folder
 from ..tasks import get_task
 from ..tasks.base import INT32_MAX, Task
 from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest

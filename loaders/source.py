@@ -32,7 +32,7 @@ class Rows:
     def of(batch: pa.RecordBatch, order: NDArray[np.int64]) -> Rows:
         """The rows of a batch with `input_ids` and `loss_mask`, in `order`; nothing is copied.
 
-        Where it has a column `starts` (see `pipeline.pack`), they are packed ones.
+        Where it has a column `starts` (see `pipeline.build.shards.pack`), they are packed ones.
         """
         tokens, offsets = unragged(batch.column("input_ids"))
         mask, mask_offsets = unragged(batch.column("loss_mask"))

@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .loaders import CorpusSource, Rows, Source, TaskSource, TokenStream
-    from .pipeline.build import build
-    from .pipeline.diff import compare
-    from .pipeline.export.command import export
-    from .pipeline.merge import merge
-    from .pipeline.verify import reproduce, verify
+    from .pipeline.build.merge import merge
+    from .pipeline.check.compare import compare
+    from .pipeline.check.reproduce import reproduce
+    from .pipeline.check.verify import verify
+    from .pipeline.export.export import export
+    from .pipeline.forecast.room import build_where_room_is as build
     from .tasks import TASKS, get_task
     from .tasks.errors import ConfigError, OstracaError
 
-# Public name -> the module that has it.
+# Public name -> the module that has it, and its name there where that is another.
 _HOMES = {
-    "build": "pipeline.build",
-    "compare": "pipeline.diff",
-    "export": "pipeline.export.command",
-    "merge": "pipeline.merge",
-    "reproduce": "pipeline.verify",
-    "verify": "pipeline.verify",
+    "build": "pipeline.forecast.room:build_where_room_is",
+    "compare": "pipeline.check.compare",
+    "export": "pipeline.export.export",
+    "merge": "pipeline.build.merge",
+    "reproduce": "pipeline.check.reproduce",
+    "verify": "pipeline.check.verify",
     "CorpusSource": "loaders",
     "Rows": "loaders",
     "Source": "loaders",
@@ -77,7 +78,8 @@ def __getattr__(name: str) -> Any:
         return version()
     if name not in _HOMES:
         raise AttributeError(f"module 'ostraca' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    module, _, own_name = _HOMES[name].partition(":")
+    value = getattr(importlib.import_module(f".{module}", __name__), own_name or name)
     globals()[name] = value
     return value
 

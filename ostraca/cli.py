@@ -13,30 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from . import version
-from .conf.own import CONF, Own, own_files
-from .pipeline.address_space import out_of_memory, require_address_space
-from .pipeline.stopping import Stopped, stoppable
-from .pipeline.streams import lost_output, output_failed, steady_streams, to_nowhere
-from .pipeline.words import key_of, quoted
+from .conf import CONF
+from .conf.own import Own, own_files
+from .pipeline.build.jobs.address_space import out_of_memory, require_address_space
+from .pipeline.build.jobs.stopping import Stopped, stoppable
+from .pipeline.commands.output import lost_output, output_failed, steady_streams, to_nowhere
+from .pipeline.spec.words import key_of, quoted
 from .tasks.counts import whole
 from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
 
-# Command -> the function that runs it, imported at first use, and its line in the list.
+# Command -> the module that runs it, imported at first use, and its line in the list.
 COMMANDS = {
-    "build": ("pipeline.commands:build", "make a corpus of checked, hashed shards and its manifest"),
-    "plan": ("pipeline.capacity.command:run", "what a build would take and what bounds it; builds nothing"),
-    "verify": ("pipeline.commands:verify", "check every byte of a corpus against its manifest"),
-    "reproduce": ("pipeline.commands:reproduce", "make shards again from the manifest alone and compare"),
-    "merge": ("pipeline.commands:merge", "join the parts of a corpus that were built apart"),
-    "export": ("pipeline.export.command:run", "write a corpus in the format of another training stack"),
-    "diff": ("pipeline.diff:run", "where two corpora differ, and the first example that does"),
-    "audit": ("pipeline.audit.command:run", "test examples against their exact laws, look for shortcuts"),
-    "inspect": ("pipeline.commands:inspect", "show examples token by token, with the validator's verdict"),
-    "train-tokenizer": ("pipeline.commands:train_tokenizer", "make a small tokenizer of Capo's text"),
-    "random-grammar": ("pipeline.commands:random_grammar", "draw a grammar for Lano and write it to a file"),
-    "curve": ("training.curve:run", "train a model and draw its accuracy hop by hop"),
-    "train-minimal": ("training.minimal:run", "train a tiny GPT-2 for a few steps: the smallest check"),
-    "plot": ("training.plots:run", "draw the hop curves of several runs in one picture"),
+    "build": ("pipeline.commands.build", "make a corpus of checked, hashed shards and its manifest"),
+    "plan": ("pipeline.commands.plan", "what a build would take and what bounds it; builds nothing"),
+    "verify": ("pipeline.commands.verify", "check every byte of a corpus against its manifest"),
+    "reproduce": ("pipeline.commands.reproduce", "make shards again from the manifest alone and compare"),
+    "merge": ("pipeline.commands.merge", "join the parts of a corpus that were built apart"),
+    "export": ("pipeline.commands.export", "write a corpus in the format of another training stack"),
+    "diff": ("pipeline.commands.diff", "where two corpora differ, and the first example that does"),
+    "audit": ("pipeline.commands.audit", "test examples against their exact laws, look for shortcuts"),
+    "inspect": ("pipeline.commands.inspect_examples", "show examples token by token, with their verdict"),
+    "train-tokenizer": ("pipeline.commands.train_tokenizer", "make a small tokenizer of Capo's text"),
+    "random-grammar": ("pipeline.commands.random_grammar", "draw a grammar for Lano and write it to a file"),
+    "curve": ("training.curve", "train a model and draw its accuracy hop by hop"),
+    "train-minimal": ("training.minimal", "train a tiny GPT-2 for a few steps: the smallest check"),
+    "plot": ("training.plots", "draw the hop curves of several runs in one picture"),
 }
 # Counts whose default is none.
 _COUNTS = (
@@ -174,8 +175,7 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
     require_address_space()
     # `overrides`: what the user set, for commands that must tell it from a default.
     config = {**compose(command, overrides), "overrides": overrides}
-    module, _, function = target.partition(":")
-    status = getattr(importlib.import_module(f".{module}", __package__), function)(config)
+    status = importlib.import_module(f".{target}", __package__).run(config)
     return int(status or 0)
 
 

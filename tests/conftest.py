@@ -69,7 +69,7 @@ def spec() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small built corpus. Tests must not change it: copy it first."""
-    from ostraca.pipeline.build import build
+    from ostraca.pipeline.build.build import build
 
     root = tmp_path_factory.mktemp("corpus") / "small"
     build(make_spec(), root, engine="local")

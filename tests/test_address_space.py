@@ -78,7 +78,7 @@ def test_memory_that_runs_out_on_the_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """More than any machine has."""
-    monkeypatch.setattr("ostraca.pipeline.commands.show", lambda config: bytearray(1 << 60))
+    monkeypatch.setattr("ostraca.pipeline.commands.inspect_examples.run", lambda config: bytearray(1 << 60))
     assert cli.main(["inspect", "dataset=mano"]) == 1
     assert capsys.readouterr().err.startswith(
         "ostraca: out of memory; give this process more, or ask for less"

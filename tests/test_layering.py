@@ -15,26 +15,39 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each room may import from itself and from these.
 MAY_IMPORT = {
     "tasks": set(),
-    "pipeline": {"tasks"},
+    "pipeline": {"tasks", "conf"},
     "loaders": {"tasks", "pipeline"},
     "training": {"tasks", "pipeline", "loaders"},
     "ostraca": {"tasks", "pipeline", "loaders", "conf"},
     "conf": {"tasks"},
 }
+# The rooms of pipeline, by floor: an import goes to a lower floor or stays in its room.
+FLOORS = {
+    "spec": 0,
+    "store": 0,
+    "corpus": 1,
+    "report": 2,
+    "build": 3,
+    "check": 4,
+    "forecast": 4,
+    "export": 4,
+    "commands": 5,
+}
+LOADERS_SEE = {"spec", "store", "corpus"}
 # The only homes of each heavy library, and whether it may be imported at the top of the file there.
 HOMES = {
-    "ray": (("pipeline/engine.py",), False),
+    "ray": (("pipeline/build/jobs/engine.py",), False),
     "torch": (("training/",), True),
     "transformers": (("training/", "tasks/render.py", "tasks/capo/tokenizer.py"), False),
-    "tokenizers": (("tasks/capo/tokenizer.py",), False),
+    "tokenizers": (("tasks/capo/tokenizer.py", "tasks/capo/train_tokenizer.py"), False),
     "hydra": (("ostraca/cli.py",), False),
     "omegaconf": (("ostraca/cli.py",), False),
     "datasets": (("tasks/examples.py",), False),
-    "fsspec": (("pipeline/remote.py",), False),
+    "fsspec": (("pipeline/store/remote.py",), False),
     "wandb": (("training/",), False),
     "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
     "numba": (("tasks/kernels.py",), True),
-    "zstandard": (("pipeline/manifest_", "pipeline/writers/"), True),
+    "zstandard": (("pipeline/corpus/manifest_", "pipeline/corpus/formats/"), True),
 }
 
 
@@ -129,11 +142,49 @@ def test_imports_point_one_way(room: str) -> None:
             assert top(found.module) in allowed, f"{found.file}:{found.line} imports {found.module}"
 
 
-def test_loaders_do_not_import_the_engine() -> None:
-    """A loader runs where Ray is not installed."""
+def room_of(module: str) -> str | None:
+    """The room of pipeline that a module, or a file written as one, is in."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in FLOORS else None
+
+
+def test_every_file_of_pipeline_is_in_a_room() -> None:
+    rooms = {
+        path.parts[0]
+        for path in (file.relative_to(ROOT / "pipeline") for file in ROOT.glob("pipeline/*/**/*.py"))
+    }
+    assert rooms == set(FLOORS)
+    assert [path.name for path in ROOT.glob("pipeline/*.py")] == ["__init__.py"]
+
+
+def test_nothing_in_pipeline_imports_upwards() -> None:
     for found in IMPORTS:
-        if found.file.startswith("loaders/"):
-            assert not found.module.startswith("pipeline.engine"), f"{found.file}:{found.line}"
+        here, there = room_of(found.file.removesuffix(".py").replace("/", ".")), room_of(found.module)
+        if here and there and here != there:
+            assert FLOORS[there] < FLOORS[here], f"{found.file}:{found.line} imports {found.module}"
+
+
+def test_loaders_see_spec_store_and_corpus_alone() -> None:
+    """A loader runs where Ray is not installed, and needs nothing of what builds."""
+    for found in IMPORTS:
+        if found.file.startswith("loaders/") and top(found.module) == "pipeline":
+            assert room_of(found.module) in LOADERS_SEE | {None}, f"{found.file}:{found.line}"
+
+
+def test_no_module_is_in_a_ring() -> None:
+    """Of all files, imports in functions and for types too: none reaches itself."""
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sources()}
+    modules = {name.removesuffix(".__init__") for name in modules}
+    arrows: dict[str, set[str]] = {name: set() for name in modules}
+    for found in IMPORTS:
+        here = found.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        if found.module in modules and found.module != here and not here.startswith(f"{found.module}."):
+            arrows[here].add(found.module)
+    left = dict(arrows)
+    while done := [name for name, targets in left.items() if not targets & set(left)]:
+        for name in done:
+            del left[name]
+    assert not left, {name: sorted(targets & set(left)) for name, targets in left.items()}
 
 
 @pytest.mark.parametrize("library", HOMES)
@@ -209,7 +260,7 @@ HEAVY = {
         ("import ostraca.tasks.base", {"pyarrow"}),
         ("import ostraca.tasks.depo", {"pyarrow", "numba"}),
         ("import ostraca.loaders", {"pyarrow", "numba"}),
-        ("import ostraca.pipeline.build", {"pyarrow", "numba"}),
+        ("import ostraca.pipeline.build.build", {"pyarrow", "numba"}),
     ],
 )
 def test_light_doors_stay_light(code: str, needs: set[str]) -> None:
@@ -222,7 +273,7 @@ def test_import_has_no_side_effects_on_numpy_or_numba() -> None:
     code = """
 import numba, numpy as np
 before = np.random.get_state()[1].tolist(), numba.config.CACHE_DIR
-import ostraca.tasks.depo, ostraca.loaders, ostraca.pipeline.build
+import ostraca.tasks.depo, ostraca.loaders, ostraca.pipeline.build.build
 assert (np.random.get_state()[1].tolist(), numba.config.CACHE_DIR) == before
 """
     assert "ostraca" in loaded_by(code)

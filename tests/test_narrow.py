@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ostraca.pipeline import progress
-from ostraca.pipeline.progress import ShardProgress
-from ostraca.pipeline.tables import print_table
+from ostraca.pipeline.commands import progress
+from ostraca.pipeline.commands.progress import ShardProgress
+from ostraca.pipeline.commands.tables import print_table
 
 
 def shown(table: Table, width: int) -> str:

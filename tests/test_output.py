@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.check.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,9 +10,9 @@ import pytest
 
 import ostraca
 from ostraca import cli
-from ostraca.pipeline.asked import corpus_spec, dataset_name
-from ostraca.pipeline.presets import aliases, cited, likeness
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.given import corpus_spec, dataset_name
+from ostraca.pipeline.spec.presets import aliases, cited, likeness
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.counts import whole
 from ostraca.tasks.errors import ConfigError

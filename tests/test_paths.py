@@ -15,16 +15,18 @@ import pytest
 from conftest import make_spec
 
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.diff import compare
-from ostraca.pipeline.duplicates import find_in_corpus
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.folder import LocalFolder, open_folder
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.merge import merge
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.merge import merge
+from ostraca.pipeline.check.compare import compare
+from ostraca.pipeline.check.duplicates import find_in_corpus
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.export.export import export
+from ostraca.pipeline.store.local import LocalFolder
+from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks import get_task
-from ostraca.tasks.capo.tokenizer import train_tokenizer
+from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.tasks.examples import complete_config, generate_example
 from ostraca.tasks.paths import local_path

@@ -10,7 +10,7 @@ import pytest
 
 import ostraca
 from ostraca import cli
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 
 README = (Path(ostraca.__file__).resolve().parent.parent / "README.md").read_text()
 COMMANDS = [

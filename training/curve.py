@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from ..loaders import CorpusSource, Source, TaskSource, TokenStream
-from ..pipeline.asked import dataset_name
-from ..pipeline.storage import plain_errors
+from ..pipeline.spec.given import dataset_name
+from ..pipeline.store.atomic import plain_errors
 from ..tasks import get_task
 from ..tasks.errors import ConfigError, OstracaError, check_path
 from ..tasks.examples import check_seed

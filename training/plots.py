@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..pipeline.storage import plain_errors
+from ..pipeline.store.atomic import plain_errors
 from ..tasks.errors import ConfigError, OstracaError, check_path, shown
 from ..tasks.paths import local_path
 from .record import read_metrics

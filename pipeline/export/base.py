@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ...tasks.batch import unragged
 from ...tasks.errors import OstracaError
-from ..readers import SplitReader
-from ..storage import HashingFile, atomic_file, plain_errors
+from ..corpus.reader import SplitReader
+from ..store.atomic import HashingFile, atomic_file, plain_errors
 
 _SPOOL_ITEMS = 1 << 20
 

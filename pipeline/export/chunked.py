@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..storage import HashingFile
+from ..store.atomic import HashingFile
 
 
 @dataclass(frozen=True, kw_only=True)

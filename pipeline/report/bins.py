@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..statistics import Histogram
+from ..corpus.split_statistics import Histogram
 
 MOST_BINS = 60
 

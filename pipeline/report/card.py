@@ -12,8 +12,8 @@ import pyarrow as pa
 from ...tasks import TASKS
 from ...tasks.errors import shown
 from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
-from ..presets import aliases, likeness
-from ..statistics import Counts
+from ..corpus.split_statistics import Counts
+from ..spec.presets import aliases, likeness
 from .columns import PAPER, about_column, about_task, schema_of, type_name
 from .figures import (
     Key,

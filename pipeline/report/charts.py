@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..statistics import Counts, Histogram, Statistics
+from ..corpus.split_statistics import Counts, Histogram, Statistics
 from .bins import Bins, bins_of
 
 _MOST_SHARES = 30  # bins of shares: over a few examples each would say nothing

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...tasks import get_task
-from ..statistics import Counts
+from ..corpus.split_statistics import Counts
 
 Key = tuple[str, str]  # dataset, split
 _SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))

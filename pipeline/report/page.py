@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..statistics import Counts
+from ..corpus.split_statistics import Counts
 from .columns import PAPER
 from .figures import (
     Figures,

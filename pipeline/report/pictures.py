@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..statistics import Counts
+from ..corpus.split_statistics import Counts
 from .bins import Bins, round_ticks
 from .charts import Chart, charts_of
 from .figures import Key, brief, figures_of, of_texts, percent, short, total

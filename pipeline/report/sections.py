@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...tasks import get_task
-from ..statistics import Counts
+from ..corpus.split_statistics import Counts
 from .charts import charts_of, shares_of
 from .columns import about_column, about_task, schema_of, type_name
 from .figures import Figures, Key, of_texts, percent

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..statistics import Counts
+from ..corpus.split_statistics import Counts
 from .figures import Figures, Key, figures_of, megabytes, told_mode, total
 
 

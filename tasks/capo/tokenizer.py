@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, OstracaError, check_integer, check_path, shown
-from ..litter import is_empty
+from ..errors import ConfigError, OstracaError, shown
 from ..outside import parse_json
 from ..paths import local_path
 from ..rng import canonical_json
@@ -31,8 +28,6 @@ END = "<|endoftext|>"
 FILES = ("tokenizer.json", "tokenizer_config.json")
 # Where no tokenizer_config.json says which token ends a text: the first of these that there is.
 _ENDS = (END, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[SEP]")
-# What the tokenizer that comes with the task is made with (see `train_tokenizer`).
-VOCAB_SIZE, NUM_PEOPLE, SEED = 4096, 20_000, 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,86 +184,3 @@ def read_back(loaded: Loaded, ids: Sequence[int]) -> str:
 
 
 # ---- making one
-
-
-def train_tokenizer(
-    out: str | os.PathLike[str],
-    vocab_size: int = VOCAB_SIZE,
-    num_people: int = NUM_PEOPLE,
-    seed: int = SEED,
-    fields_dir: str | None = None,
-    templates_dir: str | None = None,
-) -> Path:
-    """Make a byte-level BPE tokenizer of Capo's text, a pure function of the arguments, in the folder `out`.
-
-    It learns from one biography of each of `num_people` people, and has the special token <|endoftext|>.
-    `AutoTokenizer.from_pretrained(out)` loads it. ConfigError where `out` exists and is not empty.
-    """
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    from ..examples import complete_config, generate_batches
-    from . import TASK
-
-    folder = local_path(out)
-    if folder.exists() and not is_empty(folder):
-        raise ConfigError(f"out={folder} exists already; pass a new folder, or remove that one first")
-    dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}
-    given = {"num_people": num_people, "exposures": 1, "bio": "text", **dirs}
-    config = complete_config(TASK, given, seed)
-
-    def texts() -> Iterator[str]:
-        for batch in generate_batches(TASK, config, seed, "tokenizer", 0, num_people):
-            yield from batch.column("text").to_pylist()
-
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts(), trainer=trainer)
-    about = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END,
-        "clean_up_tokenization_spaces": False,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    # tokenizer.json comes last: where it stands, the folder is whole.
-    _write(folder / FILES[1], json.dumps(about, indent=1) + "\n")
-    _write(folder / FILES[0], tokenizer.to_str(pretty=True) + "\n")
-    return folder
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file under another name first, so that it is never seen half written."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def train_tokenizer_command(config: Mapping[str, Any]) -> int:
-    """`ostraca train-tokenizer out=...`: make a tokenizer of Capo's text; see conf/train-tokenizer.yaml."""
-    folder = check_path("out", config["out"])
-    # 256 bytes and the end-of-text token are the least.
-    vocab_size = check_integer("vocab_size", config["vocab_size"], 257, 10**6)
-    num_people = check_integer("num_people", config["num_people"], 1, 10**7)
-    seed = check_integer("seed", config["seed"], 0)
-    dirs = [
-        None if config[key] is None else check_path(key, config[key])
-        for key in ("fields_dir", "templates_dir")
-    ]
-    made = train_tokenizer(folder, vocab_size, num_people, seed, *dirs)
-    loaded = load_tokenizer(str(made))
-    print(f"{made}: {loaded.backend.get_vocab_size():,} tokens, of {num_people:,} biographies, seed {seed}")
-    print(f"use it with tokenizer_name_or_path={made} (sha256 {loaded.sha256})")
-    return 0

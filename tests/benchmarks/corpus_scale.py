@@ -21,7 +21,7 @@ def billion(folder: str, tokens: str, *modes: str) -> None:
     """
     import ray
 
-    from ostraca.pipeline.build import build
+    from ostraca.pipeline.build.build import build
 
     begun = time.perf_counter()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -52,7 +52,7 @@ def _dedup(mode: str) -> dict[str, Any]:
 
 def peak(folder: str, tokens: str, budget: str) -> None:
     """Peak memory of one process that makes shards and looks for duplicates, in MB."""
-    from ostraca.pipeline.build import build
+    from ostraca.pipeline.build.build import build
 
     spec = {**depo_spec({}, round(float(tokens) / MEAN_TOKENS)), **_dedup("drop")}
     manifest = build(spec, Path(folder) / "corpus", engine="local", memory=budget)

@@ -5,6 +5,7 @@ It is taken where it is spent: two whole shards that are made alike differ by mo
 
 from __future__ import annotations
 
+import functools
 import statistics
 import tempfile
 import time
@@ -12,13 +13,14 @@ from typing import Any
 
 from measures import preset_task, say
 
-from ostraca.pipeline.changes import Changes
-from ostraca.pipeline.dedup.disjoint import EvalExamples, eval_prints
-from ostraca.pipeline.engine import open_engine
-from ostraca.pipeline.folder import LocalFolder
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.shard import make_shard
-from ostraca.pipeline.spec import check_spec, spec_digest
+from ostraca.pipeline.build.jobs.engine import open_engine
+from ostraca.pipeline.build.shards.disjoint import EvalExamples, eval_prints
+from ostraca.pipeline.build.shards.shard import make_shard
+from ostraca.pipeline.build.shards.warm import warm_kernels
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.spec.check import check_spec, spec_digest
+from ostraca.pipeline.spec.shards import plan
+from ostraca.pipeline.store.local import LocalFolder
 
 PAIRS = 12
 
@@ -41,7 +43,10 @@ def disjoint(preset: str) -> None:
         return places
 
     EvalExamples.places_in = timed  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as root, open_engine(spec, engine="local") as engine:
+    with (
+        tempfile.TemporaryDirectory() as root,
+        open_engine(functools.partial(warm_kernels, spec), engine="local") as engine,
+    ):
         folder = LocalFolder(root)
         evals = eval_prints(spec, digest, folder, engine, 1 << 30, lambda what, done, of: None)
         seconds: dict[str, list[float]] = {"off": [], "again": [], "disjoint": []}

@@ -55,8 +55,8 @@ def all_tasks_spec() -> dict[str, Any]:
 
 
 def warm() -> None:
-    from ostraca.pipeline.spec import check_spec
-    from ostraca.pipeline.warm import warm_kernels
+    from ostraca.pipeline.build.shards.warm import warm_kernels
+    from ostraca.pipeline.spec.check import check_spec
 
     begun = time.perf_counter()
     warm_kernels(check_spec(all_tasks_spec()))
@@ -66,7 +66,7 @@ def warm() -> None:
 def kernels(preset: str) -> None:
     import numpy as np
 
-    from ostraca.pipeline.fingerprint import content_digest
+    from ostraca.pipeline.corpus.fingerprint import content_digest
     from ostraca.tasks import examples
 
     task, given = preset_task(preset)
@@ -93,7 +93,7 @@ def fingerprints(preset: str) -> None:
     """What finds duplicates, beside the content digest, over four batches."""
     import numpy as np
 
-    from ostraca.pipeline.fingerprint import content_digest, token_fingerprints
+    from ostraca.pipeline.corpus.fingerprint import content_digest, token_fingerprints
     from ostraca.tasks import examples
 
     task, given = preset_task(preset)
@@ -165,8 +165,9 @@ def pack(preset: str) -> None:
     """Row groups packed one after another, and NumPy copying the same arrays; each is thrown away at once."""
     import numpy as np
 
-    from ostraca.pipeline.pack import PACK_MODES, pack_batch, packing_waste
-    from ostraca.pipeline.spec import DEFAULT_ROW_GROUP_TOKENS
+    from ostraca.pipeline.build.shards.pack import pack_batch
+    from ostraca.pipeline.spec.check import DEFAULT_ROW_GROUP_TOKENS
+    from ostraca.pipeline.spec.packing import PACK_MODES
     from ostraca.tasks import examples
     from ostraca.tasks.batch import unragged
 
@@ -192,10 +193,10 @@ def pack(preset: str) -> None:
     figures = {"numpy": tokens / 1e6 / best(copy_all, 30)}
     for mode in PACK_MODES:
         packed = [pack_batch(group, length, mode) for group in groups]
-        waste = [packing_waste(rows, length) for rows in packed]
+        held = sum(len(rows.column("input_ids").values) for rows in packed)
         figures[mode] = tokens / 1e6 / best(lambda mode=mode: pack_all(mode), 30)  # type: ignore[misc]
-        figures[f"{mode}_filled"] = 100 - 100 * float(np.mean(waste))
-        figures[f"{mode}_kept"] = 100 * sum(len(rows.column("input_ids").values) for rows in packed) / tokens
+        figures[f"{mode}_filled"] = 100 * held / length / sum(rows.num_rows for rows in packed)
+        figures[f"{mode}_kept"] = 100 * held / tokens
     say(**figures)
 
 
@@ -203,10 +204,11 @@ def build(folder: str, preset: str, examples: str) -> None:
     import pyarrow.parquet as pq
 
     from ostraca.pipeline.build import build as build_corpus
-    from ostraca.pipeline.spec import check_spec
-    from ostraca.pipeline.verify import reproduce, verify
-    from ostraca.pipeline.warm import warm_kernels
-    from ostraca.pipeline.writers.parquet import ParquetShardWriter
+    from ostraca.pipeline.build.shards.warm import warm_kernels
+    from ostraca.pipeline.check.reproduce import reproduce
+    from ostraca.pipeline.check.verify import verify
+    from ostraca.pipeline.corpus.formats.parquet import ParquetShardWriter
+    from ostraca.pipeline.spec.check import check_spec
 
     spec = depo_spec(preset_config(preset), int(examples))
     warm_kernels(check_spec(spec))
@@ -249,8 +251,8 @@ def build(folder: str, preset: str, examples: str) -> None:
 def plan_and_build(folder: str, examples: str, workers: str) -> None:
     """What `plan` says of a corpus before and after it is built, and the build."""
     from ostraca.pipeline.build import build as build_corpus
-    from ostraca.pipeline.capacity.estimate import Cluster, Estimate, estimate
-    from ostraca.pipeline.capacity.measure import measure_disk
+    from ostraca.pipeline.forecast.estimate import Cluster, Estimate, estimate
+    from ostraca.pipeline.forecast.measure import measure_disk
 
     spec, root = depo_spec({}, int(examples)), Path(folder) / "corpus"
 
@@ -334,8 +336,8 @@ def first_use() -> None:
 
     tasks_imported = time.perf_counter() - begun
     from ostraca.loaders import TaskSource, TokenStream
-    from ostraca.pipeline.spec import check_spec
-    from ostraca.pipeline.warm import warm_kernels
+    from ostraca.pipeline.build.shards.warm import warm_kernels
+    from ostraca.pipeline.spec.check import check_spec
 
     warm_kernels(check_spec(depo_spec({}, 1)))
     for mode in ("left_aligned", "padded"):

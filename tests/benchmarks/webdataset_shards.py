@@ -82,8 +82,8 @@ def ours(
     batches: list[pa.RecordBatch], compression: str | None, vocabulary: int, path: Path
 ) -> dict[str, float]:
     """Mtok/s of writing and of reading, and bytes a token."""
-    from ostraca.pipeline.writers.webdataset import WebDatasetShardWriter
-    from ostraca.pipeline.writers.webdataset_reader import read_group
+    from ostraca.pipeline.corpus.formats.webdataset import WebDatasetShardWriter
+    from ostraca.pipeline.corpus.formats.webdataset_reader import read_group
 
     schema = batches[0].schema
 

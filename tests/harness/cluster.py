@@ -7,6 +7,7 @@ that join), one CPU each and the smallest object store that Ray allows.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import signal
 import subprocess
@@ -22,11 +23,12 @@ import ray
 from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
 
-from ostraca.pipeline import engine
-from ostraca.pipeline.build import build
-from ostraca.pipeline.engine import open_engine
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.jobs import engine
+from ostraca.pipeline.build.jobs.engine import open_engine
+from ostraca.pipeline.build.shards.warm import warm_kernels
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.shards import plan
 from ostraca.tasks.errors import OstracaError
 
 STORE_BYTES = 80 << 20
@@ -206,7 +208,7 @@ def what_ray_is_told(nodes: Nodes, folder: Path) -> dict[str, Any]:
             drawn += 1
             yield shard
 
-    with open_engine(complete, engine="ray", ray=settings) as runner:
+    with open_engine(functools.partial(warm_kernels, complete), engine="ray", ray=settings) as runner:
         slots = runner.slots
         results = runner.map(lambda shard: ray.get_runtime_context().get_assigned_resources(), items())
         first = next(results)
@@ -216,7 +218,7 @@ def what_ray_is_told(nodes: Nodes, folder: Path) -> dict[str, Any]:
 def driver_killed(nodes: Nodes, folder: Path) -> dict[str, Any]:
     """The driver is killed, the cluster lives on; the same call again."""
     script = (
-        "import json, sys; from ostraca.pipeline.build import build\n"
+        "import json, sys; from ostraca.pipeline.build.build import build\n"
         "build(json.loads(sys.argv[1]), sys.argv[2], ray={'address': sys.argv[3]},\n"
         "      on_shard=lambda record, kept: print('shard', flush=True))"
     )

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.storage import is_temporary
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.store.atomic import is_temporary
 
 
 def everything(root: Path) -> dict[str, Any]:

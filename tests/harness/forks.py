@@ -132,9 +132,9 @@ def _drive(order: dict[str, Any], pipe: int) -> None:
 
 
 def _build(order: dict[str, Any], pipe: int) -> None:
-    from ostraca.pipeline import manifest
-    from ostraca.pipeline.build import build
-    from ostraca.pipeline.dedup import search
+    from ostraca.pipeline.build.build import build
+    from ostraca.pipeline.build.dedup import search
+    from ostraca.pipeline.corpus import manifest
 
     if order.get("small"):
         search._PARALLEL, search.TAIL_EXAMPLES = 1, 8
@@ -170,9 +170,9 @@ def _build(order: dict[str, Any], pipe: int) -> None:
 
 def _held(order: dict[str, Any], pipe: int) -> Any:
     """The folder of an order to hold: of a store with short leases, or of the disk."""
-    from ostraca.pipeline.folder import LocalFolder
-    from ostraca.pipeline.lease import Term
-    from ostraca.pipeline.remote import RemoteFolder
+    from ostraca.pipeline.store.lease import Term
+    from ostraca.pipeline.store.local import LocalFolder
+    from ostraca.pipeline.store.remote import RemoteFolder
 
     (number, after), looks = order["hold"], itertools.count(1)  # its next() is one step for all threads
 
@@ -242,9 +242,9 @@ def main() -> None:
     with suppress(ImportError):
         import ray  # noqa: F401 (forked processes have it)
 
-    import ostraca.pipeline.build  # noqa: F401
-    from ostraca.pipeline.spec import check_spec
-    from ostraca.pipeline.warm import warm_kernels
+    import ostraca.pipeline.build.build  # noqa: F401
+    from ostraca.pipeline.build.shards.warm import warm_kernels
+    from ostraca.pipeline.spec.check import check_spec
 
     for spec in json.loads(sys.argv[1]):
         warm_kernels(check_spec(spec))

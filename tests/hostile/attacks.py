@@ -17,14 +17,14 @@ from conftest import make_spec
 from harness.hostile import Case, Reader, ToldError
 
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.compact import encode_numbers
-from ostraca.pipeline.duplicates import find_in_corpus
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.manifest import read_manifest, records_of, spec_in, write_manifest
-from ostraca.pipeline.readers import split_reader
-from ostraca.pipeline.row_groups import TABLE, GroupedFile, Tail, digest_of
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.duplicates import find_in_corpus
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest, records_of, spec_in, write_manifest
+from ostraca.pipeline.corpus.numbers import encode_numbers
+from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.corpus.row_groups import TABLE, GroupedFile, Tail, digest_of
+from ostraca.pipeline.export.export import export
 
 EVERY_FORMAT: dict[str, dict[str, Any]] = {
     "parquet": {},
@@ -61,8 +61,8 @@ def without_tails(root: Path, copy: Path) -> Path:
 
 def table_of(path: Path, record: dict[str, Any]) -> Any:
     """The table of row groups in a shard's file."""
-    from ostraca.pipeline.row_groups import RowGroups
-    from ostraca.pipeline.writers.webdataset import table_of
+    from ostraca.pipeline.corpus.formats.webdataset import table_of
+    from ostraca.pipeline.corpus.row_groups import RowGroups
 
     start = int(record["tail"].partition(":")[0])
     if path.suffix == ".parquet":

@@ -15,14 +15,13 @@ import zstandard
 from conftest import make_spec
 from harness.hostile import Case
 
-from ostraca.pipeline import manifest as manifests
-from ostraca.pipeline import manifest_parts
-from ostraca.pipeline.build import build
-from ostraca.pipeline.changes import sums_of_changes
-from ostraca.pipeline.manifest import make_manifest, read_manifest
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.shard import ShardRecord
-from ostraca.pipeline.spec import spec_digest
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus import manifest as manifests
+from ostraca.pipeline.corpus import manifest_parts
+from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest
+from ostraca.pipeline.corpus.records import ShardRecord, sums_of_changes
+from ostraca.pipeline.spec.check import spec_digest
+from ostraca.pipeline.spec.shards import plan
 
 Plain = dict[str, Any]
 

@@ -15,10 +15,10 @@ import zstandard
 from attacks import CONTENT, EVERY_FORMAT, LOAD, ROWS, build_small, fit, forge, groups_of, without_tails
 from harness.hostile import Case, ToldError, try_all
 
-from ostraca.pipeline import changes
-from ostraca.pipeline.changes import Changes
-from ostraca.pipeline.compact import decode_numbers, encode_numbers
-from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.corpus import changes
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.corpus.numbers import decode_numbers, encode_numbers
 from ostraca.tasks.errors import OstracaError
 
 UNFOLDED = 3 << 30

@@ -11,7 +11,7 @@ from attacks import EVERY_FORMAT, LOAD, flip, shards_of, without_tails
 from conftest import make_spec
 from harness.hostile import Case, try_all
 
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 
 
 def _every_byte(root: Path, told_by: frozenset[str]) -> Iterator[Case]:

@@ -14,7 +14,7 @@ import pytest
 from attacks import EVERY_FORMAT, LOAD, VERIFY, build_small, without_tails
 from harness.hostile import Case, try_all
 
-from ostraca.pipeline.compact import decode_numbers, encode_numbers
+from ostraca.pipeline.corpus.numbers import decode_numbers, encode_numbers
 
 Numbers = Callable[[Any], Any]
 TOLD = frozenset({"load", "verify"})

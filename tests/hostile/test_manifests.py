@@ -13,9 +13,9 @@ from attacks import CONTENT, DUPLICATES, EXPORT, LOAD, VERIFY
 from harness.hostile import Case, Reader, main, try_all
 from manifests import FORMS, build_form, edits, forgeries, raw, record_edits
 
-from ostraca.pipeline import readers
-from ostraca.pipeline.build import build
-from ostraca.pipeline.manifest import read_manifest, write_manifest
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus import reader as readers
+from ostraca.pipeline.corpus.manifest import read_manifest, write_manifest
 
 MOST_MORE = 3 << 30  # bytes of address space that a reader may ask for beyond what there is
 

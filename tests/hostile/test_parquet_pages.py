@@ -17,8 +17,8 @@ import pytest
 from attacks import AS_OSTRACA, CONTENT, LOAD, ROWS, build_small, forge, forge_bytes, groups_of, shards_of
 from harness.hostile import Case, try_all
 
-from ostraca.pipeline import parquet_pages
-from ostraca.pipeline.parquet_pages import Chunk, check_pages, chunks_of
+from ostraca.pipeline.corpus.formats import parquet_pages
+from ostraca.pipeline.corpus.formats.parquet_pages import Chunk, check_pages, chunks_of
 from ostraca.tasks.errors import OstracaError
 
 READERS = [LOAD, ROWS, CONTENT]

@@ -14,11 +14,11 @@ from conftest import make_spec
 from harness.hostile import Case, Reader, ToldError, try_all
 from manifests import places, replaced, value_at
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.manifest import read_manifest, write_manifest
-from ostraca.pipeline.merge import merge
-from ostraca.pipeline.totals import STATISTICS
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.merge import merge
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.layout import STATISTICS
+from ostraca.pipeline.corpus.manifest import read_manifest, write_manifest
 from ostraca.tasks.errors import OstracaError
 
 ODD = [None, True, "3", -5, 2.5, 10**30, [], {}, float("nan"), [1, 2], {"counts": 3}, "x" * 1000]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ostraca.loaders import CorpusSource, TaskSource, TokenStream
 from ostraca.loaders.order import EpochOrder
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.tasks.errors import ConfigError
 
 STRATA = st.lists(st.integers(1, 40), min_size=1, max_size=6)

@@ -12,7 +12,9 @@ import pytest
 from test_stream import resume_at_every_step, take
 
 from ostraca.loaders import Rows, TaskSource, TokenStream
-from ostraca.pipeline.pack import PACK_MODES, pack_batch, unpack_batch
+from ostraca.pipeline.build.shards.pack import pack_batch
+from ostraca.pipeline.corpus.packed import unpack_batch
+from ostraca.pipeline.spec.packing import PACK_MODES
 from ostraca.tasks import get_task
 from ostraca.tasks.batch import LABEL_IGNORED, column, list_type
 from ostraca.tasks.errors import ConfigError

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pyarrow as pa
+
 Document = tuple[int, list[int], list[int]]  # index, tokens, loss mask
 Token = tuple[int, int, int, int]  # index of its document, place in it, id, mask
 
@@ -73,3 +75,10 @@ def best_fit(documents: list[Document], length: int) -> list[list[Token]]:
 def concat(documents: list[Document], length: int) -> list[list[Token]]:
     stream = list(itertools.chain(*map(tokens_of, documents)))
     return [stream[start : start + length] for start in range(0, len(stream), length)]
+
+
+def waste(packed: pa.RecordBatch, length: int) -> float:
+    """The share of the rows' places, `length` each, that hold no token: 0 where all rows are full."""
+    lengths = [len(row) for row in packed["input_ids"].to_pylist()]
+    places = packed.num_rows * length
+    return 1.0 - sum(lengths) / places if places else 0.0

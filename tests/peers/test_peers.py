@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.pipeline.export import litdata, mds
-from ostraca.pipeline.export.command import export
+from ostraca.pipeline.export.export import export
 
 pytestmark = pytest.mark.peers
 

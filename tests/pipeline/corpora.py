@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import zstandard
 
-from ostraca.pipeline.plan import plan
+from ostraca.pipeline.spec.shards import plan
 
 Part = tuple[str, str]  # dataset, split
 Rows = dict[Part, dict[Any, dict[str, Any]]]

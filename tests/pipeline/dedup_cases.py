@@ -11,9 +11,9 @@ from typing import Any
 from corpora import Rows, crowded, decoded
 from oracles.dedup import Outcome
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.changes import Changes
-from ostraca.pipeline.manifest import read_manifest, records_of
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.corpus.manifest import read_manifest, records_of
 
 SPLITS = {
     "train": {"examples": 420},

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ostraca.pipeline.pack import PACKED_SCHEMA
-from ostraca.pipeline.writers.webdataset import WebDatasetShardWriter
+from ostraca.pipeline.corpus.formats.webdataset import WebDatasetShardWriter
+from ostraca.pipeline.corpus.packed import PACKED_SCHEMA
 from ostraca.tasks import examples, get_task
 from ostraca.tasks.batch import column, list_type
 

@@ -17,12 +17,11 @@ import pytest
 
 from ostraca import cli
 from ostraca.loaders import CorpusSource
-from ostraca.pipeline.again import FromManifest
-from ostraca.pipeline.folder import folder_of
-from ostraca.pipeline.manifest import make_manifest, read_manifest
-from ostraca.pipeline.manifest_form import records_of
-from ostraca.pipeline.shard import ShardRecord
-from ostraca.pipeline.words import word
+from ostraca.pipeline.check.again import FromManifest
+from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest
+from ostraca.pipeline.corpus.records import ShardRecord, records_of
+from ostraca.pipeline.spec.words import word
+from ostraca.pipeline.store.open import folder_of
 from ostraca.tasks import depo
 
 MIXED = ["datasets=[mano,depo1,capo]", "tokens=40k", "shard_tokens=20k", "engine=local", "report=false"]

@@ -12,9 +12,9 @@ import pytest
 from planted import CONFIG, depo_rows
 
 from ostraca import cli
-from ostraca.pipeline.audit.judge import Finding, judge
-from ostraca.pipeline.audit.streams import Sample, compare, count_made, sample_of
-from ostraca.pipeline.audit.tally import Tally
+from ostraca.pipeline.check.audit.judge import Finding, judge
+from ostraca.pipeline.check.audit.streams import Sample, compare, count_made, sample_of
+from ostraca.pipeline.check.audit.tally import Tally
 from ostraca.tasks import brevo, get_task
 from ostraca.tasks.auditing import Audit, Law
 from ostraca.tasks.examples import complete_config, generate_batches

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ostraca.pipeline.audit import tests as audit_tests
+from ostraca.pipeline.check.audit import tests as audit_tests
 from ostraca.tasks.word_laws import length_laws, token_pair_law
 
 

@@ -14,8 +14,8 @@ from harness.words import over
 
 import ostraca
 from ostraca import cli
-from ostraca.pipeline.build import build
-from ostraca.pipeline.manifest import read_manifest
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.manifest import read_manifest
 
 BUILD = ["build", "dataset=mano", "dataset.L=2", "examples=300", "engine=local"]
 

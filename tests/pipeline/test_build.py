@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -14,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import files_of
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.engine import open_engine
-from ostraca.pipeline.folder import LocalFolder
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.plan import Shard, plan
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.storage import lock
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.jobs.engine import open_engine
+from ostraca.pipeline.build.shards.warm import warm_kernels
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.shards import Shard, plan
+from ostraca.pipeline.store.atomic import lock
+from ostraca.pipeline.store.local import LocalFolder
 from ostraca.tasks import get_task
 from ostraca.tasks.errors import ConfigError, OstracaError
 
@@ -271,7 +273,7 @@ def test_a_shard_made_again_must_be_the_same(
     """Mending never changes what a corpus is: other content is an error, and the manifest stays."""
     import dataclasses
 
-    from ostraca.pipeline import build as module
+    from ostraca.pipeline.build import build as module
 
     real = module.make_shard
     manifest = (corpus_copy / "manifest.json").read_bytes()
@@ -304,8 +306,8 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
     A worker finds no lock there; one that does not look is found out by what it has made.
     """
-    from ostraca.pipeline import build as module
-    from ostraca.pipeline.fence import LostLockError
+    from ostraca.pipeline.build import build as module
+    from ostraca.pipeline.store.fence import LostLockError
 
     real = module.make_shard
 
@@ -327,7 +329,7 @@ def test_a_worker_that_writes_elsewhere_is_noticed(
 
 def test_shards_of_another_task_version_are_not_made(spec: Maker) -> None:
     """A node with another release must not make its own examples under this spec's label."""
-    from ostraca.pipeline.shard import make_shard
+    from ostraca.pipeline.build.shards.shard import make_shard
 
     complete = check_spec(spec())
     complete["datasets"]["small"]["version"] = 99
@@ -361,7 +363,7 @@ def test_no_permission(spec: Maker, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path[:0] = sys.argv[2:]\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from ostraca.pipeline.storage import atomic_file; from pathlib import Path\n"
+        "from ostraca.pipeline.store.atomic import atomic_file; from pathlib import Path\n"
         "from ostraca.tasks.errors import OstracaError\n"
         "try:\n"
         " with atomic_file(Path(sys.argv[1]) / 'x' / 'y.json') as file: file.write(b'1')\n"
@@ -371,7 +373,7 @@ def test_no_permission(spec: Maker, tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
         for parent in (tmp_path.parent, tmp_path.parent.parent):
             parent.chmod(0o755)
-        code = code.replace("os.setgroups", "import ostraca.pipeline.storage; os.setgroups")
+        code = code.replace("os.setgroups", "import ostraca.pipeline.store.atomic; os.setgroups")
         root = str(Path(__file__).resolve().parents[2])
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "closed"), root],
@@ -428,7 +430,7 @@ def test_a_job_that_fails_stops_the_build(spec: Maker, ray_session: Any) -> None
     for engine in ("local", "ray"):
         with (
             pytest.raises(OstracaError) as caught,
-            open_engine(complete, engine=engine, workers=2) as runner,
+            open_engine(functools.partial(warm_kernels, complete), engine=engine, workers=2) as runner,
         ):
             list(runner.map(failing_job, plan(complete)))
         assert str(caught.value) == "shard 1 cannot be"
@@ -452,7 +454,7 @@ def test_jobs_in_flight_are_bounded(spec: Maker) -> None:
             drawn += 1
             yield shard
 
-    with open_engine(complete, engine="local", workers=2) as runner:
+    with open_engine(functools.partial(warm_kernels, complete), engine="local", workers=2) as runner:
         results = runner.map(lambda shard: shard.path, counted())
         next(results)
         assert drawn <= 4

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ostraca.pipeline.capacity.duplicates
-import ostraca.pipeline.capacity.manifest_size
-import ostraca.pipeline.plan
-from ostraca.pipeline.build import build
-from ostraca.pipeline.capacity.duplicates import least_duplicates
-from ostraca.pipeline.capacity.estimate import Cluster, Estimate, Search, Step, better_shard_tokens, estimate
-from ostraca.pipeline.capacity.manifest_size import SAMPLE_RECORDS, ManifestSize
-from ostraca.pipeline.capacity.measure import Spread, measure_disk, measure_search
-from ostraca.pipeline.capacity.splits import SplitPlan
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.state import STATE
-from ostraca.pipeline.totals import STATISTICS
+import ostraca.pipeline.forecast.duplicates
+import ostraca.pipeline.forecast.manifest_size
+import ostraca.pipeline.spec.shards
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.layout import STATE, STATISTICS
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.forecast.duplicates import least_duplicates
+from ostraca.pipeline.forecast.estimate import Cluster, Estimate, Search, Step, better_shard_tokens, estimate
+from ostraca.pipeline.forecast.manifest_size import SAMPLE_RECORDS, ManifestSize
+from ostraca.pipeline.forecast.measure import Spread, measure_disk, measure_search
+from ostraca.pipeline.forecast.splits import SplitPlan
+from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks.errors import ConfigError
 
 Spec = Callable[..., dict[str, Any]]
@@ -118,7 +117,7 @@ def test_the_search_for_duplicates_as_planned(
 
 
 def test_examples_of_other_corpora_are_searched_too(spec: Spec, corpus: Path) -> None:
-    from ostraca.pipeline.dedup.against import with_against
+    from ostraca.pipeline.build.dedup.against import with_against
 
     given = with_against(spec(seed=1, dedup={"mode": "drop", "against": [str(corpus)]}))
     found = estimate(given, seconds=0)
@@ -160,8 +159,8 @@ def test_ten_trillion_tokens_are_arithmetic(
     """No plan is listed, however many shards or row groups there are: what is sampled is of fixed size."""
     made = listed = 0
     real_init, real_encode = (
-        ostraca.pipeline.plan.Shard.__init__,
-        ostraca.pipeline.capacity.manifest_size.encode_numbers,
+        ostraca.pipeline.spec.shards.Shard.__init__,
+        ostraca.pipeline.forecast.manifest_size.encode_numbers,
     )
 
     def counted(self: Any, **fields: Any) -> None:
@@ -174,8 +173,8 @@ def test_ten_trillion_tokens_are_arithmetic(
         listed += len(numbers)
         return real_encode(numbers)
 
-    monkeypatch.setattr(ostraca.pipeline.plan.Shard, "__init__", counted)
-    monkeypatch.setattr(ostraca.pipeline.capacity.manifest_size, "encode_numbers", encoded)
+    monkeypatch.setattr(ostraca.pipeline.spec.shards.Shard, "__init__", counted)
+    monkeypatch.setattr(ostraca.pipeline.forecast.manifest_size, "encode_numbers", encoded)
     cluster = Cluster(nodes=1000, cores=64, memory=1 << 44)
     found = estimate(huge(10**13, **extra), cluster, seconds=0)
     assert made < SAMPLE_RECORDS + 1000
@@ -249,7 +248,7 @@ def test_what_bounds_a_build(cluster: Cluster, bound: str, wall: float) -> None:
 
 def test_more_duplicates_are_more_work() -> None:
     """A duplicate in every shard: all is made again, no more."""
-    duplicates = ostraca.pipeline.capacity.duplicates.Duplicates(
+    duplicates = ostraca.pipeline.forecast.duplicates.Duplicates(
         least={("d", "train"): 100.0}, unknown=(), used_up=()
     )
     search = Search(
@@ -277,12 +276,12 @@ def test_more_duplicates_are_more_work() -> None:
 def test_the_birthday_bound_is_the_mean_of_draws(count: int, different: int) -> None:
     rng = np.random.default_rng(count)
     drawn = [count - len(np.unique(rng.integers(0, different, count))) for _ in range(400)]
-    expected = ostraca.pipeline.capacity.duplicates._birthday(count, different)
+    expected = ostraca.pipeline.forecast.duplicates._birthday(count, different)
     assert expected == pytest.approx(np.mean(drawn), abs=4 * np.std(drawn) / 20 + 0.05)
 
 
 def test_the_birthday_bound_has_no_jump_and_takes_any_number() -> None:
-    birthday = ostraca.pipeline.capacity.duplicates._birthday
+    birthday = ostraca.pipeline.forecast.duplicates._birthday
     assert birthday(10**6, 10**10 + 1) == pytest.approx(birthday(10**6, 10**10 - 1), rel=1e-3)
     values = [birthday(10**9, 10**k) for k in (9, 12, 15, 18, 30, 400)]
     assert all(a >= b >= 0 for a, b in itertools.pairwise(values))

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-import ostraca.pipeline.capacity.command
-import ostraca.pipeline.capacity.estimate
-import ostraca.pipeline.capacity.measure
+import ostraca.pipeline.commands.plan
+import ostraca.pipeline.forecast.estimate
+import ostraca.pipeline.forecast.measure
 from ostraca import cli
-from ostraca.pipeline.capacity.command import amount
-from ostraca.pipeline.capacity.measure import Disk, measure_disk
-from ostraca.pipeline.capacity.report import duration, size
+from ostraca.pipeline.commands.plan import _duration as duration
+from ostraca.pipeline.commands.plan import amount
+from ostraca.pipeline.forecast.measure import Disk, measure_disk
+from ostraca.pipeline.store.disk import size
 from ostraca.tasks.counts import whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,12 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Measure as shortly as can be, in a folder where whatever is left behind is seen."""
-    real = ostraca.pipeline.capacity.command.estimate
+    real = ostraca.pipeline.commands.plan.estimate
     monkeypatch.setattr(
-        ostraca.pipeline.capacity.command, "estimate", lambda given, cluster: real(given, cluster, seconds=0)
+        ostraca.pipeline.commands.plan, "estimate", lambda given, cluster: real(given, cluster, seconds=0)
     )
     monkeypatch.setattr(
-        ostraca.pipeline.capacity.command, "measure_disk", lambda folder: Disk(bandwidth=1e9, latency=0.001)
+        ostraca.pipeline.commands.plan, "measure_disk", lambda folder: Disk(bandwidth=1e9, latency=0.001)
     )
     monkeypatch.chdir(tmp_path)
 
@@ -102,8 +103,8 @@ def test_a_disk_that_cannot_be_written(
     def refuse(**options: Any) -> Any:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(ostraca.pipeline.capacity.command, "measure_disk", measure_disk)
-    monkeypatch.setattr(ostraca.pipeline.capacity.measure.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(ostraca.pipeline.commands.plan, "measure_disk", measure_disk)
+    monkeypatch.setattr(ostraca.pipeline.forecast.measure.tempfile, "TemporaryDirectory", refuse)
     assert cli.main(["plan", "dataset=mano", "examples=100"]) == 0
     assert "could not be measured" in " ".join(capsys.readouterr().out.split())
     assert list(tmp_path.iterdir()) == []

@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from ostraca import cli
-from ostraca.pipeline.capacity.manifest_size import LARGE_MANIFEST, manifest_size
-from ostraca.pipeline.capacity.measure import Measured, Spread
-from ostraca.pipeline.capacity.splits import Part, parts_of, split_plans
-from ostraca.pipeline.changes import Changes
-from ostraca.pipeline.compact import encode_numbers
-from ostraca.pipeline.manifest import make_manifest, read_manifest, write_manifest
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.shard import ShardRecord
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.statistics import Statistics
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest, write_manifest
+from ostraca.pipeline.corpus.numbers import encode_numbers
+from ostraca.pipeline.corpus.records import ShardRecord
+from ostraca.pipeline.corpus.split_statistics import Statistics
+from ostraca.pipeline.forecast.manifest_size import LARGE_MANIFEST, manifest_size
+from ostraca.pipeline.forecast.measure import Measured, Spread
+from ostraca.pipeline.forecast.splits import Part, parts_of, split_plans
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.shards import plan
 from ostraca.tasks import get_task
 
 FILES = [("tokenizer.json", 12_345), ("tokenizer_config.json", 321)]

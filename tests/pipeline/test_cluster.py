@@ -13,7 +13,7 @@ import pytest
 from harness.corpora import check_whole
 from harness.isolation import alone, end_marked, mark
 
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.tasks.errors import OstracaError
 
 pytest.importorskip("ray")

@@ -10,10 +10,11 @@ from corpora import crowded, decoded, files_below
 from dedup_cases import CASES, QUIET, SPLITS, check_is, first_draws
 from oracles.dedup import identities, settle
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.dedup import counts, search, tail
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.dedup import counts, search, tail
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks.errors import ConfigError
 
 
@@ -61,7 +62,7 @@ def redrawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
 
 def few_bytes(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Search for duplicates with so little memory that many ranges are needed."""
-    from ostraca.pipeline import build as module
+    from ostraca.pipeline.build import build as module
 
     monkeypatch.setattr(module, "check_memory", lambda value: size)
 
@@ -147,7 +148,7 @@ def test_too_little_memory_gets_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_tables_never_grow_past_their_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a range's table takes is what `table_bytes` counted on."""
-    from ostraca.pipeline.dedup.table import Table
+    from ostraca.pipeline.build.shards.table import Table
 
     most = 0
     real = Table.insert

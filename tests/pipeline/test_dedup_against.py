@@ -13,13 +13,14 @@ from dedup_cases import CASES, QUIET, SPLITS, check_is, first_draws
 from oracles.dedup import identities, settle
 
 from ostraca.loaders import CorpusSource
-from ostraca.pipeline.build import build
-from ostraca.pipeline.dedup import counts
-from ostraca.pipeline.dedup.against import with_against
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.dedup import counts
+from ostraca.pipeline.build.dedup.against import with_against
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.export.export import export
+from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks.errors import OstracaError
 
 

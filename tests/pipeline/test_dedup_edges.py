@@ -10,13 +10,14 @@ from dedup_cases import CASES, QUIET, check_is, first_draws, stays_in
 from oracles.dedup import settle
 
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.dedup import counts
-from ostraca.pipeline.diff import compare
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.manifest import records_of
-from ostraca.pipeline.plan import SUFFIXES
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.dedup import counts
+from ostraca.pipeline.check.compare import compare
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import records_of
+from ostraca.pipeline.export.export import export
+from ostraca.pipeline.spec.shards import SUFFIXES
 from ostraca.tasks.errors import ConfigError
 
 

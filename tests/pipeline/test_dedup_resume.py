@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from corpora import crowded, files_below
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.dedup import search
-from ostraca.pipeline.folder import LocalFolder
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.dedup import search
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.store.local import LocalFolder
 from ostraca.tasks.errors import OstracaError
 
 SPLITS = {"train": {"examples": 400}, "test": {"examples": 60}}
@@ -132,8 +132,8 @@ def test_stopped_at_every_step(whole: tuple[dict[str, Any], Path], tmp_path: Pat
 def test_stopped_in_what_tells_of_no_step(
     whole: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    from ostraca.pipeline import build as building
-    from ostraca.pipeline import manifest as manifests
+    from ostraca.pipeline.build import build as building
+    from ostraca.pipeline.corpus import manifest as manifests
 
     def stop(*arguments: Any, **options: Any) -> Any:
         raise Stopped

@@ -14,16 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import ostraca.pipeline.diff
+import ostraca.pipeline.check.compare
 from ostraca import cli
-from ostraca.pipeline.build import build
-from ostraca.pipeline.diff import Comparison, compare, differing_row, unequal_ranges
-from ostraca.pipeline.fingerprint import ContentDigest, content_digest
-from ostraca.pipeline.manifest import make_manifest, read_manifest, records_of, write_manifest
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.shard import ShardRecord, split_key
-from ostraca.pipeline.spec import spec_digest
-from ostraca.pipeline.storage import sha256_of
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.compare import Comparison, compare, differing_row, unequal_ranges
+from ostraca.pipeline.corpus.fingerprint import ContentDigest, content_digest
+from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest, records_of, write_manifest
+from ostraca.pipeline.corpus.records import ShardRecord
+from ostraca.pipeline.corpus.split import split_key
+from ostraca.pipeline.spec.check import spec_digest
+from ostraca.pipeline.spec.shards import plan
+from ostraca.pipeline.store.atomic import sha256_of
 from ostraca.tasks.batch import column, list_type
 from ostraca.tasks.depo import VERSION
 from ostraca.tasks.errors import OtherVersionWarning
@@ -73,13 +74,13 @@ def rewrite(
 def read_shards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The ranges of rows that `compare` will read."""
     ranges: list[tuple[int, int]] = []
-    real = ostraca.pipeline.diff.SplitReader.rows_from
+    real = ostraca.pipeline.check.compare.SplitReader.rows_from
 
     def counted(reader: Any, first: int, count: int) -> Any:
         ranges.append((first, first + count))
         return real(reader, first, count)
 
-    monkeypatch.setattr(ostraca.pipeline.diff.SplitReader, "rows_from", counted)
+    monkeypatch.setattr(ostraca.pipeline.check.compare.SplitReader, "rows_from", counted)
     return ranges
 
 

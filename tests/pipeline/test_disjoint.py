@@ -13,14 +13,15 @@ from corpora import decoded
 from dedup_cases import CASES, first_draws, stays_in
 
 from ostraca import cli
-from ostraca.pipeline.build import build
-from ostraca.pipeline.changes import Changes
-from ostraca.pipeline.duplicates import find_in_corpus
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.manifest_checks import check_records
-from ostraca.pipeline.merge import merge
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.merge import merge
+from ostraca.pipeline.check.duplicates import find_in_corpus
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.corpus.manifest_checks import check_records
+from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks.errors import ConfigError
 
 DISJOINT = {"mode": "disjoint"}

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from ostraca import cli
-from ostraca.pipeline.build import build
-from ostraca.pipeline.duplicates import Found, find_in_corpus
-from ostraca.pipeline.folder import open_folder
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.pack import PACK_MODES
-from ostraca.pipeline.readers import split_reader
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.duplicates import Found, find_in_corpus
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.spec.packing import PACK_MODES
+from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import OstracaError
 
 
@@ -59,15 +59,15 @@ def test_a_deduplicated_corpus_has_none(tmp_path: Path, mode: str, key: str, cap
 
 
 def test_a_broken_promise_is_told(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ostraca.pipeline import build as module
+    from ostraca.pipeline.build import build as module
 
     monkeypatch.setattr(module, "changed_shards", lambda *given: [])  # what was found is not done
     build(spec(dedup={"mode": "drop"}), tmp_path / "c", engine="local")
     monkeypatch.setattr(
-        "ostraca.pipeline.verify.verify", lambda *given, **also: []
+        "ostraca.pipeline.check.verify.verify", lambda *given, **also: []
     )  # it would see the counts
     monkeypatch.setattr(
-        "ostraca.pipeline.duplicates.require_records", lambda *given: None
+        "ostraca.pipeline.check.duplicates.require_records", lambda *given: None
     )  # and so would this
     assert cli.main(["verify", f"path={tmp_path}/c", "duplicates=true"]) == 1
     assert "promises none of these" in capsys.readouterr().out

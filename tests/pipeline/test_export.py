@@ -18,10 +18,10 @@ from harness.words import over
 from oracles.exports import MASKED, READERS, read_datatrove
 
 from ostraca import cli
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.pipeline.export import FORMATS, datatrove, litdata, mds
 from ostraca.pipeline.export import base as export_base
-from ostraca.pipeline.export.command import NAME, export
+from ostraca.pipeline.export.export import NAME, export
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 DEPO = {"N": 20, "K": 4, "M": 5}

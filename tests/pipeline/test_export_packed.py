@@ -14,11 +14,11 @@ import pytest
 from oracles.exports import MASKED, READERS
 
 from ostraca import cli
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.pipeline.export import base as export_base
 from ostraca.pipeline.export import litdata, mds
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.pack import PACK_MODES
+from ostraca.pipeline.export.export import export
+from ostraca.pipeline.spec.packing import PACK_MODES
 
 SPLITS = (("depo", "train"), ("depo", "test"), ("mano", "train"))
 BY_DOCUMENT = ("megatron", "olmo", "datatrove")  # the others have a sample for each row

@@ -14,9 +14,9 @@ import pytest
 from harness.corpora import check_whole
 from harness.isolation import alone, end_marked, mark, marked, until
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.state import STATE
-from ostraca.pipeline.storage import is_temporary
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.layout import STATE
+from ostraca.pipeline.store.atomic import is_temporary
 from ostraca.tasks.errors import OstracaError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,9 +160,9 @@ GROWING = """
 import json, os, subprocess, sys
 from pathlib import Path
 from ostraca.pipeline import manifest
-from ostraca.pipeline.build import build
-from ostraca.pipeline.dedup import search
-from ostraca.pipeline.storage import is_temporary
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.dedup import search
+from ostraca.pipeline.store.atomic import is_temporary
 from ostraca.tasks.errors import OstracaError
 
 search._PARALLEL, search.TAIL_EXAMPLES = 1, 8
@@ -187,7 +187,7 @@ while True:
     room, last = 1 if used() > last else room + 1, used()
     resize(last + room)
     try:
-        build(spec, root, engine="local", report=True, disk="ignore")
+        build(spec, root, engine="local", report=True)
         break
     except OstracaError as error:
         line = str(error)
@@ -230,7 +230,7 @@ def test_a_full_disk_at_every_stage(tmp_path: Path) -> None:
 
 def test_the_lock_of_another_build_that_has_just_ended(tmp_path: Path) -> None:
     """Its file is gone from the folder: whoever opened it before holds nothing."""
-    from ostraca.pipeline.storage import _stands, lock
+    from ostraca.pipeline.store.atomic import _stands, lock
 
     path = tmp_path / ".ostraca-build" / "lock"
     with lock(path):

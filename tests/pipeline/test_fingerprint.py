@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.siphash import siphash128
 
-from ostraca.pipeline.fingerprint import ContentDigest, content_digest
+from ostraca.pipeline.corpus.fingerprint import ContentDigest, content_digest
 from ostraca.tasks import get_task
 from ostraca.tasks.errors import OstracaError
 from ostraca.tasks.rng import stream_key

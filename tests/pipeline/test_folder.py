@@ -22,11 +22,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ostraca.pipeline import remote
-from ostraca.pipeline.folder import Folder, LocalFolder, open_folder, read_json, write_bytes, write_json
-from ostraca.pipeline.lease import Term
-from ostraca.pipeline.remote import RemoteFolder
-from ostraca.pipeline.storage import lock, lock_owner
+from ostraca.pipeline.store import remote
+from ostraca.pipeline.store.atomic import lock, lock_owner
+from ostraca.pipeline.store.folder import Folder, read_json, write_bytes, write_json
+from ostraca.pipeline.store.lease import Term
+from ostraca.pipeline.store.local import LocalFolder
+from ostraca.pipeline.store.open import open_folder
+from ostraca.pipeline.store.remote import RemoteFolder
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 PAYLOAD = np.random.default_rng(0).bytes(1 << 20)
@@ -293,7 +295,7 @@ def test_a_folder_travels_to_another_process(folder: Folder, url: str) -> None:
         pytest.skip("memory:// does not leave its process")
     code = """
 import pickle, sys
-from ostraca.pipeline.folder import open_folder, write_bytes
+from ostraca.pipeline.store.folder import open_folder, write_bytes
 for number, folder in enumerate([open_folder(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2]))]):
     write_bytes(folder, f"from/{number}", b"child")
 """
@@ -436,7 +438,7 @@ def test_a_missing_library_is_named() -> None:
     code = """
 import sys
 sys.modules["s3fs"] = None
-from ostraca.pipeline.folder import open_folder
+from ostraca.pipeline.store.folder import open_folder
 from ostraca.tasks.errors import ConfigError
 try:
     open_folder("s3://bucket/x")

@@ -17,12 +17,13 @@ from corpora import FORMATS, PACKS, crowded, decoded, files_below
 import ostraca
 from ostraca import cli
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.diff import compare
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.manifest import read_manifest, records_of
-from ostraca.pipeline.plan import SUFFIXES
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.compare import compare
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest, records_of
+from ostraca.pipeline.export.export import export
+from ostraca.pipeline.spec.shards import SUFFIXES
 
 LENGTH = 24
 KINDS = [(None, "off"), (None, "drop"), *zip(PACKS, ("drop", "off", "drop", "off"), strict=True)]

@@ -9,11 +9,11 @@ import pytest
 from corpora import crowded
 
 from ostraca import cli
-from ostraca.pipeline.build import build
-from ostraca.pipeline.inspect import _packed_looks
-from ostraca.pipeline.manifest import read_manifest, spec_in
-from ostraca.pipeline.pack import PACK_MODES
-from ostraca.pipeline.readers import split_reader
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.commands.inspect_examples import _packed_looks
+from ostraca.pipeline.corpus.manifest import read_manifest, spec_in
+from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.spec.packing import PACK_MODES
 from ostraca.tasks import get_task
 
 LENGTH = 24

@@ -22,10 +22,10 @@ from harness.corpora import check_after_kill, check_whole
 from harness.forks import Forks
 from harness.isolation import end_marked, mark, marked, until
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.spec import check_spec, spec_digest
-from ostraca.pipeline.storage import is_temporary
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.spec.check import check_spec, spec_digest
+from ostraca.pipeline.store.atomic import is_temporary
 
 Maker = Callable[..., dict[str, Any]]
 

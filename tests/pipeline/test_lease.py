@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from s3 import Exchange, Proxy, S3Server, running_proxy
 
-from ostraca.pipeline import lease
-from ostraca.pipeline.lease import Term
-from ostraca.pipeline.remote import RemoteFolder
-from ostraca.pipeline.store_errors import Patience
+from ostraca.pipeline.store import lease
+from ostraca.pipeline.store.errors import Patience
+from ostraca.pipeline.store.lease import Term
+from ostraca.pipeline.store.remote import RemoteFolder
 from ostraca.tasks.errors import OstracaError
 
 LOCK = ".build/lock"
@@ -27,8 +27,8 @@ REFUSAL = r"corpus: another build is running in this folder.*choose another out=
 # Holds the lock of the folder argv[1] until it is killed.
 HOLDER = """
 import sys, time
-from ostraca.pipeline.lease import Term
-from ostraca.pipeline.remote import RemoteFolder
+from ostraca.pipeline.store.lease import Term
+from ostraca.pipeline.store.remote import RemoteFolder
 with RemoteFolder(sys.argv[1], term=Term(expires=float(sys.argv[2]))).lock(sys.argv[3]):
     print("held", flush=True)
     time.sleep(60)

@@ -11,11 +11,11 @@ from test_folder import folder, url  # noqa: F401 (fixtures: one folder of each 
 
 from ostraca import cli
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.folder import Folder, write_bytes
-from ostraca.pipeline.merge import merge
-from ostraca.pipeline.state import STATE
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.merge import merge
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.layout import STATE
+from ostraca.pipeline.store.folder import Folder, write_bytes
 from ostraca.tasks.errors import OstracaError
 from ostraca.tasks.litter import is_empty, is_litter
 

@@ -18,18 +18,21 @@ import pytest
 from harness.forks import Forks
 from test_kill import specs
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.changes import Changes
-from ostraca.pipeline.engine import open_engine
-from ostraca.pipeline.fence import Fence, LostLockError
-from ostraca.pipeline.folder import Folder, LocalFolder, open_folder, write_json
-from ostraca.pipeline.lease import Term
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.remote import RemoteFolder
-from ostraca.pipeline.shard import make_shard
-from ostraca.pipeline.spec import check_spec
-from ostraca.pipeline.state import LOCK, STATE
-from ostraca.pipeline.verify import verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.jobs.engine import open_engine
+from ostraca.pipeline.build.shards.shard import make_shard
+from ostraca.pipeline.build.shards.warm import warm_kernels
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.corpus.layout import LOCK, STATE
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.shards import plan
+from ostraca.pipeline.store.fence import Fence, LostLockError
+from ostraca.pipeline.store.folder import Folder, write_json
+from ostraca.pipeline.store.lease import Term
+from ostraca.pipeline.store.local import LocalFolder
+from ostraca.pipeline.store.open import open_folder
+from ostraca.pipeline.store.remote import RemoteFolder
 from ostraca.tasks.errors import OstracaError
 
 NAMES = ("plain", "packed-drop", "redraw")
@@ -148,7 +151,7 @@ def test_workers_of_a_build_that_lost_its_folder_stop(
     with folder.lock(LOCK) as owner:
         fenced = folder.fenced(Fence(path=LOCK, owner=owner))
         job = functools.partial(make_shard, spec, "digest", Changes(), fenced)
-        with open_engine(spec, engine=engine) as runner:
+        with open_engine(functools.partial(warm_kernels, spec), engine=engine) as runner:
             assert len(list(runner.map(job, shards[:1]))) == 1
             with folder.create(LOCK) as file:  # another's
                 file.write(b"another")

@@ -18,16 +18,17 @@ from corpora import crowded, files_below
 
 from ostraca import cli
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline import manifest as manifests
-from ostraca.pipeline import manifest_checks, manifest_parts
-from ostraca.pipeline.build import build
-from ostraca.pipeline.changes import Changes, sums_of_changes
-from ostraca.pipeline.diff import compare
-from ostraca.pipeline.manifest import make_manifest, read_manifest, write_manifest
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.shard import ShardRecord
-from ostraca.pipeline.spec import check_spec, spec_digest
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.compare import compare
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus import manifest as manifests
+from ostraca.pipeline.corpus import manifest_checks, manifest_parts
+from ostraca.pipeline.corpus.changes import Changes
+from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest, write_manifest
+from ostraca.pipeline.corpus.records import ShardRecord, sums_of_changes
+from ostraca.pipeline.spec.check import check_spec, spec_digest
+from ostraca.pipeline.spec.shards import plan
 from ostraca.tasks.errors import OstracaError
 
 SPEC = crowded(

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 
 from ostraca import cli
 from ostraca.loaders import CorpusSource
-from ostraca.pipeline import manifest as manifests
-from ostraca.pipeline import merge as merging
-from ostraca.pipeline.build import build
-from ostraca.pipeline.diff import compare
-from ostraca.pipeline.export.command import export
-from ostraca.pipeline.folder import LocalFolder
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.merge import merge
-from ostraca.pipeline.plan import count_examples, count_shards, plan
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build import merge as merging
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.merge import merge
+from ostraca.pipeline.check.compare import compare
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus import manifest as manifests
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.export.export import export
+from ostraca.pipeline.spec.shards import count_examples, count_shards, plan
+from ostraca.pipeline.store.local import LocalFolder
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 SPEC = crowded(

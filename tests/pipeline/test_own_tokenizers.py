@@ -16,12 +16,13 @@ import pytest
 
 from ostraca import cli
 from ostraca.loaders import CorpusSource
-from ostraca.pipeline import tokenizer_copies
-from ostraca.pipeline.build import build
-from ostraca.pipeline.manifest import read_manifest, spec_in
-from ostraca.pipeline.tokenizer_copies import private_copy
-from ostraca.pipeline.verify import reproduce, verify
-from ostraca.tasks.capo.tokenizer import train_tokenizer
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus import tokenizer_copies
+from ostraca.pipeline.corpus.manifest import read_manifest, spec_in
+from ostraca.pipeline.corpus.tokenizer_copies import private_copy
+from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 from ostraca.tasks.errors import OstracaError
 from ostraca.tasks.vocabulary import tokenizer_files
 

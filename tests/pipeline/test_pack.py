@@ -17,19 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.packing import Document, pack
+from oracles.packing import Document, pack, waste
 
-from ostraca.pipeline.pack import (
-    MAX_LENGTH,
-    PACK_MODES,
-    PACKED_SCHEMA,
-    check_fits,
-    check_pack,
-    pack_batch,
-    packing_waste,
-    unpack_batch,
-)
-from ostraca.pipeline.writers.parquet import ParquetShardWriter
+from ostraca.pipeline.build.shards.pack import pack_batch
+from ostraca.pipeline.corpus.formats.parquet import ParquetShardWriter
+from ostraca.pipeline.corpus.packed import PACKED_SCHEMA, unpack_batch
+from ostraca.pipeline.spec.packing import MAX_LENGTH, PACK_MODES, check_fits, check_pack
 from ostraca.tasks import get_task
 from ostraca.tasks.batch import column, list_type, ragged, unragged
 from ostraca.tasks.errors import ConfigError, OstracaError
@@ -194,9 +187,9 @@ def real_group(name: str) -> pa.RecordBatch:
 def test_best_fit_wastes_no_more_than_whole_on_real_tasks(name: str) -> None:
     batch = real_group(name)
     length = max(2048, int(np.diff(unragged(batch["input_ids"])[1]).max()))
-    waste = {mode: packing_waste(pack_batch(batch, length, mode), length) for mode in PACK_MODES}
-    assert waste["concat"] <= waste["best_fit"] <= waste["whole"] < 1
-    assert waste["concat"] * length * -(-len(batch["input_ids"].values) // length) < length
+    wasted = {mode: waste(pack_batch(batch, length, mode), length) for mode in PACK_MODES}
+    assert wasted["concat"] <= wasted["best_fit"] <= wasted["whole"] < 1
+    assert wasted["concat"] * length * -(-len(batch["input_ids"].values) // length) < length
 
 
 @pytest.mark.parametrize("mode", PACK_MODES)
@@ -206,7 +199,7 @@ def test_no_rows_make_no_rows(mode: str) -> None:
         packed = pack_batch(batch, 8, mode)
         assert (packed.num_rows, packed.schema) == (0, PACKED_SCHEMA)
         assert unpack_batch(packed).num_rows == 0
-        assert packing_waste(packed, 8) == 0
+        assert waste(packed, 8) == 0
 
 
 @pytest.mark.parametrize("mode", PACK_MODES)
@@ -224,7 +217,7 @@ def test_slices_of_packed_rows_unpack_to_their_pieces(mode: str) -> None:
     parts = [unpack_batch(packed.slice(row, 1)).to_pylist() for row in range(packed.num_rows)]
     assert [piece for part in parts for piece in part] == whole
     assert unpack_batch(packed.slice(1, 2)).to_pylist() == parts[1] + parts[2]
-    assert packing_waste(packed.slice(0, 1), 10) == 1 - len(packed["input_ids"][0]) / 10
+    assert waste(packed.slice(0, 1), 10) == 1 - len(packed["input_ids"][0]) / 10
 
 
 def test_whole_and_concat_copy_no_token() -> None:
@@ -268,7 +261,7 @@ _RUN = """
 import hashlib, json, sys
 import numba
 import pyarrow as pa
-from ostraca.pipeline.pack import PACK_MODES, pack_batch
+from ostraca.pipeline.build.shards.pack import PACK_MODES, pack_batch
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 batch = pa.ipc.open_stream(sys.stdin.buffer).read_next_batch()
 for length in (40, 256):

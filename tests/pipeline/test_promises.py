@@ -24,7 +24,7 @@ from corpora import decoded
 
 import ostraca
 from ostraca import cli
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.tasks import get_task
 
 ROOT = Path(ostraca.__file__).resolve().parent.parent

@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 from s3 import Exchange, S3Server, running_proxy
 
-import ostraca.pipeline.remote
+import ostraca.pipeline.store.remote
 from ostraca import cli
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.duplicates import find_in_corpus
-from ostraca.pipeline.folder import open_folder
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.merge import merge
-from ostraca.pipeline.store_errors import Patience
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.merge import merge
+from ostraca.pipeline.check.duplicates import find_in_corpus
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.store.errors import Patience
+from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import OstracaError
 
 Maker = Callable[..., dict[str, Any]]
@@ -73,7 +74,7 @@ def test_ray_workers_write_to_a_store(s3: str, tmp_path: Path, spec: Maker) -> N
     given = spec(train=800)
     here = build(given, tmp_path / "here", engine="local")
     code = (
-        "import json, sys; from ostraca.pipeline.build import build; "
+        "import json, sys; from ostraca.pipeline.build.build import build; "
         "build(json.loads(sys.argv[1]), sys.argv[2], workers=2)"
     )
     done = subprocess.run(
@@ -137,7 +138,7 @@ def test_a_killed_build_goes_on_in_a_store(s3: str, tmp_path: Path, spec: Maker)
     given = spec(train=6000, shard_tokens=20_000)
     code = """
 import json, sys
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 def on_shard(record, kept):
     if not kept: print("shard", flush=True)
 build(json.loads(sys.argv[1]), sys.argv[2], engine="local", workers=2, on_shard=on_shard)
@@ -190,7 +191,7 @@ def test_a_store_that_fails_at_random_gets_a_whole_corpus(
         proxy.fault = fault
         given = {**spec(train=1500), "dedup": {"mode": "drop"}}
         patience = Patience(attempts=8, first=0.001, longest=0.01)
-        folder = ostraca.pipeline.remote.RemoteFolder(f"{s3}/c", patience)
+        folder = ostraca.pipeline.store.remote.RemoteFolder(f"{s3}/c", patience)
         made = build(given, folder, engine="local", workers=2)
         proxy.fault = lambda exchange: False
     assert hit > 5

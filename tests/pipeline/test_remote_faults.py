@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from s3 import Exchange, Proxy, S3Server, running_proxy
 
-from ostraca.pipeline import remote
-from ostraca.pipeline.folder import write_bytes
-from ostraca.pipeline.remote import RemoteFolder
-from ostraca.pipeline.store_errors import Patience
+from ostraca.pipeline.store import remote
+from ostraca.pipeline.store.errors import Patience
+from ostraca.pipeline.store.folder import write_bytes
+from ostraca.pipeline.store.remote import RemoteFolder
 from ostraca.tasks.errors import OstracaError
 
 PAYLOAD = np.random.default_rng(0).bytes(300_000)

@@ -24,9 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.folder import LocalFolder
-from ostraca.pipeline.report import FILES, screen_table, write_report
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.split_statistics import Counts, Histogram, Statistics
 from ostraca.pipeline.report.bins import bins_of, round_ticks
 from ostraca.pipeline.report.card import make_card, short_names, size_category
 from ostraca.pipeline.report.charts import lost_shares
@@ -34,7 +33,9 @@ from ostraca.pipeline.report.columns import about_column
 from ostraca.pipeline.report.figures import brief, percent, short
 from ostraca.pipeline.report.page import make_page
 from ostraca.pipeline.report.pictures import draw_pictures
-from ostraca.pipeline.statistics import Counts, Histogram, Statistics
+from ostraca.pipeline.report.table import screen_table
+from ostraca.pipeline.report.write import FILES, write_report
+from ostraca.pipeline.store.local import LocalFolder
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.batch import ragged
 

@@ -13,10 +13,10 @@ import pytest
 from conftest import make_spec
 from harness.isolation import alone
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.capacity import room
-from ostraca.pipeline.folder import open_folder
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.forecast import room
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def test_who_says_so_begins_all_the_same(tmp_path: Path) -> None:
 
 RESUMED = """
 import json, sys
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.tasks.errors import OstracaError
 
 spec, out = json.loads(sys.argv[1]), sys.argv[2]
@@ -149,4 +149,4 @@ def test_of_a_store_nothing_is_asked() -> None:
 @pytest.mark.parametrize("value", ["ignored", 0, True, "1GB"])
 def test_nonsense(value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be ignore, or null"):
-        build(SPEC, tmp_path / "c", engine="local", disk=value)
+        room.build_where_room_is(SPEC, tmp_path / "c", engine="local", disk=value)

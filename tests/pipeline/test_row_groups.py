@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ostraca.loaders import CorpusSource
-from ostraca.pipeline.build import build
-from ostraca.pipeline.compact import encode_numbers
-from ostraca.pipeline.manifest import read_manifest, records_of, spec_in
-from ostraca.pipeline.readers import split_reader
-from ostraca.pipeline.remote import RemoteFolder
-from ostraca.pipeline.row_groups import TABLE, RowGroups, Tail
-from ostraca.pipeline.writers.webdataset import table_of
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.formats.webdataset import table_of
+from ostraca.pipeline.corpus.manifest import read_manifest, records_of, spec_in
+from ostraca.pipeline.corpus.numbers import encode_numbers
+from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.corpus.row_groups import TABLE, RowGroups, Tail
+from ostraca.pipeline.store.remote import RemoteFolder
 from ostraca.tasks.errors import OstracaError
 
 Maker = Callable[..., dict[str, Any]]

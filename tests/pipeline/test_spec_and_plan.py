@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostraca.pipeline.plan import count_examples, count_shards, plan
-from ostraca.pipeline.spec import check_spec, spec_digest
+from ostraca.pipeline.spec.check import check_spec, spec_digest
+from ostraca.pipeline.spec.shards import count_examples, count_shards, plan
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]

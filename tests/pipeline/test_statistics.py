@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostraca.pipeline import statistics
-from ostraca.pipeline.statistics import KEPT_BITS, MAX_VALUES, Counts, Histogram, Statistics
+from ostraca.pipeline.corpus import split_statistics as statistics
+from ostraca.pipeline.corpus.split_statistics import KEPT_BITS, MAX_VALUES, Counts, Histogram, Statistics
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.examples import complete_config, generate_batches
 

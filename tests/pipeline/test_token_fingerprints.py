@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.siphash import siphash128
 
-from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks import get_task
 from ostraca.tasks.batch import column, list_type, ragged, texts
 from ostraca.tasks.examples import complete_config, stream_of
@@ -187,7 +187,7 @@ def test_fingerprints_are_fixed(name: str) -> None:
 _EITHER_WAY = """
 import json, sys
 import numba, numpy as np, pyarrow as pa
-from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks.batch import ragged
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 sizes = np.arange(30)

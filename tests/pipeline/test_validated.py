@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.plan import plan
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.shards import plan
 from ostraca.tasks import get_task
 from ostraca.tasks.errors import OstracaError
 
@@ -34,7 +34,9 @@ def test_an_example_that_is_not_valid_ends_the_build(
         rows[indices.tolist().index(1_234)][-1] += 1
         return batch.set_column(0, batch.schema.field(0), pa.array(rows, batch.schema.field(0).type))
 
-    monkeypatch.setattr("ostraca.pipeline.shard.get_task", lambda name: replace(task, generate=generate))
+    monkeypatch.setattr(
+        "ostraca.pipeline.build.shards.shard.get_task", lambda name: replace(task, generate=generate)
+    )
     with pytest.raises(OstracaError, match=r"train-.*: example 1234 is .*generator and validator disagree"):
         build(spec(), tmp_path / "c", engine="local")
     assert not (tmp_path / "c/manifest.json").exists()
@@ -54,7 +56,9 @@ def test_every_example_goes_past_the_validator(
         seen.update(map(tuple, batch["input_ids"].to_pylist()))
         return task.validate(batch, config)
 
-    monkeypatch.setattr("ostraca.pipeline.shard.get_task", lambda name: replace(task, validate=validate))
+    monkeypatch.setattr(
+        "ostraca.pipeline.build.shards.shard.get_task", lambda name: replace(task, validate=validate)
+    )
     splits = {"train": {"examples": 300}, "test": {"examples": 40}}
     dataset = {"task": "mano", "config": {"L": 1, "value_mod": 5}, "splits": splits}
     made = build({"datasets": {"sums": dataset}, "dedup": {"mode": mode}}, tmp_path / "c", engine="local")

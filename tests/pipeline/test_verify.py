@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ostraca.pipeline.manifest import read_manifest
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.manifest import read_manifest
 from ostraca.tasks.errors import ConfigError, OstracaError, OtherVersionWarning
 
 
@@ -244,9 +245,9 @@ def test_reproduce_on_ray(corpus: Path, ray_session: Any) -> None:
 
 def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_here: Any) -> None:
     """All sums made to fit by the forger: only making the shard again tells."""
-    from ostraca.pipeline.fingerprint import ContentDigest
-    from ostraca.pipeline.manifest import make_manifest, records_of
-    from ostraca.pipeline.shard import ShardRecord
+    from ostraca.pipeline.corpus.fingerprint import ContentDigest
+    from ostraca.pipeline.corpus.manifest import make_manifest, records_of
+    from ostraca.pipeline.corpus.records import ShardRecord
 
     manifest = read_manifest(corpus_copy)
     records = [ShardRecord(split=split, **record) for split, record in records_of(manifest)]

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from ostraca.loaders import CorpusSource, TokenStream
-from ostraca.pipeline.build import build
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 Maker = Callable[..., dict[str, Any]]
@@ -55,7 +56,7 @@ def test_a_file_outside_the_corpus_is_never_opened(corpus_copy: Path, tmp_path: 
 @pytest.mark.parametrize("vocabulary", ["published", "shared"])
 def test_capo_is_made_again_without_the_tokenizer_it_came_with(tmp_path: Path, vocabulary: str) -> None:
     """The corpus has a copy, which is what decides; the path in the spec only says where it once was."""
-    from ostraca.tasks.capo.tokenizer import train_tokenizer
+    from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 
     train_tokenizer(tmp_path / "tok", vocab_size=500, num_people=30)
     config = {"num_people": 20, "exposures": 5, "tokenizer_name_or_path": str(tmp_path / "tok")}
@@ -80,7 +81,7 @@ def capo_spec(tokenizer: Path, vocabulary: str = "published", **config: Any) -> 
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Path:
     """A small tokenizer in a folder."""
-    from ostraca.tasks.capo.tokenizer import train_tokenizer
+    from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 
     return train_tokenizer(tmp_path / "tok", vocab_size=500, num_people=30)
 
@@ -151,7 +152,7 @@ def test_where_a_tokenizer_lies_is_no_part_of_the_corpus(tokenizer: Path, tmp_pa
     ],
 )
 def test_edited_manifests_are_noticed(corpus_copy: Path, edit: Callable[[Any], Any], words: str) -> None:
-    from ostraca.pipeline.spec import spec_digest
+    from ostraca.pipeline.spec.check import spec_digest
 
     manifest = json.loads((corpus_copy / "manifest.json").read_text())
     edit(manifest)

@@ -35,9 +35,9 @@ from small_shards import (
     shard,
 )
 
-from ostraca.pipeline.pack import PACKED_SCHEMA
-from ostraca.pipeline.writers.webdataset import WebDatasetShardWriter
-from ostraca.pipeline.writers.webdataset_reader import most_bytes, read_group
+from ostraca.pipeline.corpus.formats.webdataset import WebDatasetShardWriter
+from ostraca.pipeline.corpus.formats.webdataset_reader import most_bytes, read_group
+from ostraca.pipeline.corpus.packed import PACKED_SCHEMA
 from ostraca.tasks import TASKS, examples, get_task
 from ostraca.tasks.base import vocab_size
 from ostraca.tasks.batch import column, dtype_of, list_type

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_shards import COMPRESSIONS, CONFIGS, END, made, packed_rows, shard
 
-from ostraca.pipeline.writers.webdataset_reader import read_group
+from ostraca.pipeline.corpus.formats.webdataset_reader import read_group
 from ostraca.tasks.errors import OstracaError
 
 DAMAGED = "a row group is damaged"

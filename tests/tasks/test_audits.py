@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from ostraca.pipeline.audit import tests as audit_tests
-from ostraca.pipeline.audit.judge import judge
-from ostraca.pipeline.audit.streams import count_made
+from ostraca.pipeline.check.audit import tests as audit_tests
+from ostraca.pipeline.check.audit.judge import judge
+from ostraca.pipeline.check.audit.streams import count_made
 from ostraca.tasks import capo, get_task, lano
 from ostraca.tasks.auditing import coins
 from ostraca.tasks.base import Task

@@ -129,7 +129,7 @@ def test_bad_configs_are_refused_everywhere() -> None:
 
 def test_a_corpus_is_as_large_as_its_people_and_exposures() -> None:
     """Whoever asks for more is refused by the spec; the pipeline builds, reads and reproduces it."""
-    from ostraca.pipeline.spec import check_spec
+    from ostraca.pipeline.spec.check import check_spec
 
     def spec(**split: Any) -> dict[str, Any]:
         splits = {"train": split, "test": {"form": "test"}}
@@ -151,8 +151,9 @@ def test_a_corpus_is_built_verified_and_reproduced(tmp_path: Any, bio: str) -> N
 
     from capo_configs import FIELDS, write_lists
 
-    from ostraca.pipeline.build import build
-    from ostraca.pipeline.verify import reproduce, verify
+    from ostraca.pipeline.build.build import build
+    from ostraca.pipeline.check.reproduce import reproduce
+    from ostraca.pipeline.check.verify import verify
 
     folder = write_lists(tmp_path / "fields", FIELDS)
     config = {"num_people": 60, "exposures": 3, "bio": bio, "fields_dir": folder}

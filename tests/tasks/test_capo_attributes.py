@@ -13,9 +13,10 @@ from oracles import capo as oracle
 
 from ostraca import cli
 from ostraca.loaders import CorpusSource
-from ostraca.pipeline.build import build
-from ostraca.pipeline.spec import check_spec, spec_digest
-from ostraca.pipeline.verify import reproduce, verify
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.check.reproduce import reproduce
+from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.spec.check import check_spec, spec_digest
 from ostraca.tasks.batch import rows_of
 from ostraca.tasks.capo import TASK, check
 from ostraca.tasks.errors import ConfigError

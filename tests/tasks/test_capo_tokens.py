@@ -13,11 +13,13 @@ from capo_configs import DEFAULT_SMALL, FIELDS, SMALL, lists, made
 from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
 from tokenizers import decoders, normalizers, pre_tokenizers
 
+from ostraca.pipeline.commands.train_tokenizer import run as train_tokenizer_run
 from ostraca.tasks.capo import check, max_tokens, mean_tokens, own_tokenizer, tokens
 from ostraca.tasks.capo.config import encoder_of, tokenizer_of
 from ostraca.tasks.capo.encode import token_spans, why_not_composable
 from ostraca.tasks.capo.pieces import SPANS, plan_of
-from ostraca.tasks.capo.tokenizer import FILES, load_tokenizer, train_tokenizer, train_tokenizer_command
+from ostraca.tasks.capo.tokenizer import FILES, load_tokenizer
+from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 from ostraca.tasks.capo.validator import validate
 from ostraca.tasks.errors import ConfigError, OstracaError
 
@@ -374,7 +376,7 @@ def test_the_embedded_tokenizer_is_made_by_the_defaults(
     from ostraca import cli
 
     config = {**cli.compose("train-tokenizer", [f"out={tmp_path / 'made'}"])}
-    assert train_tokenizer_command(config) == 0
+    assert train_tokenizer_run(config) == 0
     assert "4,096 tokens, of 20,000 biographies, seed 0" in capsys.readouterr().out
     for name in FILES:
         assert (tmp_path / "made" / name).read_bytes() == (DATA / name).read_bytes(), (
@@ -422,5 +424,5 @@ def test_bad_values_of_the_command_are_refused(tmp_path: Path, key: str, value: 
     config = {"out": str(tmp_path / "x"), "vocab_size": 300, "num_people": 5, "seed": 0}
     config |= {"fields_dir": None, "templates_dir": None, key: value}
     with pytest.raises(ConfigError, match=f"^{key}="):
-        train_tokenizer_command(config)
+        train_tokenizer_run(config)
     assert not list(tmp_path.iterdir())

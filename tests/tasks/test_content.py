@@ -18,7 +18,7 @@ from contents import CROWDED, FAMILIES, batch_of, contents, made
 from oracles.content import canonical, fingerprint
 from tasks_of_tests import CONFIGS
 
-from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.batch import ragged, unragged
 from ostraca.tasks.examples import complete_config, generate_batches

@@ -15,7 +15,7 @@ from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 from oracles.mano_judge import evaluate
 
-from ostraca.pipeline.fingerprint import token_fingerprints
+from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks import get_task
 from ostraca.tasks.mano_config import acceptance
 from ostraca.tasks.words import count_words

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.errors import OstracaError
 from ostraca.tasks.examples import complete_config, generate_example, validate_example

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ostraca import cli
-from ostraca.pipeline.asked import corpus_spec
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.spec.check import check_spec
+from ostraca.pipeline.spec.given import corpus_spec
 from ostraca.tasks import TASKS, get_task
 
 PRESETS = {

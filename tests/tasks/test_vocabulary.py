@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from tasks_of_tests import CONFIGS, STREAMED
 
-from ostraca.pipeline.build import build
-from ostraca.pipeline.spec import check_spec
+from ostraca.pipeline.build.build import build
+from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.batch import unragged
 from ostraca.tasks.errors import ConfigError
@@ -139,7 +139,7 @@ def test_large_ids_are_renamed_too() -> None:
 
 
 def test_two_tokenizers_cannot_share_a_vocabulary(tmp_path: Path) -> None:
-    from ostraca.tasks.capo.tokenizer import train_tokenizer
+    from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 
     train_tokenizer(tmp_path / "tok", vocab_size=400, num_people=20)
     spec = spec_of("capo")

@@ -9,7 +9,7 @@ import torch
 from harness.words import over
 from torch import Tensor
 
-from ostraca import compose
+from ostraca.cli import compose
 from ostraca.training.base import LanguageModel
 from ostraca.training.llama import Llama
 

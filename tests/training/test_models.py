@@ -8,7 +8,7 @@ import torch
 from small import tiny_llama
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from ostraca import compose
+from ostraca.cli import compose
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.training.base import LanguageModel, document_mask, labelled_logits
 from ostraca.training.hugging_face import HuggingFace, tiny_gpt2

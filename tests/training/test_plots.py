@@ -10,7 +10,7 @@ from harness.words import over
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostraca import compose
+from ostraca.cli import compose
 from ostraca.tasks.errors import OstracaError
 from ostraca.training import plots
 from ostraca.training.record import read_metrics

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small import DEPO, VOCABULARY, tiny_llama
 
-from ostraca import compose
+from ostraca.cli import compose
 from ostraca.loaders import TaskSource, TokenStream
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.training.data import StreamDataset

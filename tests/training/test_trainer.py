@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from ostraca.pipeline.build import build
+from ostraca.pipeline.build.build import build
 from ostraca.tasks.vocabulary import split_names
 
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,1 @@
+"""A shard: how its examples are made, held apart, packed and written."""

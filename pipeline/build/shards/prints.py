@@ -1,0 +1,86 @@
+"""Fingerprints of examples, and the files in which a build keeps them until it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ....tasks import get_task
+from ....tasks.base import Task
+from ....tasks.errors import OstracaError
+from ....tasks.examples import batch_rows, stream_of
+from ....tasks.mixing import content_key
+from ...corpus.fingerprint import token_fingerprints
+from ...store.folder import Folder, write_bytes
+
+RANGE_BITS = 12  # a file can be read by 2^12 ranges of the fingerprints' first word
+_RANGES = 1 << RANGE_BITS
+_RECORD = np.dtype([("prints", "<u8", (2,)), ("place", "<i8")])
+_HEADER = 8 * (_RANGES + 1)
+
+
+def fingerprints(
+    task: Task, config: Mapping[str, Any], batch: pa.RecordBatch, key: str
+) -> NDArray[np.uint64]:
+    """uint64 [rows, 2] of examples with published ids: equal where two are the same by `key`."""
+    if key == "content" and task.content is not None:
+        return task.content(batch, config)
+    # Two tasks mean different things by the same ids.
+    return token_fingerprints(batch) ^ content_key(task.name)
+
+
+def draw_prints(
+    spec: Mapping[str, Any], dataset: str, split: str, indices: NDArray[np.int64], attempt: int
+) -> NDArray[np.uint64]:
+    """uint64 [n, 2]: the fingerprints of attempt `attempt` of the examples at `indices` of a split."""
+    draws = draws_with_prints(spec, dataset, split, indices, attempt)
+    return np.concatenate([np.zeros((0, 2), np.uint64), *(prints for _, prints in draws)])
+
+
+def draws_with_prints(
+    spec: Mapping[str, Any], dataset: str, split: str, indices: NDArray[np.int64], attempt: int = 0
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.uint64]]]:
+    """Batches of these examples, not checked, with published ids; and their fingerprints uint64 [rows, 2]."""
+    entry = spec["datasets"][dataset]
+    task, config = get_task(entry["task"]), entry["splits"][split]["config"]
+    key = stream_of(task, config, spec["seed"], split, entry["version"], attempt)
+    step = batch_rows(task, config)
+    for start in range(0, len(indices), step):
+        batch = task.generate(config, key, indices[start : start + step])
+        yield batch, fingerprints(task, config, batch, spec["dedup"]["key"])
+
+
+def write_prints(folder: Folder, path: str, prints: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
+    """Write fingerprints uint64 [n, 2] and the places int64 [n] (ascending) of their examples in a shard."""
+    order = np.argsort(prints[:, 0], kind="stable")
+    records = np.empty(len(prints), _RECORD)
+    records["prints"], records["place"] = prints[order], places[order]
+    bounds = np.arange(1, _RANGES, dtype=np.uint64) << np.uint64(64 - RANGE_BITS)
+    offsets = np.empty(_RANGES + 1, "<i8")
+    offsets[0], offsets[-1] = 0, len(prints)
+    offsets[1:-1] = np.searchsorted(records["prints"][:, 0], bounds)
+    write_bytes(folder, path, offsets.tobytes() + records.tobytes())
+
+
+def prints_size(count: int) -> int:
+    """Bytes of a file of `count` fingerprints."""
+    return _HEADER + count * _RECORD.itemsize
+
+
+def read_prints(
+    folder: Folder, path: str, first: int, last: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The fingerprints of ranges first..last-1, and their places; equal ones by ascending place."""
+    bounds = np.frombuffer(folder.read_range(path, 8 * first, 8 * (last + 1)), "<i8")
+    if len(bounds) != last - first + 1:
+        raise OstracaError(f"{folder}/{path}: is cut; remove it and run the same build again")
+    start, stop = (_HEADER + int(bound) * _RECORD.itemsize for bound in (bounds[0], bounds[-1]))
+    data = folder.read_range(path, start, stop) if stop > start else b""
+    if len(data) != stop - start:
+        raise OstracaError(f"{folder}/{path}: is cut; remove it and run the same build again")
+    records = np.frombuffer(data, _RECORD)
+    return np.ascontiguousarray(records["prints"]), np.ascontiguousarray(records["place"])

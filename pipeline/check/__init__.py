@@ -1,0 +1,1 @@
+"""A corpus held to what it says of itself."""

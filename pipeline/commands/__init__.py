@@ -1,0 +1,1 @@
+"""The commands: a config in, lines of text out; a file each."""

@@ -1,0 +1,38 @@
+"""`ostraca reproduce`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...tasks.errors import check_path
+from ..check.reproduce import reproduce as reproduce_shards
+from ..corpus.manifest import read_manifest
+from ..spec.versions import require_versions
+from .progress import ShardProgress
+
+
+def run(config: Mapping[str, Any]) -> int:
+    """`ostraca reproduce`: see conf/reproduce.yaml."""
+    root = check_path("path", config["path"])
+    manifest = read_manifest(root, parts=True, versions=require_versions)
+    rows = {s["path"]: s["rows"] for entry in manifest["splits"].values() for s in entry["shards"]}
+    wanted = config["shards"]
+    count = min(wanted, len(rows)) if isinstance(wanted, int) else len(rows)
+    examples = sum(rows.values()) * count // max(len(rows), 1)
+    with ShardProgress("reproduce", count, examples) as progress:
+        made, problems = reproduce_shards(
+            root,
+            shards=wanted,
+            seed=config["seed"],
+            engine=config["engine"],
+            workers=config["workers"],
+            ray=config["ray"],
+            on_shard=lambda path, same: progress.advance(rows[path]),
+        )
+    for problem in problems:
+        print(problem)
+    if problems:
+        return 1
+    print(f"{root}: {made} of {len(rows)} shards made again from the manifest, content digests equal")
+    return 0

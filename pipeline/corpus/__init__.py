@@ -1,0 +1,1 @@
+"""A corpus as it stands: all that a loader needs."""

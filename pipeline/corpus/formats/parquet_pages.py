@@ -1,0 +1,188 @@
+"""What a Parquet row group will unfold to, read from the footer's bytes and the headers of its pages.
+
+pyarrow ends the process where a column of a damaged footer is looked at, and nothing bounds a page before it
+is unfolded. So the few numbers that matter are read here, and strictly: fields ascend, as every writer writes
+them, so that pyarrow finds no other meaning in the same bytes.
+
+The form is Thrift's compact protocol; fields have the numbers of the format's `parquet.thrift`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ....tasks.errors import OstracaError
+
+# What is read of a struct: field -> int, a struct's own fields, or [those of a list's structs].
+_Fields = Mapping[int, Any]
+_COLUMN: _Fields = {5: int, 7: int, 9: int, 11: int}  # values, bytes, first data page, dictionary
+_FOOTER: _Fields = {4: [{1: [{3: _COLUMN}]}]}  # row groups, their columns, what is known of one
+_PAGE: _Fields = {1: int, 2: int, 3: int, 5: {1: int, 2: int}}  # kind, unfolded, bytes; values, encoding
+MALFORMED = "its Parquet footer is malformed"
+_DATA_PAGE = 0
+_ENCODINGS = (0, 9)  # plain, byte stream split: what they unfold to is as large as the page
+_MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
+_MOST_BYTES = 16  # of a value: 8, and what tells where lists begin
+_DEEPEST = 16  # structs in one another: a footer's are 6 deep
+_BYTE, _DOUBLE, _BINARY, _LISTS, _STRUCT = 3, 7, 8, (9, 10), 12
+_BOOLS, _INTEGERS = (1, 2), (4, 5, 6)
+
+
+class _File(Protocol):
+    def seek(self, offset: int, /) -> object: ...
+    def read(self, size: int, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A column of a row group: all values that are told of it, and where its pages lie in the file."""
+
+    values: int
+    start: int
+    stop: int
+
+
+class _MalformedError(Exception):
+    """Not as anything writes it."""
+
+
+def chunks_of(footer: Any) -> list[list[Chunk]]:
+    """The columns of each row group, by a footer's bytes; OstracaError where it is malformed."""
+    try:
+        groups = _struct(footer, 0, _FOOTER)[0][4]
+        return [[_chunk(column[3]) for column in group[1]] for group in groups]
+    except (_MalformedError, IndexError, KeyError):
+        raise OstracaError(MALFORMED) from None
+
+
+def _chunk(column: Mapping[int, int]) -> Chunk:
+    if 11 in column:  # pyarrow begins with a dictionary that is told of, wherever it lies
+        raise OstracaError("has a dictionary in a column, and ostraca writes none")
+    return Chunk(values=column[5], start=column[9], stop=column[9] + column[7])
+
+
+def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, longest: int) -> None:
+    """OstracaError where a column has more values or bytes than these rows can have, or than it tells.
+
+    size: the file's. longest: no row has more tokens, or bytes of text.
+    """
+    most = rows * (longest + _MORE_VALUES)
+    for chunk in chunks:
+        if chunk.values > most:
+            raise OstracaError(f"has {chunk.values:,} values in a column, too many for {rows:,} rows")
+        if not 0 <= chunk.start <= chunk.stop <= size:
+            raise OstracaError(MALFORMED)
+        file.seek(chunk.start)
+        try:
+            values, unfolded = _unfolds(file.read(chunk.stop - chunk.start))
+        except (_MalformedError, IndexError, KeyError):
+            raise OstracaError("a Parquet page's header is malformed") from None
+        if values != chunk.values:
+            raise OstracaError(f"a column's pages have {values:,} values, its footer says {chunk.values:,}")
+        if unfolded > _MOST_BYTES * most:
+            raise OstracaError(f"a column would unfold to {unfolded:,} bytes, too many for {rows:,} rows")
+
+
+def _unfolds(data: Any) -> tuple[int, int]:
+    """The values in a column's pages and the bytes that these unfold to."""
+    at = values = unfolded = 0
+    while at < len(data):
+        page, at = _struct(data, at, _PAGE)
+        if page[1] != _DATA_PAGE or page[5][2] not in _ENCODINGS or min(page[2], page[3], page[5][1]) < 0:
+            raise _MalformedError
+        values, unfolded, at = values + page[5][1], unfolded + page[2], at + page[3]
+    if at != len(data):
+        raise _MalformedError
+    return values, unfolded
+
+
+def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[int, Any], int]:
+    """The wanted fields of the struct at `at`, and where it ends."""
+    if depth > _DEEPEST:
+        raise _MalformedError
+    found: dict[int, Any] = {}
+    field = 0
+    while head := data[at]:
+        at += 1
+        kind, step = head & 15, head >> 4
+        if not step:
+            step, at = _integer(data, at)
+            step -= field
+        if step < 1:
+            raise _MalformedError
+        field += step
+        want = wanted.get(field)
+        if want is None:
+            at = _after(data, at, kind, depth)
+        elif want is int and kind in _INTEGERS:
+            found[field], at = _integer(data, at)
+        elif isinstance(want, dict) and kind == _STRUCT:
+            found[field], at = _struct(data, at, want, depth + 1)
+        elif isinstance(want, list) and kind == _LISTS[0]:
+            count, kind, at = _list(data, at)
+            if kind != _STRUCT:
+                raise _MalformedError
+            found[field] = each = []
+            for _ in range(count):
+                one, at = _struct(data, at, want[0], depth + 1)
+                each.append(one)
+        else:
+            raise _MalformedError
+    return found, at + 1
+
+
+def _after(data: Any, at: int, kind: int, depth: int) -> int:
+    """Where a field's value ends that is not wanted."""
+    if depth > _DEEPEST:
+        raise _MalformedError
+    if kind in _INTEGERS:
+        while data[at] > 127:
+            at += 1
+        return at + 1
+    if kind in _BOOLS:
+        return at
+    if kind == _BINARY:
+        length, at = _varint(data, at)
+        return at + length
+    if kind == _STRUCT:
+        return _struct(data, at, {}, depth + 1)[1]
+    if kind in _LISTS:
+        count, kind, at = _list(data, at)
+        for _ in range(count):
+            at = at + 1 if kind in _BOOLS else _after(data, at, kind, depth + 1)
+        return at
+    if kind == _BYTE:
+        return at + 1
+    if kind == _DOUBLE:
+        return at + 8
+    raise _MalformedError  # a map among them: the format has none
+
+
+def _list(data: Any, at: int) -> tuple[int, int, int]:
+    """How many elements a list has, their kind, and where they begin; each takes a byte at least."""
+    count, kind = data[at] >> 4, data[at] & 15
+    at += 1
+    if count == 15:
+        count, at = _varint(data, at)
+    if count > len(data) - at:
+        raise _MalformedError
+    return count, kind, at
+
+
+def _integer(data: Any, at: int) -> tuple[int, int]:
+    value, at = _varint(data, at)
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _varint(data: Any, at: int) -> tuple[int, int]:
+    value = data[at] & 127
+    shift = 7
+    while data[at] > 127:
+        at += 1
+        if shift > 63:
+            raise _MalformedError
+        value |= (data[at] & 127) << shift
+        shift += 7
+    return value, at + 1

@@ -1,0 +1,234 @@
+"""Reading shards back: row groups of a split, whatever the format, each checked before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ...tasks import get_task
+from ...tasks.errors import OstracaError
+from ...tasks.vocabulary import corpus_vocab_size
+from ..store.folder import Folder
+from ..store.open import open_folder
+from .changes import Changes
+from .numbers import decode_numbers
+from .row_checks import check_rows, check_schema
+from .shard_files import FAILURES, ShardFile
+from .split import count_tokens, shard_schema
+
+_MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
+_LEAST_BYTES = 16  # of a file for each of its row groups: its digest
+
+
+class SplitReader:
+    """The row groups of one split of a dataset, known from the manifest without opening a file.
+
+    digest: the spec's, as the manifest has it. records: of the split's shards, in the plan's order.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        spec: Mapping[str, Any],
+        digest: str,
+        dataset: str,
+        split: str,
+        records: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.folder, self.spec, self.dataset, self.split, self.records = folder, spec, dataset, split, records
+        self.entry: Mapping[str, Any] = spec["datasets"][dataset]["splits"][split]
+        self._digest = digest
+
+    @property
+    def rows(self) -> int:
+        return sum(record["rows"] for record in self.records)
+
+    @cached_property
+    def group_rows(self) -> list[NDArray[np.int64]]:
+        """Of each shard, the rows of its row groups: int64 [groups]; OstracaError where they are wrong."""
+        size = self.entry["row_group_examples"]
+        groups = [-(-record["count"] // size) for record in self.records]
+        if sum(groups) > _MANY_GROUPS:
+            for record, own in zip(self.records, groups, strict=True):
+                here = self.folder.size(record["path"]) == record["bytes"]
+                if not here or own * _LEAST_BYTES > record["bytes"]:
+                    raise self._damaged(record, OstracaError(f"{own:,} row groups are more than it can hold"))
+        found = []
+        for record in self.records:
+            rows = group_rows(self.spec, self.entry, record)
+            if rows.sum() != record["rows"] or (rows < 0).any():
+                raise OstracaError(
+                    f"{self.folder}: the manifest's rows of {record['path']} do not add up; run "
+                    f"`ostraca verify path={self.folder}`"
+                )
+            found.append(rows)
+        return found
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return shard_schema(self.spec, self.dataset, self.split)
+
+    @cached_property
+    def _vocab_size(self) -> int | None:
+        """No id of the split is larger than this - 1; None where it holds texts."""
+        return corpus_vocab_size(self.spec, [self.dataset]) if "input_ids" in self._schema.names else None
+
+    @cached_property
+    def _longest(self) -> int:
+        """No row has more tokens, or bytes of text."""
+        if self.spec["pack"] is not None:
+            return int(self.spec["pack"]["length"])
+        return get_task(self.spec["datasets"][self.dataset]["task"]).max_tokens(self.entry["config"])
+
+    @cached_property
+    def _url(self) -> str:
+        return self.folder.url
+
+    def read(self, shard: int, group: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """A row group; OstracaError where it cannot be read, or is not what the manifest says.
+
+        Its schema is the spec's, and `check_rows` holds of its values, of `index` too where that is not asked
+        for.
+        """
+        record, rows = self.records[shard], int(self.group_rows[shard][group])
+        names = self._schema.names if columns is None else list(columns)
+        wanted = [name for name in self._schema.names if name in names or name == "index"]
+        try:
+            batch = self._file(shard).read(group, wanted, rows)
+            if batch.num_rows != rows:
+                raise OstracaError(f"row group {group} has {batch.num_rows} rows, the manifest says {rows}")
+            check_schema(batch.schema, pa.schema([self._schema.field(name) for name in wanted]))
+            pack, index = self.spec["pack"], self._examples(record, group)
+            check_rows(batch, index, self._vocab_size, None if pack is None else pack["length"])
+        except FAILURES as error:
+            raise self._damaged(record, error) from error
+        schema = pa.schema([self._schema.field(name) for name in names])
+        return pa.RecordBatch.from_arrays([batch.column(name) for name in names], schema=schema)
+
+    def check(self, shard: int) -> None:
+        """OstracaError where a shard's row groups are not what the manifest says of them.
+
+        Rows are read only of tars from before there were tails.
+        """
+        rows = self.group_rows[shard]
+        try:
+            found = self._file(shard).rows()
+            if found is not None and not np.array_equal(found, rows):
+                raise OstracaError("its row groups have other rows than the manifest says")
+        except FAILURES as error:
+            raise self._damaged(self.records[shard], error) from error
+        if found is None:
+            for group in range(len(rows)):
+                self.read(shard, group)
+
+    def _file(self, shard: int) -> ShardFile:
+        return ShardFile(
+            folder=self.folder,
+            url=self._url,
+            record=self.records[shard],
+            schema=self._schema,
+            digest=self._digest,
+            parquet=self.spec["format"] == "parquet",
+            compression=None if self.spec["compression"] == "none" else self.spec["compression"],
+            groups=len(self.group_rows[shard]),
+            longest=self._longest,
+        )
+
+    def _damaged(self, record: Mapping[str, Any], error: Exception) -> OstracaError:
+        """What to say of a shard that cannot be read: first, whether its file is of another size."""
+        name, check = f"{self.folder}/{record['path']}", f"run `ostraca verify path={self.folder}`"
+        try:
+            size = self.folder.size(record["path"])
+        except OstracaError:
+            size = record["bytes"]
+        if size is None:
+            return OstracaError(f"{name}: no such file or folder; {check}")
+        if size != record["bytes"]:
+            return OstracaError(f"{name}: has {size} bytes, the manifest says {record['bytes']}; {check}")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return OstracaError(f"{name}: cannot be read ({reason}); {check}")
+
+    def _examples(self, record: Mapping[str, Any], group: int) -> NDArray[np.int64]:
+        """The index of each example that a row group holds: int64 [examples], ascending."""
+        size = self.entry["row_group_examples"]
+        start, stop = group * size, min(group * size + size, record["count"])
+        own = _changes(record.get("changes", ""), record["count"]).of(start, stop)
+        index = np.arange(start, stop, dtype=np.int64)
+        if own.dropped:
+            index = np.delete(index, own.places[own.attempts == 0] - start)
+        index += record["first_index"]
+        return index
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(shard, row group) of all row groups, in index order; OstracaError as `read` has it.
+
+        Where the tokens, or the texts, are among `columns` they are as many as the manifest says of a shard.
+        """
+        for shard in range(len(self.records)):
+            for batch in self.shard_batches(shard, columns):
+                yield shard, batch
+
+    def shard_batches(self, shard: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All row groups of one shard, see `batches`."""
+        record, first = self.records[shard], self._schema.names[0]
+        counted, tokens = columns is None or first in columns, 0
+        for group in range(len(self.group_rows[shard])):
+            batch = self.read(shard, group, columns)
+            tokens += count_tokens(batch.select([first])) if counted else 0
+            yield batch
+        if counted and tokens != record["tokens"]:
+            says = f"has {tokens:,} tokens, the manifest says {record['tokens']:,}"
+            raise self._damaged(record, OstracaError(says))
+
+    def rows_from(self, index: int, count: int) -> Iterator[pa.RecordBatch]:
+        """The first `count` rows of examples `index` and after, in pieces."""
+        shard, inside = divmod(index, self.entry["shard_examples"])
+        group = inside // self.entry["row_group_examples"]
+        while count > 0 and shard < len(self.records):
+            if group == len(self.group_rows[shard]):
+                shard, group = shard + 1, 0
+                continue
+            batch = self.read(shard, group)
+            found = batch.slice(int(np.searchsorted(batch.column("index").to_numpy(), index)), count)
+            if found.num_rows:
+                yield found
+            count -= found.num_rows
+            group += 1
+
+
+def split_reader(
+    root: Any, spec: Mapping[str, Any], manifest: Mapping[str, Any], dataset: str, split: str
+) -> SplitReader:
+    """A reader of a split of the corpus in `root`."""
+    records = [record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset]
+    return SplitReader(open_folder(root), spec, manifest["spec_digest"], dataset, split, records)
+
+
+def group_rows(
+    spec: Mapping[str, Any], entry: Mapping[str, Any], record: Mapping[str, Any]
+) -> NDArray[np.int64]:
+    """The rows of each row group of a shard: int64 [groups]."""
+    size, count = entry["row_group_examples"], record["count"]
+    groups = -(-count // size)
+    if spec["pack"] is not None:
+        rows = decode_numbers(record.get("group_rows", ""), groups)
+        if len(rows) != groups:
+            raise OstracaError(
+                f"{record['path']}: the manifest's group_rows are not those of {groups} row groups"
+            )
+        return rows
+    rows = np.minimum(size, count - np.arange(groups, dtype=np.int64) * size)
+    changes = _changes(record.get("changes", ""), count)
+    gone = changes.places[changes.attempts == 0]
+    left: NDArray[np.int64] = rows - np.bincount(gone // size, minlength=groups)
+    return left
+
+
+@lru_cache(maxsize=64)
+def _changes(text: str, count: int) -> Changes:
+    return Changes.parse(text, count)

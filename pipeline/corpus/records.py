@@ -1,0 +1,55 @@
+"""What a manifest says of each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from .changes import Changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """What the manifest says of a shard."""
+
+    dataset: str
+    split: str
+    path: str  # inside the corpus
+    rows: int
+    tokens: int
+    bytes: int
+    sha256: str
+    content_digest: str
+    first_index: int
+    count: int  # examples before deduplication
+    changes: str = ""  # what deduplication changed: see pipeline.corpus.changes
+    group_rows: str = ""  # rows of each row group, where they are packed: see pipeline.corpus.numbers
+    tail: str = ""  # where the part of the file behind its row groups begins, and its digest: row_groups.Tail
+    group_ends: str = ""  # of tars before there were tails: where in the file each row group ends
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields, empty texts left out."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.default is MISSING or getattr(self, each.name)
+        }
+
+
+def records_of(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """All (split, shard record) of a manifest."""
+    return [(split, record) for split, entry in manifest["splits"].items() for record in entry["shards"]]
+
+
+def sums_of_changes(records: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Of (split, shard record)s, for each "dataset/split": examples asked for, redrawn and dropped."""
+    sums: dict[str, dict[str, Any]] = {}
+    for split, record in records:
+        none = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
+        own = sums.setdefault(f"{record['dataset']}/{split}", none)
+        changes = Changes.parse(record.get("changes", ""), record["count"])
+        own["asked"] += record["count"]
+        own["redrawn"] += len(changes) - changes.dropped
+        own["dropped"] += changes.dropped
+    return sums

@@ -1,0 +1,1 @@
+"""What a corpus is asked to be: pure, no file is opened here."""

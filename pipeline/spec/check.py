@@ -1,0 +1,331 @@
+"""The spec of a corpus: a plain dictionary in, checked once, complete and with a digest of its own.
+
+A spec names everything that decides the examples and how they are cut into shards, and nothing else: not
+the workers, the engine or the folder. What the user gives:
+
+    {"name": "depo1", "seed": 0, "shard_tokens": 16_777_216, "row_group_tokens": 262_144,
+     "datasets": {"depo1": {"task": "depo", "config": {...},
+                            "splits": {"train": {"tokens": 50_000_000},
+                                       "test": {"examples": 1_000, "form": "test"}}}}}
+
+and, where wanted, "format": "webdataset" with "compression": "zstd" or "none", "vocabulary": "shared",
+"pack": {"length": 2048, "mode": "left_aligned"}, "dedup": {"mode": "drop", "key": "tokens", "against": []}.
+
+A split has `examples`, or about so many `tokens`, or neither: then as many as its config has (Capo: people x
+exposures), else 100,000 (1,000 of the test form). The complete spec has, for each split, its whole config
+and its sizes in examples instead of tokens; it is what the manifest holds, and checking it again gives
+itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...tasks import TASKS, get_task
+from ...tasks.base import Task
+from ...tasks.errors import ConfigError, check_integer, nearest, shown
+from ...tasks.examples import check_seed, check_split, complete_config
+from ...tasks.rng import canonical_json
+from ...tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
+from .dedup import check_dedup
+from .packing import check_fits, check_pack
+from .versions import check_version
+
+DEFAULT_SHARD_TOKENS = 1 << 24  # doubled until a split has no more than DEFAULT_MOST_SHARDS
+DEFAULT_MOST_SHARDS = 1 << 14
+MAX_SHARDS = 10**6
+MAX_SHARD_TOKENS = 1 << 40
+DEFAULT_ROW_GROUP_TOKENS = 1 << 18
+MAX_ROW_GROUP_TOKENS = 1 << 24  # a worker holds one in memory
+DEFAULT_EXAMPLES = {"train": 100_000, "test": 1_000}  # by form
+MAX_EXAMPLES = 10**15
+MAX_TOKENS = 10**18
+VOCABULARIES = ("published", "shared")  # see tasks.vocabulary
+FORMATS = {"parquet": ("zstd",), "webdataset": ("none", "zstd")}  # and how they may be compressed
+# Files and folders beside the datasets' own in a corpus's folder.
+_REPORTS = ("report", "report.html", "README.md", "croissant.json")
+RESERVED = ("manifest", "manifest.json", *_REPORTS, *TOKENIZER_FILES)
+_SIZES = ("shard_tokens", "row_group_tokens")
+_KEYS = ("name", "seed", "format", "compression", "vocabulary", "pack", "dedup", *_SIZES, "datasets")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[str, Any]:
+    """The complete spec; ConfigError says in one line what is wrong with it.
+
+    any_version: of the tasks; else OstracaError where one is not the version here.
+    """
+    _only(given, _KEYS, "spec")
+    name = given.get("name", "corpus")
+    if not is_name(name):
+        raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
+    form, compression = _check_format(given)
+    vocabulary = given.get("vocabulary", "published")
+    if not isinstance(vocabulary, str) or vocabulary not in VOCABULARIES:
+        raise ConfigError(f"spec: vocabulary={shown(vocabulary)} must be one of {', '.join(VOCABULARIES)}")
+    seed = check_seed(given.get("seed", 0))
+    pack = check_pack(given.get("pack"), "spec")
+    dedup = check_dedup(given.get("dedup"), "spec")
+    sizes = _Sizes(
+        shard_tokens=None
+        if given.get("shard_tokens") is None
+        else check_integer("spec: shard_tokens", given["shard_tokens"], 1, MAX_SHARD_TOKENS),
+        row_group_tokens=_count(
+            given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, MAX_ROW_GROUP_TOKENS
+        ),
+        pack=pack,
+    )
+    datasets = given.get("datasets")
+    if not isinstance(datasets, Mapping) or not datasets:
+        raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
+    folded: dict[str, Any] = {}
+    for each in datasets:
+        other = folded.setdefault(str(each).lower(), each)
+        if other != each:
+            raise ConfigError(f"spec: datasets {other} and {each} would share a folder on some file systems")
+    checked = {
+        name: _check_dataset(name, datasets[name], seed, sizes, any_version)
+        for name in sorted(datasets, key=str)
+    }
+    _refuse_twins(checked)
+    shards = sum(-(-split["examples"] // split["shard_examples"]) for split in _splits(checked))
+    if shards > MAX_SHARDS:
+        raise ConfigError(
+            f"spec: makes {shards:,} shards; the most is {MAX_SHARDS:,}: raise shard_tokens (or leave it out)"
+        )
+    if dedup["mode"] == "redraw":
+        _refuse_counted(checked)
+    if vocabulary == "shared":
+        shared_ids(checked)  # refuses what cannot share one
+    return {
+        "name": name,
+        "seed": seed,
+        "format": form,
+        "compression": compression,
+        "vocabulary": vocabulary,
+        "pack": pack,
+        "dedup": dedup,
+        "datasets": checked,
+    }
+
+
+def is_name(value: Any) -> bool:
+    """Whether this can be the name of a corpus."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def is_dataset_name(value: Any) -> bool:
+    """Whether this can be the name of a dataset, and so of a folder in a corpus's."""
+    return is_name(value) and value not in RESERVED
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """What decides how a split is cut."""
+
+    shard_tokens: int | None
+    row_group_tokens: int
+    pack: Mapping[str, Any] | None
+
+
+def _check_format(given: Mapping[str, Any]) -> tuple[str, str]:
+    """Format and compression."""
+    form = given.get("format", "parquet")
+    if not isinstance(form, str) or form not in FORMATS:
+        raise ConfigError(
+            f"spec: format={shown(form)}{nearest(form, FORMATS)} must be one of {', '.join(FORMATS)}"
+        )
+    allowed = FORMATS[form]
+    compression = given.get("compression")
+    compression = allowed[0] if compression is None else compression
+    if not isinstance(compression, str) or compression not in allowed:
+        raise ConfigError(
+            f"spec: compression={shown(compression)} must be one of {', '.join(allowed)} with format={form}"
+        )
+    return form, compression
+
+
+def _splits(datasets: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for entry in datasets.values():
+        yield from entry["splits"].values()
+
+
+def _refuse_counted(datasets: Mapping[str, Any]) -> None:
+    """Drawn again, an example of a fixed population would be of somebody else."""
+    for name, entry in datasets.items():
+        task = get_task(entry["task"])
+        for split in entry["splits"].values():
+            if task.count is not None and task.count(split["config"]) is not None:
+                raise ConfigError(
+                    f"spec: dedup.mode=redraw: the examples of {name} are counted "
+                    f"({task.count(split['config'])[1]}), so none can be drawn again; set dedup.mode=drop"
+                )
+
+
+def spec_digest(spec: Mapping[str, Any]) -> str:
+    """sha256 of the complete spec's canonical JSON, in hexadecimal.
+
+    Where a tokenizer, or a corpus in dedup.against, came from is left out: their own digests are in the spec.
+    """
+    plain = copy.deepcopy(dict(spec))
+    for other in plain["dedup"]["against"]:
+        other.pop("path")
+    for config in configs_of(plain):
+        if config.get("tokenizer_sha256") is not None:
+            config.pop("tokenizer_name_or_path", None)
+    return hashlib.sha256(canonical_json(plain).encode()).hexdigest()
+
+
+def configs_of(spec: Any) -> Iterator[dict[str, Any]]:
+    """Every config in a spec, complete or as given, whatever else is wrong with it."""
+    datasets = spec.get("datasets") if isinstance(spec, dict) else None
+    for entry in datasets.values() if isinstance(datasets, dict) else ():
+        splits = entry.get("splits") if isinstance(entry, dict) else None
+        holders = [entry, *(splits.values() if isinstance(splits, dict) else ())]
+        yield from (
+            holder["config"]
+            for holder in holders
+            if isinstance(holder, dict) and isinstance(holder.get("config"), dict)
+        )
+
+
+def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes, any_version: bool) -> dict[str, Any]:
+    where = f"spec: dataset {name}"
+    if not is_dataset_name(name) or name == TOKENIZERS:
+        raise ConfigError(
+            f"{where}: a dataset's name is letters, digits, '_', '-' and '.', "
+            f"and none of {', '.join((*RESERVED, TOKENIZERS))}"
+        )
+    _only(given, ("name", "task", "version", "config", "splits"), where)
+    if not isinstance(given.get("task"), str):
+        raise ConfigError(f"{where}: task={shown(given.get('task'))} must be one of {', '.join(TASKS)}")
+    task = get_task(given["task"])
+    version = check_integer(f"{where}: version", given.get("version", task.version), 1)
+    if not any_version:
+        check_version(task, version, name)
+    splits = given.get("splits")
+    if not isinstance(splits, Mapping) or not splits:
+        raise ConfigError(f"{where}: splits must name at least one split, e.g. train: {{examples: 1000}}")
+    base = _mapping(given.get("config", {}), f"{where}: config")
+    return {
+        "task": task.name,
+        "version": version,
+        "splits": {
+            split: _check_split(f"{where}, split {split}", task, base, split, splits[split], seed, sizes)
+            for split in sorted(splits, key=str)
+        },
+    }
+
+
+def _check_split(
+    where: str,
+    task: Task,
+    base: Mapping[str, Any],
+    split: str,
+    given: Any,
+    seed: int,
+    sizes: _Sizes,
+) -> dict[str, Any]:
+    check_split(split)
+    _only(given, ("examples", "tokens", "form", "config", "shard_examples", "row_group_examples"), where)
+    form = given.get("form", "train")
+    if not isinstance(form, str) or form not in DEFAULT_EXAMPLES:
+        raise ConfigError(f"{where}: form={shown(form)} must be one of {', '.join(DEFAULT_EXAMPLES)}")
+    of_form = task.test_form if form == "test" else {}
+    own = _mapping(given.get("config", {}), f"{where}: config")
+    config = complete_config(task, {**base, **of_form, **own}, seed)
+    mean = task.mean_tokens(config)
+    examples = _examples(where, task, config, mean, given, DEFAULT_EXAMPLES[form])
+    largest = max(1, int(MAX_ROW_GROUP_TOKENS / mean))
+    group = _count(
+        given, "row_group_examples", where, max(1, round(sizes.row_group_tokens / mean)), 1, largest
+    )
+    tokens = sizes.shard_tokens or _shard_tokens(examples * mean)
+    # Whole row groups, so that only a shard's last one is smaller.
+    groups = max(1, round(tokens / mean / group))
+    shard = _count(given, "shard_examples", where, groups * group, 1, MAX_EXAMPLES)
+    if sizes.pack is not None:
+        if "input_ids" not in task.schema(config).names:
+            raise ConfigError(f"{where}: its examples are texts, which cannot be packed; set bio=tokens")
+        said = [field.name for field in task.schema(config) if str(field.type) == "string"]
+        if said:
+            raise ConfigError(
+                f"{where}: attributes=true: a packed row is of several people, so it has no column "
+                f"{said[0]}; leave attributes out, or set pack=null"
+            )
+        check_fits(sizes.pack["mode"], sizes.pack["length"], task.max_tokens(config), where)
+        if shard % group and shard < examples:
+            raise ConfigError(
+                f"{where}: shard_examples={shard} must be whole row groups of {group} where rows are packed"
+            )
+    return {
+        "examples": examples,
+        "config": config,
+        "shard_examples": shard,
+        "row_group_examples": group,
+    }
+
+
+def _shard_tokens(tokens: float) -> int:
+    """The default for a split of so many tokens: the manifest stays small however large the corpus."""
+    size = DEFAULT_SHARD_TOKENS
+    while tokens / size > DEFAULT_MOST_SHARDS and size < MAX_SHARD_TOKENS:
+        size *= 2
+    return size
+
+
+def _examples(
+    where: str, task: Task, config: Mapping[str, Any], mean: float, given: Mapping[str, Any], default: int
+) -> int:
+    """How many examples a split has."""
+    most, why = (None, "") if task.count is None else task.count(config)
+    asked, tokens = given.get("examples"), given.get("tokens")
+    if asked is not None and tokens is not None:
+        raise ConfigError(f"{where}: has both examples and tokens; leave one out, or set it to null")
+    if tokens is not None:
+        number = max(1, round(check_integer(f"{where}: tokens", tokens, 1, MAX_TOKENS) / mean))
+    elif asked is not None:
+        number = check_integer(f"{where}: examples", asked, 1, MAX_EXAMPLES)
+    else:
+        number = default if most is None else most
+    if most is not None and number > most:
+        raise ConfigError(
+            f"{where}: {number:,} examples are asked for, but its config has {most:,} "
+            f"({why}); ask for no more, or raise these"
+        )
+    return number
+
+
+def _refuse_twins(datasets: Mapping[str, Any]) -> None:
+    """Two datasets of one task and config would hold the same examples: their names are no address."""
+    seen: dict[str, str] = {}
+    for name, entry in datasets.items():
+        for split, split_entry in entry["splits"].items():
+            address = canonical_json([entry["task"], split_entry["config"], split])
+            if address in seen:
+                raise ConfigError(
+                    f"spec: datasets {seen[address]} and {name} have the same task and config in split "
+                    f"{split}, so the same examples; leave one out, or give it another config"
+                )
+            seen[address] = name
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}={shown(value)} must be a mapping of keys to values")
+    return value
+
+
+def _only(given: Any, known: tuple[str, ...], where: str) -> None:
+    for key in _mapping(given, where):
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}")
+
+
+def _count(given: Mapping[str, Any], key: str, where: str, default: int, low: int, high: int) -> int:
+    return check_integer(f"{where}: {key}", given.get(key, default), low, high)

@@ -1,0 +1,32 @@
+"""The folder at a path or a URL."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from ...tasks.paths import is_local
+from .folder import Folder
+from .local import LocalFolder
+from .remote import RemoteFolder
+
+MANIFEST = "manifest.json"  # its name in every corpus
+
+
+def folder_of(file: str) -> str:
+    """The folder, or the URL of one, in which a file lies."""
+    above, slash, _ = file.rstrip("/").rpartition("/")
+    return above or slash or "."
+
+
+def open_folder(where: Path | str | Folder) -> Folder:
+    """The folder at a path or at a URL of fsspec, e.g. s3://bucket/corpus or memory://corpus.
+
+    The path of a manifest.json stands for the folder in which it lies.
+    """
+    if not isinstance(where, Path | str):
+        return where
+    if PurePosixPath(where).name == MANIFEST:
+        where = folder_of(str(where))
+    if not is_local(where):
+        return RemoteFolder(str(where))
+    return LocalFolder(where)
