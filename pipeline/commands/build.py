@@ -18,6 +18,7 @@ from ..spec.given import corpus_spec
 from ..spec.shards import WHOLE, count_examples, count_shards
 from .corpus_table import show_corpus
 from .progress import ShardProgress
+from .ray_settings import ray_settings
 
 
 def _part(value: Any) -> tuple[int, int]:
@@ -57,7 +58,7 @@ def run(config: Mapping[str, Any]) -> int:
             out,
             engine=config["engine"],
             workers=config["workers"],
-            ray=config["ray"],
+            ray=ray_settings(config),
             part=part,
             memory=config["dedup"]["memory"],
             report=report,

@@ -10,6 +10,7 @@ from ..check.reproduce import reproduce as reproduce_shards
 from ..corpus.manifest import read_manifest
 from ..spec.versions import require_versions
 from .progress import ShardProgress
+from .ray_settings import ray_settings
 
 
 def run(config: Mapping[str, Any]) -> int:
@@ -27,7 +28,7 @@ def run(config: Mapping[str, Any]) -> int:
             seed=config["seed"],
             engine=config["engine"],
             workers=config["workers"],
-            ray=config["ray"],
+            ray=ray_settings(config),
             on_shard=lambda path, same: progress.advance(rows[path]),
         )
     for problem in problems:
