@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks.permutation import shuffled
+from ..tasks.core.permutation import shuffled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tasks.batch import LABEL_IGNORED
-from ..tasks.kernels import kernel
+from ..tasks.core.batch import LABEL_IGNORED
+from ..tasks.core.kernels import kernel
 
 _IGNORED = np.int64(LABEL_IGNORED)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..tasks.batch import unragged
+from ..tasks.core.batch import unragged
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks.batch import LABEL_IGNORED
+from ..tasks.core.batch import LABEL_IGNORED
 from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 from .pack import pack_left_aligned, pack_padded, pack_rows
 from .source import Rows, Source

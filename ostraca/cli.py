@@ -19,7 +19,7 @@ from .pipeline.build.jobs.address_space import out_of_memory, require_address_sp
 from .pipeline.build.jobs.stopping import Stopped, stoppable
 from .pipeline.commands.output import lost_output, output_failed, steady_streams, to_nowhere
 from .pipeline.spec.words import key_of, quoted
-from .tasks.counts import whole
+from .tasks.core.counts import whole
 from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
 
 # Command -> the module that runs it, imported at first use, and its line in the list.

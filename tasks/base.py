@@ -123,7 +123,7 @@ class Task:
     """A task: pure functions around a complete config (one that `check` returned).
 
     `generate(config, key, indices)` makes the examples at `indices` (int64 [rows], any order) of the
-    stream `key` (uint64 [2], see `tasks.rng.stream_key`) as one RecordBatch with the columns
+    stream `key` (uint64 [2], see `tasks.core.rng.stream_key`) as one RecordBatch with the columns
     `input_ids` list<int32>, `loss_mask` list<uint8>, `index` int64 and the task's own metadata.
     `validate(batch, config)` solves them again from their tokens; it also checks whatever of the mask
     and the metadata the batch has. It shares no code with `generate`.

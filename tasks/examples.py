@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .base import INT32_MAX, Task, ValidationResult
-from .batch import LABEL_IGNORED, column, dtype_of, list_type, ragged, rows_of, unragged, with_labels
+from .core.batch import LABEL_IGNORED, column, dtype_of, list_type, ragged, rows_of, unragged, with_labels
+from .core.rng import stream_key
 from .errors import ConfigError, check_integer, shown
-from .rng import stream_key
 
 if TYPE_CHECKING:
     import datasets
@@ -52,7 +52,7 @@ def stream_of(
 ) -> NDArray[np.uint64]:
     """The key of the stream that a split's examples come from: uint64 [2]. `config` is complete.
 
-    version: of the task that made them (None: the installed one). attempt: see `tasks.rng.stream_key`.
+    version: of the task that made them (None: the installed one). attempt: see `tasks.core.rng.stream_key`.
     """
     address = config if task.address is None else task.address(config)
     version = task.version if version is None else version

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import TASKS, get_task
-from .batch import ragged, unragged
+from .core.batch import ragged, unragged
 from .errors import ConfigError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ostraca.tasks import TASKS
+
 ROOT = Path(__file__).resolve().parent.parent
 # Each room may import from itself and from these.
 MAY_IMPORT = {
@@ -46,7 +48,7 @@ HOMES = {
     "fsspec": (("pipeline/store/remote.py",), False),
     "wandb": (("training/",), False),
     "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
-    "numba": (("tasks/kernels.py",), True),
+    "numba": (("tasks/core/kernels.py",), True),
     "zstandard": (("pipeline/corpus/manifest_", "pipeline/corpus/formats/"), True),
 }
 
@@ -199,28 +201,33 @@ def test_every_heavy_library_has_one_home(library: str) -> None:
         assert eagerly or not found.eager, f"{where} at the top of the file"
 
 
-@pytest.mark.parametrize("validator", ["depo_validator", "brevo_validator", "mano_validator"])
-def test_the_validator_shares_nothing_with_the_generator(validator: str) -> None:
-    """Promise 3: of tasks it imports types, columns and compiler; no words, stream or generator."""
-    used = {found.module for found in IMPORTS if found.file == f"tasks/{validator}.py"}
-    modules = {".".join(module.split(".")[:2]) for module in used if top(module) == "tasks"}
-    assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"}
+# The files that solve a task's examples again, and what of the task they may know beside each other: facts to
+# which examples are held, not how they are made.
+VALIDATORS = {
+    "depo": (("validate",), ()),
+    "brevo": (("validate",), ()),
+    "mano": (("validate",), ()),
+    "lano": (("validate", "parse", "weights", "spans", "trees", "tables", "inside"), ("grammar",)),
+    "capo": (("validate", "parse", "reading", "told"), ("text", "people", "tokenizer", "config")),
+}
+# What anyone may know: types, columns, the compiler, errors.
+NEUTRAL = {"tasks.base", "tasks.core.batch", "tasks.core.kernels", "tasks.errors"}
 
 
-def test_capos_validator_shares_the_facts_and_the_tokenizer_only() -> None:
-    """The pools, the people and the tokenizer are what a biography is held to; not how it was made."""
-    apart = tuple(f"tasks/capo/{name}.py" for name in ("validator", "parse", "reading", "told"))
-    used = {found.module for found in IMPORTS if found.file in apart and top(found.module) == "tasks"}
-    modules = {".".join(module.split(".")[: 3 if "capo" in module else 2]) for module in used}
-    modules -= {"tasks", "tasks.capo"}
-    facts = {
-        "tasks.capo.text",
-        "tasks.capo.people",
-        "tasks.capo.tokenizer",
-        "tasks.capo.config",
-    }
-    own = {"tasks.capo.parse", "tasks.capo.reading", "tasks.capo.told"}
-    assert modules == {"tasks.base", "tasks.batch", "tasks.kernels"} | facts | own
+def test_every_task_has_a_validator_here() -> None:
+    assert set(VALIDATORS) == set(TASKS)
+
+
+@pytest.mark.parametrize("task", VALIDATORS)
+def test_the_validator_shares_nothing_with_the_generator(task: str) -> None:
+    """Promise 3: no words, stream, generator or helper of one."""
+    own, facts = VALIDATORS[task]
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sources()}
+    files = {f"tasks/{task}/{name}.py" for name in own}
+    used = {found.module for found in IMPORTS if found.file in files} & modules
+    assert f"tasks/{task}/validate.py" in files
+    assert used <= NEUTRAL | {f"tasks.{task}.{name}" for name in (*own, *facts)}
+    assert used >= {"tasks.base", "tasks.core.batch"}
 
 
 def loaded_by(code: str) -> set[str]:

@@ -14,7 +14,7 @@ from ostraca.pipeline.spec.check import check_spec
 from ostraca.pipeline.spec.given import corpus_spec, dataset_name
 from ostraca.pipeline.spec.presets import aliases, cited, likeness
 from ostraca.tasks import TASKS, get_task
-from ostraca.tasks.counts import whole
+from ostraca.tasks.core.counts import whole
 from ostraca.tasks.errors import ConfigError
 
 ROOT = Path(ostraca.__file__).resolve().parent.parent

@@ -27,9 +27,9 @@ from ostraca.pipeline.store.local import LocalFolder
 from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks import get_task
 from ostraca.tasks.capo.train_tokenizer import train_tokenizer
+from ostraca.tasks.core.paths import local_path
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.tasks.examples import complete_config, generate_example
-from ostraca.tasks.paths import local_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = make_spec(train=300, test=20, shard_tokens=6_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..tasks.batch import LABEL_IGNORED
+from ..tasks.core.batch import LABEL_IGNORED
 from ..tasks.errors import OstracaError
 
 

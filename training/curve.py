@@ -17,9 +17,9 @@ from ..loaders import CorpusSource, Source, TaskSource, TokenStream
 from ..pipeline.spec.given import dataset_name
 from ..pipeline.store.atomic import plain_errors
 from ..tasks import get_task
+from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_path
 from ..tasks.examples import check_seed
-from ..tasks.paths import local_path
 from ..tasks.vocabulary import Renaming
 from .base import LanguageModel, resolve_device
 from .data import StreamDataset

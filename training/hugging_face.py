@@ -7,8 +7,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from ..tasks.core.paths import local_or_name
 from ..tasks.errors import ConfigError
-from ..tasks.paths import local_or_name
 from .base import LanguageModel, document_mask
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.store.atomic import plain_errors
+from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_path, shown
-from ..tasks.paths import local_path
 from .record import read_metrics
 
 METRICS = "depo_hop_metrics.csv"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks.batch import rows_of, unragged
+from ...tasks.core.batch import rows_of, unragged
 from ...tasks.errors import OstracaError
 from ...tasks.vocabulary import split_names
 from ..corpus.fingerprint import ContentDigest

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ...tasks import get_task
 from ...tasks.base import Look, Task, ValidationResult
-from ...tasks.batch import rows_of
+from ...tasks.core.batch import rows_of
 from ...tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 from ...tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
 from ...tasks.render import render, token_names, tokenizer_names

@@ -13,8 +13,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ...tasks.core.paths import is_local, local_path
 from ...tasks.errors import ConfigError, check_integer, check_path, shown
-from ...tasks.paths import is_local, local_path
 from ..build.dedup.against import with_against
 from ..forecast.estimate import Cluster, Estimate, Step, better_shard_tokens, estimate
 from ..forecast.manifest_size import LARGE_MANIFEST

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...tasks.core.paths import local_path
 from ...tasks.errors import ConfigError, check_path
-from ...tasks.paths import local_path
 from ..store.atomic import write_bytes
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks.batch import unragged
+from ...tasks.core.batch import unragged
+from ...tasks.core.kernels import inlined, kernel
+from ...tasks.core.mixing import hash_bytes, hash_tokens, sip_begin, sip_round
 from ...tasks.errors import OstracaError
-from ...tasks.kernels import inlined, kernel
-from ...tasks.mixing import hash_bytes, hash_tokens, sip_begin, sip_round
 
 _KEY = np.frombuffer(b"ostraca content1", dtype="<u8").astype(np.uint64)
 _TOKENS_KEY = np.frombuffer(b"ostraca tokens 1", dtype="<u8").astype(np.uint64)

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ...tasks.core.outside import parse_json
 from ...tasks.errors import ConfigError, OstracaError, shown
-from ...tasks.outside import parse_json
 from ...tasks.vocabulary import TOKENIZER_FILES, tokenizer_folder
 from ..spec.check import configs_of, spec_digest
 from ..spec.form import has_tokenizers, through_the_door

@@ -9,8 +9,8 @@ from typing import Any
 
 import zstandard
 
+from ...tasks.core.outside import parse_json
 from ...tasks.errors import OstracaError, shown
-from ...tasks.outside import parse_json
 from ..spec.check import MAX_SHARDS
 from ..store.folder import Folder, write_bytes
 

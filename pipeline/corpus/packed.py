@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ...tasks.batch import column, list_type, ragged, unragged
+from ...tasks.core.batch import column, list_type, ragged, unragged
 
 PACKED_SCHEMA = pa.schema(
     [

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...tasks import get_task
-from ...tasks.batch import unragged
+from ...tasks.core.batch import unragged
 from ...tasks.examples import stream_of
 from .packed import PACKED_SCHEMA
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks.batch import unragged
+from ...tasks.core.batch import unragged
 
 MAX_VALUES = 4096  # a histogram of more different values is coarse
 KEPT_BITS = 4  # of a value in a coarse histogram: its bins are 1/16 to 1/8 of their value wide

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ...tasks.core.temporary import folder_of_process
 from ...tasks.errors import OstracaError
-from ...tasks.temporary import folder_of_process
 from ...tasks.vocabulary import TOKENIZER_FILES, tokenizer_files, tokenizer_folder
 from ..store.folder import Folder, write_bytes
 from ..store.local import LocalFolder

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...tasks.core.outside import parse_json
 from ...tasks.errors import OstracaError
-from ...tasks.outside import parse_json
 from ..store.folder import Folder, json_bytes, write_bytes
 from .changes import Changes
 from .layout import STATISTICS

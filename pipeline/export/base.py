@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks.batch import unragged
+from ...tasks.core.batch import unragged
 from ...tasks.errors import OstracaError
 from ..corpus.reader import SplitReader
 from ..store.atomic import HashingFile, atomic_file, plain_errors

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...tasks import get_task
+from ...tasks.core.litter import is_empty
+from ...tasks.core.paths import local_path
 from ...tasks.errors import ConfigError, nearest, shown
 from ...tasks.examples import check_split
-from ...tasks.litter import is_empty
-from ...tasks.paths import local_path
 from ...tasks.vocabulary import corpus_vocab_size, split_names
 from ..corpus.fingerprint import ContentDigest
 from ..corpus.manifest import read_manifest, spec_in

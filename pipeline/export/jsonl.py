@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...tasks.batch import unragged
+from ...tasks.core.batch import unragged
 from .base import Dataset, Files
 
 DTYPES: tuple[str, ...] = ()

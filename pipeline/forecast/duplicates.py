@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...tasks import get_task
-from ...tasks.rng import canonical_json
+from ...tasks.core.rng import canonical_json
 
 Part = tuple[str, str]  # dataset, split
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ...tasks import get_task
 from ...tasks.base import Look
-from ...tasks.batch import rows_of
+from ...tasks.core.batch import rows_of
 from ...tasks.vocabulary import split_renaming
 from .figures import Key
 

@@ -28,9 +28,9 @@ from typing import Any
 
 from ...tasks import TASKS, get_task
 from ...tasks.base import Task
+from ...tasks.core.rng import canonical_json
 from ...tasks.errors import ConfigError, check_integer, nearest, shown
 from ...tasks.examples import check_seed, check_split, complete_config
-from ...tasks.rng import canonical_json
 from ...tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
 from .dedup import check_dedup
 from .packing import check_fits, check_pack

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...tasks import get_task
+from ...tasks.core.rng import canonical_json
 from ...tasks.errors import ConfigError, OstracaError, shown
 from ...tasks.examples import check_seed, check_split
-from ...tasks.rng import canonical_json
 from .check import MAX_SHARDS, VOCABULARIES, check_spec, configs_of, is_dataset_name, is_name
 from .dedup import check_dedup
 from .packing import check_pack

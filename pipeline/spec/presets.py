@@ -10,9 +10,9 @@ from typing import Any
 
 from ...conf import CONF
 from ...tasks import TASKS, get_task
+from ...tasks.core.rng import canonical_json
 from ...tasks.errors import ConfigError
 from ...tasks.examples import complete_config
-from ...tasks.rng import canonical_json
 
 _FILES = CONF / "dataset"
 

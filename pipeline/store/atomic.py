@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from ...tasks.core.litter import is_litter
+from ...tasks.core.outside import open_regular
 from ...tasks.errors import OstracaError
-from ...tasks.litter import is_litter
-from ...tasks.outside import open_regular
 
 TEMPORARY = ".tmp-"  # part of the name of every file that is still being written
 _LOCK_TRIES = 100

@@ -6,8 +6,8 @@ import json
 from contextlib import AbstractContextManager
 from typing import IO, Any, Protocol
 
+from ...tasks.core.outside import parse_json
 from ...tasks.errors import OstracaError
-from ...tasks.outside import parse_json
 from .atomic import HashingFile
 from .fence import Fence
 
@@ -55,7 +55,7 @@ class Folder(Protocol):
     def names(self, below: str = "") -> list[str]:
         """The paths of all files in the folder or in one below it, sorted.
 
-        Those being written are left out, and what systems leave anywhere (`tasks.litter`).
+        Those being written are left out, and what systems leave anywhere (`tasks.core.litter`).
         """
 
     def exists(self) -> bool:

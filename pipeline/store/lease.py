@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...tasks.core.outside import parse_json
 from ...tasks.errors import OstracaError, check_integer
-from ...tasks.outside import parse_json
 from .clock import now
 from .errors import is_missing
 

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
-from ...tasks.outside import open_regular
-from ...tasks.paths import local_path
+from ...tasks.core.outside import open_regular
+from ...tasks.core.paths import local_path
 from .atomic import (
     HashingFile,
     atomic_file,

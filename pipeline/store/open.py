@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from ...tasks.paths import is_local
+from ...tasks.core.paths import is_local
 from .folder import Folder
 from .local import LocalFolder
 from .remote import RemoteFolder

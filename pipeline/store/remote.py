@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from ...tasks.core.litter import is_litter
 from ...tasks.errors import ConfigError, OstracaError, nearest
-from ...tasks.litter import is_litter
 from .atomic import TEMPORARY, HashingFile, is_ours, is_temporary
 from .atomic import plain_reason as plain_local_reason
 from .errors import PATIENCE, Patience, TornError, answer_of, is_missing, plain_reason, repeat

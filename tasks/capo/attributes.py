@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..batch import column
+from ..core.batch import column
 from .people import BIRTH_CITY, DAY, EMPLOYER, FIRST, LAST, MAJOR, MIDDLE, MONTH, PRONOUN, UNIVERSITY, YEAR
 from .pieces import SPANS
 from .text import DAYS, MONTHS, PRONOUNS, YEARS, Pools

@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..auditing import BINS, Audit, Law, Pair, chosen, fitting, spread, uniform
-from ..batch import unragged
-from ..kernels import kernel
+from ..core.batch import unragged
+from ..core.kernels import kernel
 from .config import encoder_of, fields_of, templates_of, tokenizer_of
 from .parse import AMBIGUOUS, NO_NAME, find_names
 from .people import FIRST, LAST, Population, population

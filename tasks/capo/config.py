@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..base import Key, check_keys
+from ..core.paths import local_or_name
 from ..errors import ConfigError, shown
-from ..paths import local_or_name
 from .encode import Encoder, encoder
 from .people import count_names
 from .text import (

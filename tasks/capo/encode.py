@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..batch import texts
+from ..core.batch import texts
 from ..errors import ConfigError, OstracaError, shown
 from .people import EMPLOYER, PRONOUN
 from .pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces

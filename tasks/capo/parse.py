@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inlined, kernel
+from ..core.kernels import inlined, kernel
 from .reading import (
     CHAR_END,
     CHAR_START,

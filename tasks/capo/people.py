@@ -17,9 +17,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import kernel
-from ..permutation import Permutation, permutation
-from ..rng import STATE_WORDS, canonical_json, integers, seed_stream, stream_key
+from ..core.kernels import kernel
+from ..core.permutation import Permutation, permutation
+from ..core.rng import STATE_WORDS, canonical_json, integers, seed_stream, stream_key
 from .text import DAYS, MONTHS, PRONOUNS, YEARS, Content, Pools, pools_of
 
 VERSION = 1  # of the population: rises whenever any person of any population changes

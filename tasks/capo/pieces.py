@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import kernel
+from ..core.kernels import kernel
 from .people import (
     BIRTH_CITY,
     DAY,

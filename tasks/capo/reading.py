@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import inlined, kernel
+from ..core.kernels import inlined, kernel
 from . import people as facts
 from .text import DAYS, MONTHS, PRONOUNS, SENTENCES, YEARS, Content, default_templates, pools_of
 from .tokenizer import Loaded

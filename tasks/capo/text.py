@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..core.paths import local_path
 from ..errors import ConfigError, nearest, shown
-from ..paths import local_path
 
 DATA = Path(__file__).resolve().parent / "data"
 NAMES = ("first_names", "middle_names", "last_names")

@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.outside import parse_json
+from ..core.paths import local_path
+from ..core.rng import canonical_json
 from ..errors import ConfigError, OstracaError, shown
-from ..outside import parse_json
-from ..paths import local_path
-from ..rng import canonical_json
 from .text import DATA
 from .tokenizer_file import check_parts, check_vocabulary, read_regular
 

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..core.litter import is_empty
+from ..core.paths import local_path
 from ..errors import ConfigError
-from ..litter import is_empty
-from ..paths import local_path
 from .tokenizer import END, FILES
 
 # What the tokenizer that comes with the task is made with (see `train_tokenizer`).

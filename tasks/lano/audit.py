@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..auditing import BINS, Audit, Law, Pair, coins, fitting
-from ..batch import unragged
-from ..kernels import kernel
+from ..core.batch import unragged
+from ..core.kernels import kernel
 from .grammar import Grammar, grammar_of
 from .laws import SentenceLaws, can_follow, sentence_laws
 

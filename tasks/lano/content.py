@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..batch import unragged
-from ..mixing import content_key, hash_tokens
+from ..core.batch import unragged
+from ..core.mixing import content_key, hash_tokens
 from .grammar import Grammar, grammar_of
 
 _LISTED = 1_000_000  # terminals that are written down at most to count sentences

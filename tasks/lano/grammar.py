@@ -16,9 +16,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..core.paths import local_path
+from ..core.rng import numpy_generator, stream_key
 from ..errors import ConfigError, check_integer, shown
-from ..paths import local_path
-from ..rng import numpy_generator, stream_key
 from .notation import (
     MAX_LEVELS,
     MAX_RULE_LENGTH,

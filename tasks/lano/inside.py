@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from ..kernels import inlined, kernel
+from ..core.kernels import inlined, kernel
 from .spans import NO_ROOM, read_word
 
 _LEAST, _MOST = 1e-200, 1e200  # weights of a prefix beyond these call for logarithms

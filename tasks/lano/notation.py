@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from ..core.outside import parse_json
 from ..errors import ConfigError, OstracaError, shown
-from ..outside import parse_json
 
 MAX_SYMBOL = 10**6  # the largest number of a symbol
 MAX_SYMBOLS = 4096

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.kernels import kernel
 from ..errors import ConfigError, OstracaError
-from ..kernels import kernel
 from .grammar import Grammar
 from .spans import MEMBER, NO_ROOM, TOO_MANY, find_spans, read_word
 from .tables import tables_of

@@ -12,7 +12,7 @@ the symbol's spans that begin at `start`. It holds only what was reached.
 
 from __future__ import annotations
 
-from ..kernels import kernel
+from ..core.kernels import kernel
 
 MEMBER = -1
 NO_ROOM = -2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..kernels import kernel
+from ..core.kernels import kernel
 from .spans import MEMBER, NO_ROOM, find_spans, read_word
 
 

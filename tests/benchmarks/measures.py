@@ -122,7 +122,7 @@ def lano(preset: str) -> None:
     import numpy as np
 
     from ostraca.tasks import examples
-    from ostraca.tasks.batch import unragged
+    from ostraca.tasks.core.batch import unragged
     from ostraca.tasks.lano import parse
     from ostraca.tasks.lano.grammar import grammar_of
 
@@ -169,7 +169,7 @@ def pack(preset: str) -> None:
     from ostraca.pipeline.spec.check import DEFAULT_ROW_GROUP_TOKENS
     from ostraca.pipeline.spec.packing import PACK_MODES
     from ostraca.tasks import examples
-    from ostraca.tasks.batch import unragged
+    from ostraca.tasks.core.batch import unragged
 
     task, given = preset_task(preset)
     config = examples.complete_config(task, given, 0)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from measures import best, preset_task, say
 
-from ostraca.tasks.batch import column, list_type, ragged, unragged
+from ostraca.tasks.core.batch import column, list_type, ragged, unragged
 
 LENGTH = 2048
 GROUPS = 8

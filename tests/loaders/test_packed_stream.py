@@ -16,7 +16,7 @@ from ostraca.pipeline.build.shards.pack import pack_batch
 from ostraca.pipeline.corpus.packed import unpack_batch
 from ostraca.pipeline.spec.packing import PACK_MODES
 from ostraca.tasks import get_task
-from ostraca.tasks.batch import LABEL_IGNORED, column, list_type
+from ostraca.tasks.core.batch import LABEL_IGNORED, column, list_type
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.examples import complete_config, generate_batches
 

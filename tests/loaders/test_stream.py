@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ostraca.loaders import CorpusSource, Source, TaskSource, TokenStream
 from ostraca.loaders.order import EpochOrder
 from ostraca.pipeline.corpus.manifest import read_manifest
-from ostraca.tasks.batch import LABEL_IGNORED
+from ostraca.tasks.core.batch import LABEL_IGNORED
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.tasks.examples import generate_example
 

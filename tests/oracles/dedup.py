@@ -17,7 +17,7 @@ import numpy as np
 from oracles.content import canonical
 
 from ostraca.tasks import get_task
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.examples import stream_of
 
 Part = tuple[str, str]  # dataset, split

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ostraca.tasks.rng import numpy_generator
-from ostraca.tasks.sizes import size_thresholds
+from ostraca.tasks.core.rng import numpy_generator
+from ostraca.tasks.core.sizes import size_thresholds
 
 
 def replay(config: Mapping[str, Any], key: NDArray[np.uint64], index: int) -> dict[str, Any]:

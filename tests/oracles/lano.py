@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ostraca.tasks.rng import numpy_generator
+from ostraca.tasks.core.rng import numpy_generator
 
 Rules = dict[int, list[tuple[int, ...]]]  # in the order of the text: the start symbol's come first
 

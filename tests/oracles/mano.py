@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ostraca.tasks.rng import numpy_generator
+from ostraca.tasks.core.rng import numpy_generator
 
 
 class Node:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ostraca.tasks.batch import ragged
+from ostraca.tasks.core.batch import ragged
 
 CONFIG = {"N": 30, "K": 4, "M": 3, "qa": True, "mini_vocab": 5, "min_tlen": 1, "max_tlen": 3}
 

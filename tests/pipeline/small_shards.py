@@ -12,7 +12,7 @@ import pyarrow as pa
 from ostraca.pipeline.corpus.formats.webdataset import WebDatasetShardWriter
 from ostraca.pipeline.corpus.packed import PACKED_SCHEMA
 from ostraca.tasks import examples, get_task
-from ostraca.tasks.batch import column, list_type
+from ostraca.tasks.core.batch import column, list_type
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "depo": ("depo", {"N": 12, "K": 4, "M": 3}),

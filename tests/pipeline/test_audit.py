@@ -15,8 +15,9 @@ from ostraca import cli
 from ostraca.pipeline.check.audit.judge import Finding, judge
 from ostraca.pipeline.check.audit.streams import Sample, compare, count_made, sample_of
 from ostraca.pipeline.check.audit.tally import Tally
-from ostraca.tasks import brevo, get_task
+from ostraca.tasks import get_task
 from ostraca.tasks.auditing import Audit, Law
+from ostraca.tasks.brevo import generate as brevo
 from ostraca.tasks.examples import complete_config, generate_batches
 
 ROWS = 20_000

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ostraca.pipeline.check.audit import tests as audit_tests
-from ostraca.tasks.word_laws import length_laws, token_pair_law
+from ostraca.tasks.core.word_laws import length_laws, token_pair_law
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 7, 225, 2401, 60000])

@@ -19,7 +19,7 @@ from ostraca.pipeline.commands.plan import _duration as duration
 from ostraca.pipeline.commands.plan import amount
 from ostraca.pipeline.forecast.measure import Disk, measure_disk
 from ostraca.pipeline.store.disk import size
-from ostraca.tasks.counts import whole
+from ostraca.tasks.core.counts import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 

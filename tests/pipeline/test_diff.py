@@ -25,7 +25,7 @@ from ostraca.pipeline.corpus.split import split_key
 from ostraca.pipeline.spec.check import spec_digest
 from ostraca.pipeline.spec.shards import plan
 from ostraca.pipeline.store.atomic import sha256_of
-from ostraca.tasks.batch import column, list_type
+from ostraca.tasks.core.batch import column, list_type
 from ostraca.tasks.depo import VERSION
 from ostraca.tasks.errors import OtherVersionWarning
 

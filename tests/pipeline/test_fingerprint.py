@@ -17,8 +17,8 @@ from oracles.siphash import siphash128
 
 from ostraca.pipeline.corpus.fingerprint import ContentDigest, content_digest
 from ostraca.tasks import get_task
+from ostraca.tasks.core.rng import stream_key
 from ostraca.tasks.errors import OstracaError
-from ostraca.tasks.rng import stream_key
 
 TASK = get_task("depo")
 CONFIG = TASK.check({"N": 12, "K": 4, "M": 3})

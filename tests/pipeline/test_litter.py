@@ -16,8 +16,8 @@ from ostraca.pipeline.build.merge import merge
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus.layout import STATE
 from ostraca.pipeline.store.folder import Folder, write_bytes
+from ostraca.tasks.core.litter import is_empty, is_litter
 from ostraca.tasks.errors import OstracaError
-from ostraca.tasks.litter import is_empty, is_litter
 
 NAMES = [
     ".DS_Store",

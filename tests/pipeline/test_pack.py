@@ -24,7 +24,7 @@ from ostraca.pipeline.corpus.formats.parquet import ParquetShardWriter
 from ostraca.pipeline.corpus.packed import PACKED_SCHEMA, unpack_batch
 from ostraca.pipeline.spec.packing import MAX_LENGTH, PACK_MODES, check_fits, check_pack
 from ostraca.tasks import get_task
-from ostraca.tasks.batch import column, list_type, ragged, unragged
+from ostraca.tasks.core.batch import column, list_type, ragged, unragged
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.tasks.examples import complete_config, generate_batches
 

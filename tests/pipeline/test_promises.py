@@ -33,7 +33,6 @@ VALID = (
     "tests/pipeline/test_validated.py::test_an_example_that_is_not_valid_ends_the_build",
     "tests/pipeline/test_validated.py::test_every_example_goes_past_the_validator",
     "tests/test_layering.py::test_the_validator_shares_nothing_with_the_generator",
-    "tests/test_layering.py::test_capos_validator_shares_the_facts_and_the_tokenizer_only",
 )
 AGAIN = (
     "tests/pipeline/test_verify.py::test_reproduce_needs_no_shard",

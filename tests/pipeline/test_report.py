@@ -37,7 +37,7 @@ from ostraca.pipeline.report.table import screen_table
 from ostraca.pipeline.report.write import FILES, write_report
 from ostraca.pipeline.store.local import LocalFolder
 from ostraca.tasks import TASKS, get_task
-from ostraca.tasks.batch import ragged
+from ostraca.tasks.core.batch import ragged
 
 STRATA = {"depo": {"nodes": "n", "hops": "query_hops"}, "mano": {"length": "length"}}
 Key = tuple[str, str]

@@ -20,7 +20,7 @@ from oracles.siphash import siphash128
 
 from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks import get_task
-from ostraca.tasks.batch import column, list_type, ragged, texts
+from ostraca.tasks.core.batch import column, list_type, ragged, texts
 from ostraca.tasks.examples import complete_config, stream_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,7 +188,7 @@ _EITHER_WAY = """
 import json, sys
 import numba, numpy as np, pyarrow as pa
 from ostraca.pipeline.corpus.fingerprint import token_fingerprints
-from ostraca.tasks.batch import ragged
+from ostraca.tasks.core.batch import ragged
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 sizes = np.arange(30)
 offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)

@@ -40,9 +40,9 @@ from ostraca.pipeline.corpus.formats.webdataset_reader import most_bytes, read_g
 from ostraca.pipeline.corpus.packed import PACKED_SCHEMA
 from ostraca.tasks import TASKS, examples, get_task
 from ostraca.tasks.base import vocab_size
-from ostraca.tasks.batch import column, dtype_of, list_type
+from ostraca.tasks.core.batch import column, dtype_of, list_type
+from ostraca.tasks.core.kernels import CACHE_FOLDER
 from ostraca.tasks.errors import ConfigError, OstracaError
-from ostraca.tasks.kernels import CACHE_FOLDER
 
 
 def expected_members(batch: pa.RecordBatch, id_type: str) -> list[tuple[str, bytes]]:

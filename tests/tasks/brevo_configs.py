@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.brevo import VERSION, check, generate
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.brevo import VERSION, check
+from ostraca.tasks.brevo.generate import generate
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.core.rng import stream_key
 
 # The published sizes, for train (qa false) and test (qa true).
 PRESETS = {

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.capo import TASK, generate
+from ostraca.tasks.capo import TASK
+from ostraca.tasks.capo.generate import generate
+from ostraca.tasks.core.batch import unragged
 from ostraca.tasks.examples import complete_config, stream_of
 
 # A world in which texts are easily mistaken: names within names, values within values, a template of two

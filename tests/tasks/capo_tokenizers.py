@@ -12,7 +12,8 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from ostraca.tasks.capo import TASK, generate
+from ostraca.tasks.capo import TASK
+from ostraca.tasks.capo.generate import generate
 from ostraca.tasks.examples import complete_config, stream_of
 
 # The pattern of Llama 3's tokenizer (tiktoken's cl100k with a change): a published fact.

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ostraca.tasks import get_task
-from ostraca.tasks.batch import column, list_type, ragged
+from ostraca.tasks.core.batch import column, list_type, ragged
 from ostraca.tasks.examples import complete_config, stream_of
 
 # Families of configs that say the same things with other ids and forms, in spaces so small that most

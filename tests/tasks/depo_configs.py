@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.depo import VERSION, check, generate
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.core.rng import stream_key
+from ostraca.tasks.depo import VERSION, check
+from ostraca.tasks.depo.generate import generate
 
 DEPO1 = {"K": 8, "mini_vocab": 50, "min_tlen": 1, "max_tlen": 2}
 DEPO2 = {"K": 16, "mini_vocab": 3, "min_tlen": 5, "max_tlen": 7}

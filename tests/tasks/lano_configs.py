@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.lano import VERSION, check, generate
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.core.rng import stream_key
+from ostraca.tasks.lano import VERSION
+from ostraca.tasks.lano.config import check
+from ostraca.tasks.lano.generate import generate
 from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
-from ostraca.tasks.rng import stream_key
 
 PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}
 

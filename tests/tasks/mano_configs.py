@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.mano import VERSION, check, generate
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.core.rng import stream_key
+from ostraca.tasks.mano import VERSION, check
+from ostraca.tasks.mano.generate import generate
 
 # The published sizes (facts of the paper), for train (qa false) and test (qa true).
 PRESETS = {f"mano-{L}": {"L": L} for L in (10, 13, 16)}

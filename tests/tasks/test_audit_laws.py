@@ -16,11 +16,11 @@ from oracles.lano_cyk import enumerate_language
 from oracles.mano_law import expressions
 
 from ostraca.tasks import get_task
-from ostraca.tasks.brevo_laws import graph_laws, listed_laws
+from ostraca.tasks.brevo.laws import graph_laws, listed_laws
 from ostraca.tasks.examples import complete_config, stream_of
 from ostraca.tasks.lano.grammar import Grammar, published
 from ostraca.tasks.lano.laws import can_follow, sentence_laws
-from ostraca.tasks.mano_laws import SHAPES, distinct_law, expression_laws
+from ostraca.tasks.mano.laws import SHAPES, distinct_law, expression_laws
 
 
 def depth_of(prefix: tuple[Any, ...]) -> int:

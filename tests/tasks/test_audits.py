@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from ostraca.pipeline.check.audit import tests as audit_tests
 from ostraca.pipeline.check.audit.judge import judge
 from ostraca.pipeline.check.audit.streams import count_made
-from ostraca.tasks import capo, get_task, lano
+from ostraca.tasks import get_task
 from ostraca.tasks.auditing import coins
 from ostraca.tasks.base import Task
-from ostraca.tasks.batch import ragged, unragged
+from ostraca.tasks.capo import generate as capo
 from ostraca.tasks.capo.people import BIRTH_CITY, EMPLOYER, Population
+from ostraca.tasks.core.batch import ragged, unragged
 from ostraca.tasks.examples import complete_config, stream_of
+from ostraca.tasks.lano import generate as lano
 
 Plant = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]], None]
 

@@ -11,8 +11,8 @@ from brevo_configs import PRESETS, VARIED, make
 from brevo_mutants import damage_parts, solve, split
 from oracles.brevo_judge import judge
 
-from ostraca.tasks.batch import rows_of
 from ostraca.tasks.brevo import check, check_brevo_answer
+from ostraca.tasks.core.batch import rows_of
 
 # v1 -> v2 -> v4, v1 -> v3 -> v4 -> v6, and v3 -> v5 beside it; v6 is asked for.
 PROMPT = [9999, 1, 2, 1, 3, 2, 4, 3, 4, 3, 5, 4, 6, 9997, 6, 9998]

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from oracles.brevo_judge import judge
 
 from ostraca.tasks.base import vocab_size
-from ostraca.tasks.batch import rows_of, unragged
-from ostraca.tasks.brevo import KEYS, TASK, check, generate, look, max_tokens, mean_tokens, tokens
-from ostraca.tasks.brevo_validator import validate
+from ostraca.tasks.brevo import KEYS, TASK, check, look, max_tokens, mean_tokens, tokens
+from ostraca.tasks.brevo.generate import generate
+from ostraca.tasks.brevo.validate import validate
+from ostraca.tasks.core.batch import rows_of, unragged
+from ostraca.tasks.core.words import count_words
 from ostraca.tasks.errors import ConfigError
-from ostraca.tasks.words import count_words
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}
 

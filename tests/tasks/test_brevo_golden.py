@@ -7,12 +7,12 @@ import hashlib
 import pytest
 from brevo_configs import PRESETS, VARIED, make
 
-from ostraca.tasks.batch import rows_of
 from ostraca.tasks.brevo import VERSION, generate_brevo_example
+from ostraca.tasks.core.batch import rows_of
 
 WHO_BREAKS = (
     "Brevo's examples changed: every corpus ever built with brevo version 2 can no longer be reproduced or "
-    "streamed from its manifest. Raise VERSION in tasks/brevo.py (and these values) if that is meant."
+    "streamed from its manifest. Raise VERSION in tasks/brevo/task.py (and these values) if that is meant."
 )
 
 GOLDEN = {

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from oracles.brevo_law import answers, graphs, queries
 from scipy import stats
 
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 
 Example = tuple[list[tuple[int, int]], int, list[int]]  # edges, query, answer
 

@@ -14,8 +14,8 @@ import pytest
 from brevo_configs import PRESETS, make
 
 from ostraca import cli
-from ostraca.tasks.batch import unragged
 from ostraca.tasks.brevo import KEYS, TASK, check, mean_tokens
+from ostraca.tasks.core.batch import unragged
 
 # name -> (N, multi)
 PUBLISHED = {

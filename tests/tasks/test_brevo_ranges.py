@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostraca.tasks import examples
-from ostraca.tasks.batch import rows_of, with_labels
-from ostraca.tasks.brevo import TASK, check, generate, generate_brevo_example, mean_tokens
+from ostraca.tasks.brevo import TASK, check, generate_brevo_example, mean_tokens
+from ostraca.tasks.brevo.generate import generate
+from ostraca.tasks.core.batch import rows_of, with_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,9 +76,9 @@ def test_no_indices_make_an_empty_batch() -> None:
 _RUN = """
 import json, sys
 import numba, numpy as np
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.brevo import TASK
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.core.rng import stream_key
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 rows, verdicts, means = [], [], []
 for given in json.load(sys.stdin):

@@ -7,8 +7,9 @@ import pytest
 from brevo_configs import PRESETS, VARIED, key_of, make
 from oracles.brevo import replay
 
-from ostraca.tasks.batch import rows_of
-from ostraca.tasks.brevo import check, generate
+from ostraca.tasks.brevo import check
+from ostraca.tasks.brevo.generate import generate
+from ostraca.tasks.core.batch import rows_of
 
 
 @pytest.mark.parametrize("name", VARIED)

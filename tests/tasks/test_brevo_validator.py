@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from oracles.brevo_judge import judge, parse, possible_sizes
 
 from ostraca.tasks.base import Verdicts
-from ostraca.tasks.batch import ragged, rows_of
-from ostraca.tasks.brevo import check, generate, generate_brevo_example, validate_brevo_example
-from ostraca.tasks.brevo_validator import MESSAGES, _validate, validate
+from ostraca.tasks.brevo import check, generate_brevo_example, validate_brevo_example
+from ostraca.tasks.brevo.generate import generate
+from ostraca.tasks.brevo.validate import MESSAGES, _validate, validate
+from ostraca.tasks.core.batch import ragged, rows_of
 
 FACTS = ("edges", "depth", "answer_length", "answer_start", "answer_end")
 OF_METADATA = {len(MESSAGES) - 3, len(MESSAGES) - 2, len(MESSAGES) - 1}

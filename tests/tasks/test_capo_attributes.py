@@ -17,8 +17,8 @@ from ostraca.pipeline.build.build import build
 from ostraca.pipeline.check.reproduce import reproduce
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.spec.check import check_spec, spec_digest
-from ostraca.tasks.batch import rows_of
 from ostraca.tasks.capo import TASK, check
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.examples import complete_config, generate_batches
 

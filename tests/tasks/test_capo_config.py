@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostraca import cli
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.capo import KEYS, TASK, check, generate, max_tokens, mean_tokens, schema, tokens, who
-from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.capo import KEYS, TASK, check, tokens
+from ostraca.tasks.capo.generate import generate, schema, who
+from ostraca.tasks.capo.lengths import max_tokens, mean_tokens
+from ostraca.tasks.capo.validate import validate
+from ostraca.tasks.core.batch import unragged
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.examples import complete_config, stream_of
 

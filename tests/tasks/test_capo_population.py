@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from oracles.capo import person
 from scipy import stats
 
-from ostraca.tasks.capo import TASK, check, draw_programs, who
+from ostraca.tasks.capo import TASK, check
+from ostraca.tasks.capo.generate import draw_programs, who
 from ostraca.tasks.capo.people import (
     BIRTH_CITY,
     DAY,

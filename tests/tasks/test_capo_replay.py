@@ -13,8 +13,8 @@ import pytest
 from capo_configs import VARIED, lists, made
 from oracles.capo import replay
 
-from ostraca.tasks.batch import rows_of
 from ostraca.tasks.capo import VERSION, generate_capo_example
+from ostraca.tasks.core.batch import rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,7 +91,7 @@ def test_without_the_compiler_all_bytes_are_the_same() -> None:
 import sys; sys.path[:0] = ["tests", "tests/tasks"]
 import hashlib, numpy as np
 from capo_configs import SMALL, made
-from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.capo.validate import validate
 parts = []
 for given in ({}, SMALL, {**SMALL, "order": False, "bio": "text"}):
     config, batch = made(given, 4, seed=8)

@@ -19,7 +19,7 @@ from ostraca.tasks.capo.text import (
     parse_template,
     pools_of,
 )
-from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.capo.validate import validate
 from ostraca.tasks.errors import ConfigError
 
 

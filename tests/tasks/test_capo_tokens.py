@@ -14,13 +14,14 @@ from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from ostraca.pipeline.commands.train_tokenizer import run as train_tokenizer_run
-from ostraca.tasks.capo import check, max_tokens, mean_tokens, own_tokenizer, tokens
+from ostraca.tasks.capo import check, own_tokenizer, tokens
 from ostraca.tasks.capo.config import encoder_of, tokenizer_of
 from ostraca.tasks.capo.encode import token_spans, why_not_composable
+from ostraca.tasks.capo.lengths import max_tokens, mean_tokens
 from ostraca.tasks.capo.pieces import SPANS, plan_of
 from ostraca.tasks.capo.tokenizer import FILES, load_tokenizer
 from ostraca.tasks.capo.train_tokenizer import train_tokenizer
-from ostraca.tasks.capo.validator import validate
+from ostraca.tasks.capo.validate import validate
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo" / "data"

@@ -20,12 +20,13 @@ from capo_tokenizers import ALL, LOSSY, save
 from oracles.capo import judge, person
 
 from ostraca.tasks.base import Verdicts
-from ostraca.tasks.batch import ragged, texts
-from ostraca.tasks.capo import TASK, check, generate_capo_example, schema, validate_capo_example
+from ostraca.tasks.capo import TASK, check, generate_capo_example, validate_capo_example
 from ostraca.tasks.capo.config import encoder_of, tokenizer_of
+from ostraca.tasks.capo.generate import schema
 from ostraca.tasks.capo.parse import _find_names, _read_rows
 from ostraca.tasks.capo.tokenizer import read_back
-from ostraca.tasks.capo.validator import MESSAGES, validate
+from ostraca.tasks.capo.validate import MESSAGES, validate
+from ostraca.tasks.core.batch import ragged, texts
 from ostraca.tasks.examples import complete_config
 
 WORLDS: dict[str, dict[str, Any]] = {

@@ -20,11 +20,11 @@ from tasks_of_tests import CONFIGS
 
 from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks import TASKS, get_task
-from ostraca.tasks.batch import ragged, unragged
+from ostraca.tasks.core.batch import ragged, unragged
+from ostraca.tasks.core.graph_content import _graph_content
+from ostraca.tasks.core.mixing import _hash_tokens
 from ostraca.tasks.examples import complete_config, generate_batches
-from ostraca.tasks.graph_content import _graph_content
-from ostraca.tasks.mano_content import _content
-from ostraca.tasks.mixing import _hash_tokens
+from ostraca.tasks.mano.content import _content
 
 ROOT = Path(__file__).resolve().parents[2]
 WHO_BREAKS = (

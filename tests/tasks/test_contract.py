@@ -14,7 +14,7 @@ from tasks_of_tests import CONFIGS, STREAMED
 from ostraca import tasks
 from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.base import Task, vocab_size
-from ostraca.tasks.batch import rows_of, unragged
+from ostraca.tasks.core.batch import rows_of, unragged
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.examples import (
     complete_config,

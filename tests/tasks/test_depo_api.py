@@ -15,14 +15,14 @@ from depo_configs import VARIED, make
 from ostraca import tasks
 from ostraca.tasks import examples
 from ostraca.tasks.base import Task
-from ostraca.tasks.batch import labels_of, ragged, rows_of, unragged, with_labels
+from ostraca.tasks.core.batch import labels_of, ragged, rows_of, unragged, with_labels
 from ostraca.tasks.depo import (
-    SCHEMA,
     TASK,
     generate_depo_example,
     make_depo_hf_dataset,
     validate_depo_example,
 )
+from ostraca.tasks.depo.generate import SCHEMA
 from ostraca.tasks.errors import ConfigError
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "n", "query_hops", "answer_starts", "answer_ends"]

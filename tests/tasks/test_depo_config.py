@@ -15,11 +15,12 @@ from oracles.depo_judge import judge
 
 from ostraca.tasks import get_task
 from ostraca.tasks.base import vocab_size
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.depo import KEYS, TASK, check, generate, max_tokens, tokens
-from ostraca.tasks.depo_validator import validate
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.core.words import count_words
+from ostraca.tasks.depo import KEYS, TASK, check, max_tokens, tokens
+from ostraca.tasks.depo.generate import generate
+from ostraca.tasks.depo.validate import validate
 from ostraca.tasks.errors import ConfigError, OstracaError
-from ostraca.tasks.words import count_words
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}
 

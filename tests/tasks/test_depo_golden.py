@@ -11,7 +11,7 @@ from ostraca.tasks.depo import VERSION, generate_depo_example
 
 WHO_BREAKS = (
     "Depo's examples changed: every corpus ever built with depo version 2 can no longer be reproduced or "
-    "streamed from its manifest. Raise VERSION in tasks/depo.py (and these values) if that is meant."
+    "streamed from its manifest. Raise VERSION in tasks/depo/task.py (and these values) if that is meant."
 )
 
 GOLDEN = {

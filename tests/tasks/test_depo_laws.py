@@ -18,9 +18,10 @@ from depo_configs import DEPO1, DEPO2, PRESETS, key_of, lists, make
 from numpy.typing import NDArray
 from scipy import stats
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.depo import check, generate, hop_choices
-from ostraca.tasks.sizes import size_probabilities, size_thresholds
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.core.sizes import size_probabilities, size_thresholds
+from ostraca.tasks.depo import check, hop_choices
+from ostraca.tasks.depo.generate import generate
 
 Edges = list[tuple[Any, Any]]
 

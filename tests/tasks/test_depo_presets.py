@@ -9,7 +9,7 @@ import pytest
 from depo_configs import PRESETS, make
 
 from ostraca import cli
-from ostraca.tasks.batch import unragged
+from ostraca.tasks.core.batch import unragged
 from ostraca.tasks.depo import check
 
 # Published: name -> (N, K, mini_vocab, min_tlen, max_tlen).

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostraca.tasks import examples
-from ostraca.tasks.batch import rows_of, with_labels
-from ostraca.tasks.depo import TASK, check, generate, generate_depo_example
+from ostraca.tasks.core.batch import rows_of, with_labels
+from ostraca.tasks.depo import TASK, check, generate_depo_example
+from ostraca.tasks.depo.generate import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,10 +95,10 @@ def test_no_indices_make_an_empty_batch() -> None:
 _WITHOUT_JIT = """
 import json, sys
 import numba, numpy as np
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.depo import TASK
-from ostraca.tasks.permutation import shuffled
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.core.permutation import shuffled
+from ostraca.tasks.core.rng import stream_key
 assert numba.config.DISABLE_JIT
 rows, verdicts = [], []
 for given in json.load(sys.stdin):

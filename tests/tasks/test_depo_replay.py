@@ -7,9 +7,10 @@ import pytest
 from depo_configs import PRESETS, VARIED, key_of, make
 from oracles.depo import replay
 
-from ostraca.tasks.batch import rows_of
-from ostraca.tasks.depo import check, generate
-from ostraca.tasks.words import count_words
+from ostraca.tasks.core.batch import rows_of
+from ostraca.tasks.core.words import count_words
+from ostraca.tasks.depo import check
+from ostraca.tasks.depo.generate import generate
 
 
 @pytest.mark.parametrize("name", VARIED)

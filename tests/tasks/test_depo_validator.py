@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from oracles.depo_judge import judge
 
 from ostraca.tasks.base import Verdicts
-from ostraca.tasks.batch import ragged, rows_of
-from ostraca.tasks.depo import check, generate, generate_depo_example, validate_depo_example
-from ostraca.tasks.depo_validator import MESSAGES, _validate, validate
+from ostraca.tasks.core.batch import ragged, rows_of
+from ostraca.tasks.depo import check, generate_depo_example, validate_depo_example
+from ostraca.tasks.depo.generate import generate
+from ostraca.tasks.depo.validate import MESSAGES, _validate, validate
 
 METADATA = ("loss_mask", "query_hops", "answer_starts", "answer_ends")
 # Codes that only metadata can bring about.

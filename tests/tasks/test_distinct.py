@@ -17,8 +17,8 @@ from oracles.mano_judge import evaluate
 
 from ostraca.pipeline.corpus.fingerprint import token_fingerprints
 from ostraca.tasks import get_task
-from ostraca.tasks.mano_config import acceptance
-from ostraca.tasks.words import count_words
+from ostraca.tasks.core.words import count_words
+from ostraca.tasks.mano.config import acceptance
 
 
 def distinct(task: str, given: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -20,7 +20,7 @@ from brevo_mutants import split
 from scipy import stats
 from test_depo_laws import Edges, parsed
 
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 
 Word = tuple[int, ...]
 # Anything of a word: what must not differ by place.

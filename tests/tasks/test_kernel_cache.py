@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-import ostraca.tasks.kernels
-import ostraca.tasks.temporary
+import ostraca.tasks.core.kernels
+import ostraca.tasks.core.temporary
 
-RUN = "from tasks.b import f; print(f(1))"
+RUN = "from tasks.core.b import f; print(f(1))"
 NO_HOME = """
 import pwd
 def nobody(number): raise KeyError(number)
@@ -28,11 +28,10 @@ pwd.getpwuid = nobody
 def tree(tmp_path: Path) -> Path:
     """A small copy of the package: a kernel that inlines a function of another file."""
     root = tmp_path / "tree"
-    (root / "tasks").mkdir(parents=True)
-    (root / "tasks" / "__init__.py").touch()
-    for module in (ostraca.tasks.kernels, ostraca.tasks.temporary):
-        shutil.copy(module.__file__, root / "tasks")
-    (root / "tasks" / "b.py").write_text(
+    (root / "tasks" / "core").mkdir(parents=True)
+    for module in (ostraca.tasks.core.kernels, ostraca.tasks.core.temporary):
+        shutil.copy(module.__file__, root / "tasks" / "core")
+    (root / "tasks" / "core" / "b.py").write_text(
         "from .a import g\nfrom .kernels import kernel\n\n\n@kernel\ndef f(x):\n    return g(x)\n"
     )
     write(root, 1)
@@ -41,7 +40,7 @@ def tree(tmp_path: Path) -> Path:
 
 def write(root: Path, more: int) -> None:
     """The inlined function adds so much."""
-    (root / "tasks" / "a.py").write_text(
+    (root / "tasks" / "core" / "a.py").write_text(
         f"from .kernels import inlined\n\n\n@inlined\ndef g(x):\n    return x + {more}\n"
     )
 

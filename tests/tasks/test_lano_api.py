@@ -11,16 +11,10 @@ import pytest
 from lano_configs import VARIED, make
 
 from ostraca.tasks import get_task
-from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.core.batch import rows_of, with_labels
 from ostraca.tasks.errors import ConfigError
-from ostraca.tasks.lano import (
-    TASK,
-    check,
-    generate_lano_example,
-    look,
-    make_lano_hf_dataset,
-    validate_lano_example,
-)
+from ostraca.tasks.lano import TASK, generate_lano_example, look, make_lano_hf_dataset, validate_lano_example
+from ostraca.tasks.lano.config import check
 from ostraca.tasks.lano.grammar import grammar_of
 
 COLUMNS = ["input_ids", "loss_mask", "labels", "index", "length"]

@@ -15,17 +15,10 @@ from oracles.lano import of_config
 from oracles.lano_cyk import judge
 
 from ostraca.tasks.base import vocab_size
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.errors import ConfigError
-from ostraca.tasks.lano import (
-    KEYS,
-    TASK,
-    check,
-    generate_lano_example,
-    max_tokens,
-    tokens,
-    validate_lano_example,
-)
+from ostraca.tasks.lano import TASK, generate_lano_example, validate_lano_example
+from ostraca.tasks.lano.config import KEYS, check, max_tokens, tokens
 from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
 
 TEXT = "4 -> 1 2 | 2\n"

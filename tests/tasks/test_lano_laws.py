@@ -17,8 +17,9 @@ from oracles.lano import published, rules_of
 from oracles.lano_cyk import enumerate_language
 from scipy import stats
 
-from ostraca.tasks.batch import unragged
-from ostraca.tasks.lano import check, generate, max_tokens, mean_tokens
+from ostraca.tasks.core.batch import unragged
+from ostraca.tasks.lano.config import check, max_tokens, mean_tokens
+from ostraca.tasks.lano.generate import generate
 from ostraca.tasks.lano.grammar import grammar_of
 
 # Lengths of 4,000 published samples: mean, shortest, longest.

@@ -10,7 +10,7 @@ import pytest
 from lano_configs import PRESETS
 
 from ostraca import cli
-from ostraca.tasks.lano import KEYS, check
+from ostraca.tasks.lano.config import KEYS, check
 from ostraca.tasks.lano.grammar import PUBLISHED
 
 FILES = sorted((cli.CONF / "dataset").glob("lano*.yaml"))

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from lano_configs import GRAMMARS, VARIED, key_of, make, sentences
 
 from ostraca.tasks import examples
-from ostraca.tasks.batch import rows_of, with_labels
-from ostraca.tasks.lano import TASK, check, generate, generate_lano_example
+from ostraca.tasks.core.batch import rows_of, with_labels
+from ostraca.tasks.lano import TASK, generate_lano_example
+from ostraca.tasks.lano.config import check
+from ostraca.tasks.lano.generate import generate
 from ostraca.tasks.lano.grammar import Grammar
 from ostraca.tasks.lano.parse import (
     as_batch,
@@ -78,10 +80,10 @@ def test_no_indices_make_an_empty_batch() -> None:
 _EITHER_WAY = """
 import json, sys
 import numba, numpy as np
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.lano import TASK, grammar_of
 from ostraca.tasks.lano.parse import *
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.core.rng import stream_key
 assert numba.config.DISABLE_JIT == {disabled}
 results = []
 for given in json.load(sys.stdin):

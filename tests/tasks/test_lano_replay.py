@@ -7,8 +7,9 @@ import pytest
 from lano_configs import PRESETS, VARIED, key_of, make
 from oracles.lano import replay
 
-from ostraca.tasks.batch import rows_of
-from ostraca.tasks.lano import check, generate
+from ostraca.tasks.core.batch import rows_of
+from ostraca.tasks.lano.config import check
+from ostraca.tasks.lano.generate import generate
 
 
 @pytest.mark.parametrize("name", VARIED)

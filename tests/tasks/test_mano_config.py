@@ -15,8 +15,10 @@ from mano_configs import VARIED, key_of, lists, make
 from oracles.mano_judge import judge
 
 from ostraca.tasks.errors import ConfigError
-from ostraca.tasks.mano import KEYS, check, generate, max_tokens, tokens, validate
-from ostraca.tasks.mano_config import MIN_ACCEPTANCE, acceptance, is_prime, lengths_of
+from ostraca.tasks.mano import KEYS, check, max_tokens, tokens
+from ostraca.tasks.mano.config import MIN_ACCEPTANCE, acceptance, is_prime, lengths_of
+from ostraca.tasks.mano.generate import generate
+from ostraca.tasks.mano.validate import validate
 
 DEFAULTS = {name: key.default for name, key in KEYS.items()}
 

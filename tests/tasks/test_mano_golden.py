@@ -11,7 +11,7 @@ from ostraca.tasks.mano import VERSION, generate_mano_example
 
 WHO_BREAKS = (
     "Mano's examples changed: every corpus ever built with mano version 1 can no longer be reproduced or "
-    "streamed from its manifest. Raise VERSION in tasks/mano.py (and these values) if that is meant."
+    "streamed from its manifest. Raise VERSION in tasks/mano/task.py (and these values) if that is meant."
 )
 
 GOLDEN = {

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from oracles.mano_law import answers, expressions, masses, whole_law
 from scipy import stats
 
-from ostraca.tasks.batch import unragged
+from ostraca.tasks.core.batch import unragged
 from ostraca.tasks.mano import KEYS, check
-from ostraca.tasks.mano_config import MAX_LENGTH, MIN_ACCEPTANCE, acceptance
+from ostraca.tasks.mano.config import MAX_LENGTH, MIN_ACCEPTANCE, acceptance
 
 PLAIN = {"knowledge_augment": False}
 

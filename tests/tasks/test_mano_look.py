@@ -12,8 +12,9 @@ from mano_mutants import damage_tokens
 from oracles.mano_judge import evaluate
 
 from ostraca.tasks.base import vocab_size
-from ostraca.tasks.batch import rows_of, unragged
-from ostraca.tasks.mano import TASK, check, infix, look, tokens
+from ostraca.tasks.core.batch import rows_of, unragged
+from ostraca.tasks.mano import TASK, check, tokens
+from ostraca.tasks.mano.look import infix, look
 
 
 def parsed(text: str, modulus: int) -> int:

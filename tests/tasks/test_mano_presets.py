@@ -10,7 +10,7 @@ import pytest
 from mano_configs import PRESETS, make
 
 from ostraca import cli
-from ostraca.tasks.batch import unragged
+from ostraca.tasks.core.batch import unragged
 from ostraca.tasks.mano import KEYS, TASK, check, max_tokens, mean_tokens
 
 PUBLISHED = {"mano-10": 10, "mano-13": 13, "mano-16": 16}

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from mano_configs import VARIED, key_of, make
 
 from ostraca.tasks import examples
-from ostraca.tasks.batch import rows_of, with_labels
-from ostraca.tasks.mano import TASK, _generate, check, generate, generate_mano_example
+from ostraca.tasks.core.batch import rows_of, with_labels
+from ostraca.tasks.mano import TASK, check, generate_mano_example
+from ostraca.tasks.mano.generate import _generate, generate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,9 +101,9 @@ def test_one_compiled_kernel_serves_every_config() -> None:
 _EITHER_WAY = """
 import json, sys
 import numba, numpy as np
-from ostraca.tasks.batch import rows_of
+from ostraca.tasks.core.batch import rows_of
 from ostraca.tasks.mano import TASK
-from ostraca.tasks.rng import stream_key
+from ostraca.tasks.core.rng import stream_key
 disabled, given_configs = json.load(sys.stdin)
 assert bool(numba.config.DISABLE_JIT) == disabled
 rows, verdicts = [], []

@@ -7,8 +7,9 @@ import pytest
 from mano_configs import PRESETS, VARIED, key_of, make
 from oracles.mano import replay
 
-from ostraca.tasks.batch import rows_of
-from ostraca.tasks.mano import check, generate
+from ostraca.tasks.core.batch import rows_of
+from ostraca.tasks.mano import check
+from ostraca.tasks.mano.generate import generate
 
 
 @pytest.mark.parametrize("name", VARIED)

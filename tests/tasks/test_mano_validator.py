@@ -17,9 +17,10 @@ from mano_mutants import damage_parts, damage_tokens, single_replacements
 from oracles.mano_judge import judge
 
 from ostraca.tasks.base import Verdicts
-from ostraca.tasks.batch import ragged, rows_of
-from ostraca.tasks.mano import check, generate, generate_mano_example, validate_mano_example
-from ostraca.tasks.mano_validator import MESSAGES, _validate, validate
+from ostraca.tasks.core.batch import ragged, rows_of
+from ostraca.tasks.mano import check, generate_mano_example, validate_mano_example
+from ostraca.tasks.mano.generate import generate
+from ostraca.tasks.mano.validate import MESSAGES, _validate, validate
 
 METADATA = ("loss_mask", "length", "answer")
 OF_METADATA = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ostraca.tasks.core.outside import NotRegularError, open_regular, parse_json
 from ostraca.tasks.errors import OstracaError
-from ostraca.tasks.outside import NotRegularError, open_regular, parse_json
 
 BAD = {
     "nested deep": (b'{"a":' * 100_000, "nested too deep"),

@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ostraca.tasks.core.permutation import (
+    ROUNDS,
+    TABLE_SIZE,
+    Permutation,
+    _permutation,
+    permutation,
+    shuffled,
+)
+from ostraca.tasks.core.rng import numpy_generator
 from ostraca.tasks.errors import OstracaError
-from ostraca.tasks.permutation import ROUNDS, TABLE_SIZE, Permutation, _permutation, permutation, shuffled
-from ostraca.tasks.rng import numpy_generator
 
 
 def test_every_small_size_is_permuted() -> None:
@@ -95,7 +102,7 @@ def test_shuffles_are_fixed() -> None:
 def networks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every size goes through the Feistel network, as only sizes over TABLE_SIZE do."""
     _permutation.cache_clear()
-    monkeypatch.setattr("ostraca.tasks.permutation.TABLE_SIZE", 0)
+    monkeypatch.setattr("ostraca.tasks.core.permutation.TABLE_SIZE", 0)
     yield
     _permutation.cache_clear()
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ostraca.tasks.kernels import kernel
-from ostraca.tasks.rng import STATE_WORDS, integers, numpy_generator, seed_stream, stream_key, uniform53
+from ostraca.tasks.core.kernels import kernel
+from ostraca.tasks.core.rng import STATE_WORDS, integers, numpy_generator, seed_stream, stream_key, uniform53
 
 SPECIAL_BOUNDS = (1, 2, 3, 50, 2**16, 2**31 - 1, 2**31, 2**31 + 1, 3 * 2**30, 2**32 - 2, 2**32 - 1)
 KEYS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))

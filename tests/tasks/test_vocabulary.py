@@ -14,7 +14,7 @@ from tasks_of_tests import CONFIGS, STREAMED
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.spec.check import check_spec
 from ostraca.tasks import TASKS, get_task
-from ostraca.tasks.batch import unragged
+from ostraca.tasks.core.batch import unragged
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.vocabulary import Renaming, renaming, shared_ids, shared_name, split_names
 

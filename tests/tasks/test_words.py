@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ostraca.tasks.core.words import check_words, count_words, first_word_numbers, table_bits
 from ostraca.tasks.errors import ConfigError
-from ostraca.tasks.words import check_words, count_words, first_word_numbers, table_bits
 
 SMALL = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(0, 3))
 

@@ -11,9 +11,9 @@ import torch
 
 from ...loaders import TaskSource, TokenStream
 from ...tasks import get_task
-from ...tasks.batch import LABEL_IGNORED
+from ...tasks.core.batch import LABEL_IGNORED
+from ...tasks.core.sizes import MIN_SIZE, size_probabilities
 from ...tasks.errors import ConfigError
-from ...tasks.sizes import MIN_SIZE, size_probabilities
 from ...tasks.vocabulary import Renaming
 from ..base import LanguageModel, labelled_logits
 from ..data import Batch, StreamDataset, to_device

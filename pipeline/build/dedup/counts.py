@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....tasks import get_task
-from ....tasks.rng import canonical_json
+from ....tasks.core.rng import canonical_json
 
 QUIET = 16  # a split is given up after so many draws without a new example for each that it has,
 LEAST_QUIET = 1 << 16  # at least so many,

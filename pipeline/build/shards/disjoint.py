@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....tasks.base import Task
-from ....tasks.batch import unragged
-from ....tasks.kernels import inlined, kernel
+from ....tasks.core.batch import unragged
+from ....tasks.core.kernels import inlined, kernel
 from ...corpus.layout import STATE
 from ...spec.dedup import check_evals
 from ...spec.shards import Shard, is_eval, shards_of

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....tasks.batch import ragged, unragged
+from ....tasks.core.batch import ragged, unragged
+from ....tasks.core.kernels import kernel
 from ....tasks.errors import OstracaError
-from ....tasks.kernels import kernel
 from ...corpus.packed import PACKED_SCHEMA
 from ...spec.packing import CUTTING, PACK_MODES
 from .best_fit import best_fit_rows

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ....tasks import get_task
 from ....tasks.base import Task
+from ....tasks.core.mixing import content_key
 from ....tasks.errors import OstracaError
 from ....tasks.examples import batch_rows, stream_of
-from ....tasks.mixing import content_key
 from ...corpus.fingerprint import token_fingerprints
 from ...store.folder import Folder, write_bytes
 

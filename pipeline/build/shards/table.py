@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ....tasks.kernels import kernel
+from ....tasks.core.kernels import kernel
 from ...store.folder import Folder
 
 _EMPTY = np.uint64(0)

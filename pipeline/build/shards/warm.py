@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ....tasks.kernels import CACHE_FOLDER
+from ....tasks.core.kernels import CACHE_FOLDER
 from ...corpus.changes import Changes
 from ...corpus.formats.writers import open_writer
 from ...corpus.split import shard_schema

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ....tasks.kernels import kernel
-from ....tasks.rng import integers, seed_stream
+from ....tasks.core.kernels import kernel
+from ....tasks.core.rng import integers, seed_stream
 
 
 @kernel

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....tasks.rng import STATE_WORDS
+from ....tasks.core.rng import STATE_WORDS
 from .shuffle import shuffle_tables
 
 LEAST_EXPECTED = 5.0

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....tasks.batch import unragged
-from ....tasks.kernels import inlined, kernel
+from ....tasks.core.batch import unragged
+from ....tasks.core.kernels import inlined, kernel
 
 _LONGEST = 20  # characters of an int64
 

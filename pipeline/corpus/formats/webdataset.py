@@ -37,7 +37,7 @@ import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
 
-from ....tasks.batch import unragged
+from ....tasks.core.batch import unragged
 from ....tasks.errors import ConfigError, OstracaError, shown
 from . import tar
 from .json_columns import Form

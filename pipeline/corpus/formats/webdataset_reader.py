@@ -11,7 +11,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from ....tasks.base import INT32_MAX
-from ....tasks.batch import dtype_of
+from ....tasks.core.batch import dtype_of
 from ....tasks.errors import ConfigError, OstracaError, shown
 from . import tar
 from .json_columns import Form

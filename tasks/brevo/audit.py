@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .auditing import BINS, Audit, Law, Pair, coins, fitting, spread, uniform
-from .batch import unragged
-from .brevo_laws import LISTED, can_follow, graph_laws, listed_laws
-from .kernels import kernel
-from .reading_words import read_words
-from .word_laws import length_laws, size_law, token_groups, token_law, token_pair_law
+from ..auditing import BINS, Audit, Law, Pair, coins, fitting, spread, uniform
+from ..core.batch import unragged
+from ..core.kernels import kernel
+from ..core.reading_words import read_words
+from ..core.word_laws import length_laws, size_law, token_groups, token_law, token_pair_law
+from .laws import LISTED, can_follow, graph_laws, listed_laws
 
 _MOST_SIZES = 1024
 _ANSWERS = 32  # lengths of an answer that are told apart

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .graph_content import graph_content
+from ..core.graph_content import graph_content
 
 
 def content(batch: pa.RecordBatch, config: Mapping[str, Any]) -> NDArray[np.uint64]:

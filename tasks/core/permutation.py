@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import OstracaError
+from ..errors import OstracaError
 from .kernels import inlined, kernel
 from .rng import STATE_WORDS, canonical_json, integers, seed_stream
 
@@ -35,7 +35,7 @@ _S27, _S30, _S31 = (np.uint64(shift) for shift in (27, 30, 31))
 def shuffled(size: int, *name: object) -> NDArray[np.int64]:
     """The numbers 0..size-1 (size < 2^32) in the order that `name` (plain values) stands for.
 
-    Every order is equally likely: Fisher and Yates's shuffle with a stream of `tasks.rng`.
+    Every order is equally likely: Fisher and Yates's shuffle with a stream of `tasks.core.rng`.
     """
     if size >= 1 << 32:
         raise OstracaError(f"{size} things cannot be shuffled at once (at most 2^32 - 1)")

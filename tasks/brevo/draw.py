@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import kernel
-from .rng import integers, seed_stream
-from .sizes import draw_size
-from .words import draw_distinct_words, put_word
+from ..core.kernels import kernel
+from ..core.rng import integers, seed_stream
+from ..core.sizes import draw_size
+from ..core.words import draw_distinct_words, put_word
 
 _CHILD = 0xFFFFFFFF  # of an edge, parent << 32 | child
 

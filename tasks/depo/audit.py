@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .auditing import BINS, Audit, Law, Pair, Tables, coins, fitting, spread, uniform
-from .batch import unragged
-from .kernels import kernel
-from .reading_words import read_words
-from .sizes import MIN_SIZE
-from .word_laws import length_laws, size_law, token_groups, token_law, token_pair_law
+from ..auditing import BINS, Audit, Law, Pair, Tables, coins, fitting, spread, uniform
+from ..core.batch import unragged
+from ..core.kernels import kernel
+from ..core.reading_words import read_words
+from ..core.sizes import MIN_SIZE
+from ..core.word_laws import length_laws, size_law, token_groups, token_law, token_pair_law
 
 _MOST_SIZES = 1024  # nodes up to which laws are told for each n
 _HOPS = 64  # hops that are told apart

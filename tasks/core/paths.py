@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import ConfigError, OstracaError
+from ..errors import ConfigError, OstracaError
 
 _LOCAL = ("file://", "local://")
 

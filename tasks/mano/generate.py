@@ -1,17 +1,8 @@
-"""Mano: modular arithmetic in prefix form (knowledge manipulation).
-
-An expression of l operators over the values 0..value_mod-1, and its value. Each inner node of its tree
-draws its operator uniformly from `ttype`, then the number of operators of its left child uniformly from
-what is left; where a division by zero comes up, the whole expression is drawn again.
-
-    <bos> <len_l> expression <ans_l> answer        2l + 5 tokens, loss on all of them
-
-Source: Physics of Language Models, Part 4.1 (arXiv 2512.17351).
-"""
+"""How Mano's examples are made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from . import examples
-from .base import INT32_MAX, Look, Task, ValidationResult
-from .batch import column, list_type, ragged
-from .kernels import kernel
-from .mano_audit import audit_of
-from .mano_config import FIRST_VALUE, KEYS, LETTERS, SYMBOLS, check, is_prime, lengths_of, tokens
-from .mano_content import content, distinct
-from .mano_validator import validate
-from .rng import STATE_WORDS, integers, next_uint32, seed_stream
+from ..base import INT32_MAX
+from ..core.batch import column, list_type, ragged
+from ..core.kernels import kernel
+from ..core.rng import STATE_WORDS, integers, next_uint32, seed_stream
+from .config import FIRST_VALUE, LETTERS, is_prime, lengths_of
 
 if TYPE_CHECKING:
-    import datasets
+    pass
 
-VERSION = 1
 
 SCHEMA = pa.schema(
     [
@@ -43,6 +29,7 @@ SCHEMA = pa.schema(
         column("answer", pa.int32()),  # the value, not its id
     ]
 )
+
 
 # x mod m = x - (x * ceil(2^47 / m) >> 47) * m for 0 <= x <= m * m, m <= 2^15, without an overflow.
 _SHIFT = np.int64(47)
@@ -62,42 +49,6 @@ def mean_tokens(config: Mapping[str, Any]) -> float:
 def schema(config: Mapping[str, Any]) -> pa.Schema:
     """The columns of a batch: the same for every config."""
     return SCHEMA
-
-
-def look(example: Mapping[str, Any], config: Mapping[str, Any], tree: bool) -> Look:
-    """The answer underlined; below the tokens the expression as one writes it, and its value."""
-    facts = f"length {example['length']}, answer {example['answer']}"
-    last = len(example["input_ids"]) - 1
-    written = infix(example["input_ids"][2:-2], config["value_mod"])
-    return Look(facts=facts, underlined=[(last, last + 1)], below=[written] if written else [])
-
-
-def infix(expression: Sequence[int], modulus: int) -> str:
-    """ "(3 - 22) * 5 = 20 (mod 23)" of the tokens in prefix form; "" where they are no expression.
-
-    Brackets stand only where the value would be another without them.
-    """
-    parts: list[tuple[str, int, int]] = []  # text, how tightly it binds, value
-    for token in reversed(expression):
-        if FIRST_VALUE <= token < FIRST_VALUE + modulus:
-            parts.append((str(token - FIRST_VALUE), 3, token - FIRST_VALUE))
-            continue
-        if not 1 <= token <= 8 or len(parts) < 2:
-            return ""
-        symbol = SYMBOLS[(token - 1) % 4]
-        binds = 1 if symbol in "+-" else 2
-        (left, left_binds, a), (right, right_binds, b) = parts.pop(), parts.pop()
-        if symbol == "/" and b == 0:
-            return ""
-        if left_binds < binds:
-            left = f"({left})"
-        if right_binds < binds or (right_binds == binds and symbol in "-/"):
-            right = f"({right})"
-        value = {"+": a + b, "-": a - b, "*": a * b}.get(symbol)
-        if value is None:
-            value = a * pow(b, -1, modulus)
-        parts.append((f"{left} {symbol} {right}", binds, value % modulus))
-    return f"{parts[0][0]} = {parts[0][2]} (mod {modulus})" if len(parts) == 1 else ""
 
 
 def generate(
@@ -255,42 +206,3 @@ def _generate(
         offsets[row + 1] = at
         lengths[row] = length
         answers[row] = values[0]
-
-
-TASK = Task(
-    name="mano",
-    version=VERSION,
-    keys=KEYS,
-    check=check,
-    schema=schema,
-    generate=generate,
-    validate=validate,
-    mean_tokens=mean_tokens,
-    max_tokens=max_tokens,
-    tokens=tokens,
-    look=look,
-    test_form={"qa": True},
-    content=content,
-    distinct=distinct,
-    strata={"length": "length", "answer": "answer"},
-    audit=audit_of,
-)
-
-
-def generate_mano_example(
-    config: Mapping[str, Any] | None, seed: int, index: int = 0, split: str = "train"
-) -> dict[str, Any]:
-    """The example at one address: input_ids, loss_mask, labels, index, length, answer."""
-    return examples.generate_example(TASK, config, seed, index, split)
-
-
-def validate_mano_example(example: Mapping[str, Any], config: Mapping[str, Any] | None) -> ValidationResult:
-    """Evaluate the example again from its tokens; truthy when valid, and says why when not."""
-    return examples.validate_example(TASK, example, config)
-
-
-def make_mano_hf_dataset(
-    num_examples: int, config: Mapping[str, Any] | None, seed: int, split: str = "train"
-) -> datasets.Dataset | list[dict[str, Any]]:
-    """Examples 0..num_examples-1 as a `datasets.Dataset` (a list of dicts without that library)."""
-    return examples.make_hf_dataset(TASK, num_examples, config, seed, split)

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .base import Verdicts
-from .batch import unragged
-from .kernels import kernel
+from ..base import Verdicts
+from ..core.batch import unragged
+from ..core.kernels import kernel
 
 MESSAGES = (
     "valid",

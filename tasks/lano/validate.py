@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..base import Verdicts
-from ..batch import unragged
-from ..kernels import kernel
+from ..core.batch import unragged
+from ..core.kernels import kernel
 from .grammar import grammar_of
 from .parse import furthest_tiled
 from .spans import TOO_MANY

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Key, check_keys
-from .errors import ConfigError, shown
+from ..base import Key, check_keys
+from ..errors import ConfigError, shown
 
 LETTERS = "asmd"
 SYMBOLS = "+-*/"

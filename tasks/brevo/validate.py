@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .base import Verdicts
-from .batch import unragged
-from .kernels import inlined, kernel
+from ..base import Verdicts
+from ..core.batch import unragged
+from ..core.kernels import inlined, kernel
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _NODE = np.int64(0xFFFFFFFF)

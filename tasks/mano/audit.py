@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .auditing import BINS, Audit, Law, Pair, coins, fitting, uniform
-from .batch import unragged
-from .kernels import kernel
-from .mano_config import FIRST_VALUE, lengths_of
-from .mano_laws import SHAPED, SHAPES, Masses, can_follow, distinct_law, expression_laws, letters_at
+from ..auditing import BINS, Audit, Law, Pair, coins, fitting, uniform
+from ..core.batch import unragged
+from ..core.kernels import kernel
+from .config import FIRST_VALUE, lengths_of
+from .laws import SHAPED, SHAPES, Masses, can_follow, distinct_law, expression_laws, letters_at
 
 _UNIT = "example"
 _MOST_VALUES = 64  # told apart; of more, the remainder

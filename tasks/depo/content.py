@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .graph_content import graph_content
-from .sizes import MIN_SIZE
-from .words import count_words
+from ..core.graph_content import graph_content
+from ..core.sizes import MIN_SIZE
+from ..core.words import count_words
 
 _MOST_BITS = 14_000  # Python prints integers of up to 4,300 digits
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..base import Verdicts
-from ..batch import unragged
+from ..core.batch import unragged
 from .config import encoder_of, fields_of, templates_of, tokenizer_of
 from .parse import AMBIGUOUS, GOES_ON, NO_NAME, OTHER_SPANS, TRUE, UNTRUE, find_names, read_rows
 from .people import FIRST, LAST, Population, population

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .auditing import MOST_CELLS
+from ..auditing import MOST_CELLS
 from .sizes import MIN_SIZE, size_probabilities
 
 _MOST_STATES = 1 << 16

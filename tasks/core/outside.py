@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from .errors import OstracaError, shown
+from ..errors import OstracaError, shown
 
 
 class NotRegularError(OstracaError):

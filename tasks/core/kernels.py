@@ -25,7 +25,7 @@ import numpy as np
 
 from .temporary import folder_of_process
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _KERNEL_PACKAGES = ("tasks", "pipeline", "loaders")
 
 

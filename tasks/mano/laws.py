@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .mano_config import LETTERS
+from .config import LETTERS
 
 SHAPED = 4  # operators up to which whole shapes are told apart
 SHAPES = 1 << (2 * SHAPED + 1)

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .batch import unragged
-from .kernels import inlined, kernel
-from .mano_config import FIRST_VALUE, lengths_of
-from .mixing import content_key, finish, last_word, sip_begin, take_in
+from ..core.batch import unragged
+from ..core.kernels import inlined, kernel
+from ..core.mixing import content_key, finish, last_word, sip_begin, take_in
+from .config import FIRST_VALUE, lengths_of
 
 _PER_WORD = 4  # symbols of 16 bits: 1 to 4 an operator, 5 + v the value v
 

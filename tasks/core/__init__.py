@@ -1,0 +1,1 @@
+"""What the tasks share: streams, words, permutations, sizes, kernels, batches, and doors to the outside."""
