@@ -34,8 +34,8 @@ def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("setuptools", minversion="77")
     """A folder that holds the wheel and the source archive of a clean copy of the repository."""
+    pytest.importorskip("setuptools", minversion="77")
     root = tmp_path_factory.mktemp("package")
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
