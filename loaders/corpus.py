@@ -14,12 +14,13 @@ from ..pipeline.corpus.fingerprint import ContentDigest
 from ..pipeline.corpus.manifest import read_manifest, spec_in
 from ..pipeline.corpus.manifest_checks import require_records
 from ..pipeline.corpus.reader import split_reader
+from ..pipeline.corpus.split import Split
 from ..pipeline.store.open import open_folder
 from ..tasks import get_task
-from ..tasks.base import INT32_MAX, Task
+from ..tasks.base import INT32_MAX
 from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
 from ..tasks.examples import check_seed
-from ..tasks.vocabulary import Renaming, corpus_vocab_size, split_renaming
+from ..tasks.vocabulary import Renaming, corpus_vocab_size
 from .order import EpochOrder, Window
 from .source import Rows
 
@@ -50,13 +51,13 @@ class CorpusSource:
         self._root = open_folder(path)
         manifest = read_manifest(self._root)
         require_records(self._root, manifest)
-        self._spec, self._split = spec_in(self._root, manifest), split
+        self._spec = spec_in(self._root, manifest)
         self._names = _choose(path, self._spec, dataset, split)
-        entries = [self._spec["datasets"][name]["splits"][split] for name in self._names]
+        self._splits = {name: Split.of(self._spec, name, split) for name in self._names}
         self._identity: dict[str, Any] = {
             "source": "corpus",
             "content": [str(_content_of(manifest, name, split)) for name in self._names],
-            "shards": [[entry["shard_examples"], entry["row_group_examples"]] for entry in entries],
+            "shards": [[each.shard_examples, each.row_group_examples] for each in self._splits.values()],
             "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
@@ -67,7 +68,7 @@ class CorpusSource:
         }
         # Block b is row group `_groups[b, 2]` of shard `_groups[b, 1]` of dataset `_groups[b, 0]`, known
         # without opening a file.
-        self._readers = [split_reader(self._root, self._spec, manifest, name, split) for name in self._names]
+        self._readers = [split_reader(self._root, manifest, each) for each in self._splits.values()]
         self._strata: list[int] = []
         groups, block_rows = [], []
         for number, reader in enumerate(self._readers):
@@ -83,8 +84,7 @@ class CorpusSource:
         if not len(self._block_rows):
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
         largest = window_blocks * max(
-            entry["row_group_examples"] * self._task_of(name).max_tokens(entry["config"])
-            for name, entry in zip(self._names, entries, strict=True)
+            each.row_group_examples * each.task.max_tokens(each.config) for each in self._splits.values()
         )
         if largest > INT32_MAX:
             raise ConfigError(
@@ -106,7 +106,7 @@ class CorpusSource:
 
     @property
     def task(self) -> str:
-        return self._task_of(self.dataset).name
+        return self.task_of(self.dataset)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -132,19 +132,15 @@ class CorpusSource:
 
     def task_of(self, dataset: str) -> str:
         """The task of one of the source's datasets."""
-        return self._task_of(dataset).name
+        return self._splits[dataset].task.name
 
     def config_of(self, dataset: str) -> Mapping[str, Any]:
         """The complete config of one of the source's datasets."""
-        config: Mapping[str, Any] = self._spec["datasets"][dataset]["splits"][self._split]["config"]
-        return config
+        return self._splits[dataset].config
 
     def renaming(self, dataset: str) -> Renaming | None:
         """From a dataset's published ids to those in the rows; None where they are the same."""
-        return split_renaming(self._spec, dataset, self._split)
-
-    def _task_of(self, dataset: str) -> Task:
-        return get_task(self._spec["datasets"][dataset]["task"])
+        return self._splits[dataset].renaming
 
     def rows_from(self, position: int) -> Iterator[Rows]:
         """See `Source`: position p is row p % rows of epoch p // rows."""

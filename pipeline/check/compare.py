@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ...tasks.core.batch import rows_of, unragged
 from ...tasks.errors import OstracaError
-from ...tasks.vocabulary import split_names
 from ..corpus.fingerprint import ContentDigest
 from ..corpus.manifest import read_manifest, spec_in
 from ..corpus.manifest_checks import check_records
 from ..corpus.reader import SplitReader
 from ..corpus.records import records_of
+from ..corpus.split import Split
 from ..spec.differences import NONE, Difference, in_sizes, in_spec
 from ..store.folder import Folder
 from ..store.open import open_folder
@@ -60,7 +60,9 @@ class _Corpus:
     digests: Mapping[Part, ContentDigest]
 
     def reader(self, part: Part) -> SplitReader:
-        return SplitReader(self.root, self.spec, self.manifest["spec_digest"], *part, self.records[part])
+        return SplitReader(
+            self.root, Split.of(self.spec, *part), self.manifest["spec_digest"], self.records[part]
+        )
 
     def split(self, part: Part) -> Mapping[str, Any]:
         entry: Mapping[str, Any] = self.spec["datasets"][part[0]]["splits"][part[1]]
@@ -192,7 +194,7 @@ def _first_example(left: _Corpus, right: _Corpus) -> tuple[Example | None, list[
 def _names(corpus: _Corpus, part: Part) -> Mapping[int, str]:
     """id -> name of a split's tokens; none where the tasks installed here do not know its config."""
     try:
-        return split_names(corpus.spec, *part)
+        return Split.of(corpus.spec, *part).token_names()
     except (OstracaError, KeyError, TypeError, ValueError):
         return {}
 

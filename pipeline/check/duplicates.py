@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks import get_task
 from ...tasks.errors import ConfigError
-from ...tasks.vocabulary import split_renaming
 from ..build.dedup.search import count_ranges
 from ..build.shards.prints import fingerprints
 from ..build.shards.table import Table
@@ -21,6 +18,7 @@ from ..corpus.manifest import read_manifest, spec_in
 from ..corpus.manifest_checks import require_records
 from ..corpus.packed import unpack_batch
 from ..corpus.reader import SplitReader, split_reader
+from ..corpus.split import splits_of
 from ..spec.dedup import DEFAULT_MEMORY
 from ..spec.packing import CUTTING
 from ..spec.shards import is_eval
@@ -60,14 +58,8 @@ def find_in_corpus(
         )
     key = spec["dedup"]["key"] if key is None else key
     splits = sorted(manifest["splits"], key=lambda split: (not is_eval(split), split))
-    sizes = {
-        split: sum(
-            entry["splits"][split]["examples"]
-            for entry in spec["datasets"].values()
-            if split in entry["splits"]
-        )
-        for split in splits
-    }
+    sizes = {split: sum(each.examples for each in splits_of(spec) if each.name == split) for split in splits}
+    resolved = list(splits_of(spec))
     ranges = count_ranges(sum(sizes.values()), memory, 1)
     counts = {split: [0, 0] for split in splits}
     shared = {split: dict.fromkeys(splits[:place], 0) for place, split in enumerate(splits)}
@@ -75,7 +67,7 @@ def find_in_corpus(
         tables: dict[str, Table] = {}
         for split in splits:
             table = tables[split] = Table.of_size(sizes[split] // ranges)
-            for reader in _readers(folder, spec, manifest, split):
+            for reader in (split_reader(folder, manifest, each) for each in resolved if each.name == split):
                 for prints in _prints(reader, key, on_shard):
                     own = prints[prints[:, 0] % np.uint64(ranges) == np.uint64(part)]
                     for before in shared[split]:
@@ -88,27 +80,14 @@ def find_in_corpus(
     }
 
 
-def _readers(
-    folder: Folder, spec: Mapping[str, Any], manifest: Mapping[str, Any], split: str
-) -> Iterator[SplitReader]:
-    for dataset, entry in spec["datasets"].items():
-        if split in entry["splits"]:
-            yield split_reader(folder, spec, manifest, dataset, split)
-
-
 def _prints(reader: SplitReader, key: str, on_shard: Callable[[], None]) -> Iterator[NDArray[np.uint64]]:
     """Fingerprints of all examples of a split of a dataset, a row group at a time."""
-    task = get_task(reader.spec["datasets"][reader.dataset]["task"])
-    renaming = split_renaming(reader.spec, reader.dataset, reader.split)
-    published = None if renaming is None else renaming.inverse()
-    before = 0
-    packed = reader.spec["pack"] is not None
-    columns = None if packed else [task.schema(reader.entry["config"]).names[0]]
-    for shard, batch in reader.batches(columns):
+    split, before = reader.split, 0
+    packed = split.pack is not None
+    for shard, batch in reader.batches(None if packed else split.schema.names[:1]):
         if shard != before:
             on_shard()
             before = shard
         examples: pa.RecordBatch = unpack_batch(batch).select(["input_ids"]) if packed else batch
-        given: pa.RecordBatch = examples if published is None else published.batch(examples)
-        yield fingerprints(task, reader.entry["config"], given, key)
+        yield fingerprints(split, split.published(examples), key)
     on_shard()

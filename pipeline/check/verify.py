@@ -23,9 +23,9 @@ from ..corpus.manifest import NAME, read_manifest, spec_in
 from ..corpus.manifest_checks import check_records
 from ..corpus.reader import SplitReader
 from ..corpus.records import records_of
-from ..corpus.split import split_key
+from ..corpus.split import Split
 from ..corpus.tokenizer_copies import listed_files, places
-from ..spec.shards import SUFFIXES
+from ..spec.formats import SUFFIXES
 from ..store.folder import Folder
 from ..store.open import open_folder
 
@@ -59,7 +59,7 @@ def verify(
             on_shard(record["path"])
     problems += _check_files(folder, manifest)
     listed = {record["path"] for _, record in records}
-    suffixes = tuple(f".{suffix}" for suffix in SUFFIXES.values())
+    suffixes = tuple(f".{suffix}" for suffix in SUFFIXES)
     for path in folder.names():
         if path.endswith(suffixes) and path not in listed and not path.startswith(f"{STATE}/"):
             problems.append(f"{folder}/{path}: is not in the manifest; remove it")
@@ -136,7 +136,9 @@ def _check_shard(
     if problems or spec is None:
         return problems
     try:
-        reader = SplitReader(folder, spec, manifest["spec_digest"], record["dataset"], split, [record])
+        reader = SplitReader(
+            folder, Split.of(spec, record["dataset"], split), manifest["spec_digest"], [record]
+        )
         reader.check(0)
         digest = _content_of(reader) if content else None
     except OstracaError as error:
@@ -156,12 +158,11 @@ def _content_of(reader: SplitReader) -> ContentDigest:
     digest = ContentDigest()
     for _, batch in reader.batches():
         attempts = np.zeros(batch.num_rows, np.int64)
-        if len(changes) and reader.spec["pack"] is None:
+        if len(changes) and reader.split.pack is None:
             places = batch.column("index").to_numpy() - record["first_index"]
             found = np.minimum(np.searchsorted(changes.places, places), len(changes) - 1)
             attempts = np.where(changes.places[found] == places, changes.attempts[found], 0)
         for attempt in np.unique(attempts).tolist():
-            key = split_key(reader.spec, reader.dataset, reader.split, attempt)
             rows = batch if not attempts.any() else batch.filter(pa.array(attempts == attempt))
-            digest += content_digest(rows, key)
+            digest += content_digest(rows, reader.split.key(attempt))
     return digest

@@ -15,11 +15,12 @@ from ...tasks.core.batch import rows_of
 from ...tasks.errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 from ...tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, generate_batches
 from ...tasks.render import render, token_names, tokenizer_names
-from ...tasks.vocabulary import Renaming, split_renaming
+from ...tasks.vocabulary import Renaming
 from ..corpus.manifest import read_manifest, spec_in
 from ..corpus.manifest_checks import require_records
 from ..corpus.packed import unpack_batch
 from ..corpus.reader import split_reader
+from ..corpus.split import Split
 from ..spec.given import dataset_name
 from ..spec.packing import CUTTING
 
@@ -150,19 +151,17 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         held = ", ".join(f"{each}/{split} has {count:,}" for each, count in most.items())
         raise ConfigError(f"index={config['index']}: {held} examples, counted from 0")
     for each in chosen:
-        entry = datasets[each]["splits"][split]
-        if config["index"] >= entry["examples"]:
+        resolved = Split.of(spec, each, split)
+        if config["index"] >= resolved.examples:
             continue
         sources.append(
             Source(
                 title=f"{config['path']}: {each}, {split}",
-                task=get_task(datasets[each]["task"]),
-                config=entry["config"],
-                batches=split_reader(root, spec, manifest, each, split).rows_from(
-                    config["index"], config["show"]
-                ),
-                renaming=split_renaming(spec, each, split),
-                pack=spec["pack"],
+                task=resolved.task,
+                config=resolved.config,
+                batches=split_reader(root, manifest, resolved).rows_from(config["index"], config["show"]),
+                renaming=resolved.renaming,
+                pack=resolved.pack,
             )
         )
     return sources

@@ -10,16 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks import get_task
 from ...tasks.errors import OstracaError
-from ...tasks.vocabulary import corpus_vocab_size
 from ..store.folder import Folder
 from ..store.open import open_folder
 from .changes import Changes
+from .formats import FAILURES, ShardFile
 from .numbers import decode_numbers
 from .row_checks import check_rows, check_schema
-from .shard_files import FAILURES, ShardFile
-from .split import count_tokens, shard_schema
+from .shard_files import read_group, rows_of_groups
+from .split import Split, count_tokens
 
 _MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
 _LEAST_BYTES = 16  # of a file for each of its row groups: its digest
@@ -32,16 +31,9 @@ class SplitReader:
     """
 
     def __init__(
-        self,
-        folder: Folder,
-        spec: Mapping[str, Any],
-        digest: str,
-        dataset: str,
-        split: str,
-        records: Sequence[Mapping[str, Any]],
+        self, folder: Folder, split: Split, digest: str, records: Sequence[Mapping[str, Any]]
     ) -> None:
-        self.folder, self.spec, self.dataset, self.split, self.records = folder, spec, dataset, split, records
-        self.entry: Mapping[str, Any] = spec["datasets"][dataset]["splits"][split]
+        self.folder, self.split, self.records = folder, split, records
         self._digest = digest
 
     @property
@@ -51,7 +43,7 @@ class SplitReader:
     @cached_property
     def group_rows(self) -> list[NDArray[np.int64]]:
         """Of each shard, the rows of its row groups: int64 [groups]; OstracaError where they are wrong."""
-        size = self.entry["row_group_examples"]
+        size = self.split.row_group_examples
         groups = [-(-record["count"] // size) for record in self.records]
         if sum(groups) > _MANY_GROUPS:
             for record, own in zip(self.records, groups, strict=True):
@@ -60,7 +52,7 @@ class SplitReader:
                     raise self._damaged(record, OstracaError(f"{own:,} row groups are more than it can hold"))
         found = []
         for record in self.records:
-            rows = group_rows(self.spec, self.entry, record)
+            rows = _group_rows(self.split, record)
             if rows.sum() != record["rows"] or (rows < 0).any():
                 raise OstracaError(
                     f"{self.folder}: the manifest's rows of {record['path']} do not add up; run "
@@ -68,22 +60,6 @@ class SplitReader:
                 )
             found.append(rows)
         return found
-
-    @cached_property
-    def _schema(self) -> pa.Schema:
-        return shard_schema(self.spec, self.dataset, self.split)
-
-    @cached_property
-    def _vocab_size(self) -> int | None:
-        """No id of the split is larger than this - 1; None where it holds texts."""
-        return corpus_vocab_size(self.spec, [self.dataset]) if "input_ids" in self._schema.names else None
-
-    @cached_property
-    def _longest(self) -> int:
-        """No row has more tokens, or bytes of text."""
-        if self.spec["pack"] is not None:
-            return int(self.spec["pack"]["length"])
-        return get_task(self.spec["datasets"][self.dataset]["task"]).max_tokens(self.entry["config"])
 
     @cached_property
     def _url(self) -> str:
@@ -96,19 +72,20 @@ class SplitReader:
         for.
         """
         record, rows = self.records[shard], int(self.group_rows[shard][group])
-        names = self._schema.names if columns is None else list(columns)
-        wanted = [name for name in self._schema.names if name in names or name == "index"]
+        schema = self.split.schema
+        names = schema.names if columns is None else list(columns)
+        wanted = [name for name in schema.names if name in names or name == "index"]
         try:
-            batch = self._file(shard).read(group, wanted, rows)
+            batch = read_group(self._file(shard), group, wanted, rows)
             if batch.num_rows != rows:
                 raise OstracaError(f"row group {group} has {batch.num_rows} rows, the manifest says {rows}")
-            check_schema(batch.schema, pa.schema([self._schema.field(name) for name in wanted]))
-            pack, index = self.spec["pack"], self._examples(record, group)
-            check_rows(batch, index, self._vocab_size, None if pack is None else pack["length"])
+            check_schema(batch.schema, pa.schema([schema.field(name) for name in wanted]))
+            pack, index = self.split.pack, self._examples(record, group)
+            check_rows(batch, index, self.split.vocab_size, None if pack is None else pack["length"])
         except FAILURES as error:
             raise self._damaged(record, error) from error
-        schema = pa.schema([self._schema.field(name) for name in names])
-        return pa.RecordBatch.from_arrays([batch.column(name) for name in names], schema=schema)
+        asked = pa.schema([schema.field(name) for name in names])
+        return pa.RecordBatch.from_arrays([batch.column(name) for name in names], schema=asked)
 
     def check(self, shard: int) -> None:
         """OstracaError where a shard's row groups are not what the manifest says of them.
@@ -117,7 +94,7 @@ class SplitReader:
         """
         rows = self.group_rows[shard]
         try:
-            found = self._file(shard).rows()
+            found = rows_of_groups(self._file(shard))
             if found is not None and not np.array_equal(found, rows):
                 raise OstracaError("its row groups have other rows than the manifest says")
         except FAILURES as error:
@@ -131,12 +108,9 @@ class SplitReader:
             folder=self.folder,
             url=self._url,
             record=self.records[shard],
-            schema=self._schema,
+            split=self.split,
             digest=self._digest,
-            parquet=self.spec["format"] == "parquet",
-            compression=None if self.spec["compression"] == "none" else self.spec["compression"],
             groups=len(self.group_rows[shard]),
-            longest=self._longest,
         )
 
     def _damaged(self, record: Mapping[str, Any], error: Exception) -> OstracaError:
@@ -155,7 +129,7 @@ class SplitReader:
 
     def _examples(self, record: Mapping[str, Any], group: int) -> NDArray[np.int64]:
         """The index of each example that a row group holds: int64 [examples], ascending."""
-        size = self.entry["row_group_examples"]
+        size = self.split.row_group_examples
         start, stop = group * size, min(group * size + size, record["count"])
         own = _changes(record.get("changes", ""), record["count"]).of(start, stop)
         index = np.arange(start, stop, dtype=np.int64)
@@ -175,7 +149,7 @@ class SplitReader:
 
     def shard_batches(self, shard: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All row groups of one shard, see `batches`."""
-        record, first = self.records[shard], self._schema.names[0]
+        record, first = self.records[shard], self.split.schema.names[0]
         counted, tokens = columns is None or first in columns, 0
         for group in range(len(self.group_rows[shard])):
             batch = self.read(shard, group, columns)
@@ -187,8 +161,8 @@ class SplitReader:
 
     def rows_from(self, index: int, count: int) -> Iterator[pa.RecordBatch]:
         """The first `count` rows of examples `index` and after, in pieces."""
-        shard, inside = divmod(index, self.entry["shard_examples"])
-        group = inside // self.entry["row_group_examples"]
+        shard, inside = divmod(index, self.split.shard_examples)
+        group = inside // self.split.row_group_examples
         while count > 0 and shard < len(self.records):
             if group == len(self.group_rows[shard]):
                 shard, group = shard + 1, 0
@@ -201,21 +175,18 @@ class SplitReader:
             group += 1
 
 
-def split_reader(
-    root: Any, spec: Mapping[str, Any], manifest: Mapping[str, Any], dataset: str, split: str
-) -> SplitReader:
+def split_reader(root: Any, manifest: Mapping[str, Any], split: Split) -> SplitReader:
     """A reader of a split of the corpus in `root`."""
-    records = [record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset]
-    return SplitReader(open_folder(root), spec, manifest["spec_digest"], dataset, split, records)
+    listed = manifest["splits"][split.name]["shards"]
+    records = [record for record in listed if record["dataset"] == split.dataset]
+    return SplitReader(open_folder(root), split, manifest["spec_digest"], records)
 
 
-def group_rows(
-    spec: Mapping[str, Any], entry: Mapping[str, Any], record: Mapping[str, Any]
-) -> NDArray[np.int64]:
+def _group_rows(split: Split, record: Mapping[str, Any]) -> NDArray[np.int64]:
     """The rows of each row group of a shard: int64 [groups]."""
-    size, count = entry["row_group_examples"], record["count"]
+    size, count = split.row_group_examples, record["count"]
     groups = -(-count // size)
-    if spec["pack"] is not None:
+    if split.pack is not None:
         rows = decode_numbers(record.get("group_rows", ""), groups)
         if len(rows) != groups:
             raise OstracaError(

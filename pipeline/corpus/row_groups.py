@@ -41,6 +41,15 @@ class RowGroups:
     rows: NDArray[np.int64]  # [groups]
     digests: NDArray[np.uint8]  # [groups, 16]
 
+    @staticmethod
+    def none() -> RowGroups:
+        """Of a file that has no table."""
+        return RowGroups(
+            ends=np.zeros(0, np.int64),
+            rows=np.zeros(0, np.int64),
+            digests=np.zeros((0, DIGEST_BYTES), np.uint8),
+        )
+
     def span(self, group: int) -> tuple[int, int]:
         """The bytes [start, stop) of a row group."""
         return (int(self.ends[group - 1]) if group else 0), int(self.ends[group])

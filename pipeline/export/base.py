@@ -53,11 +53,11 @@ class Part:
 
     @property
     def dataset(self) -> str:
-        return self.reader.dataset
+        return self.reader.split.dataset
 
     @property
     def split(self) -> str:
-        return self.reader.split
+        return self.reader.split.name
 
     @property
     def records(self) -> Sequence[Mapping[str, Any]]:
@@ -67,7 +67,7 @@ class Part:
     @property
     def packed(self) -> bool:
         """Whether a row holds several documents."""
-        return self.reader.spec["pack"] is not None
+        return self.reader.split.pack is not None
 
     @property
     def row_count(self) -> int:

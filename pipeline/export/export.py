@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...tasks import get_task
 from ...tasks.core.litter import is_empty
 from ...tasks.core.paths import local_path
 from ...tasks.errors import ConfigError, nearest, shown
 from ...tasks.examples import check_split
-from ...tasks.vocabulary import corpus_vocab_size, split_names
+from ...tasks.vocabulary import corpus_vocab_size
 from ..corpus.fingerprint import ContentDigest
 from ..corpus.manifest import read_manifest, spec_in
 from ..corpus.manifest_checks import require_records
 from ..corpus.progress import Progress, Silent
 from ..corpus.reader import SplitReader, split_reader
+from ..corpus.split import Split
 from ..store.atomic import plain_errors
 from ..store.folder import Folder, json_bytes
 from ..store.open import open_folder
@@ -51,13 +51,11 @@ def export(
     manifest = read_manifest(root)
     require_records(root, manifest)
     spec = spec_in(root, manifest)
-    chosen = _choose(root, spec, dataset, split)
     readers = {
-        (name, each): split_reader(root, spec, manifest, name, each)
-        for name, splits in chosen.items()
-        for each in splits
+        name: [split_reader(root, manifest, Split.of(spec, name, each)) for each in splits]
+        for name, splits in _choose(root, spec, dataset, split).items()
     }
-    records = [record for reader in readers.values() for record in reader.records]
+    records = [record for each in readers.values() for reader in each for record in reader.records]
     with plain_errors(folder):
         if folder.exists() and not is_empty(folder):
             raise ConfigError(f"out={out}: must be a new or an empty folder; remove it or choose another")
@@ -71,7 +69,7 @@ def export(
         bar.advance(record["rows"], record["tokens"])
 
     # All is checked before the first byte is written.
-    datasets = [_dataset(spec, name, each, readers, to, module, on_shard) for name, each in chosen.items()]
+    datasets = [_dataset(to, module, each, on_shard) for each in readers.values()]
     files = Files(root=folder)
     try:
         files.make_folder(folder)
@@ -106,40 +104,33 @@ def _choose(root: Folder, spec: Mapping[str, Any], dataset: Any, split: Any) -> 
 
 
 def _dataset(
-    spec: Mapping[str, Any],
-    name: str,
-    splits: list[str],
-    readers: Mapping[tuple[str, str], SplitReader],
-    to: str,
-    module: Any,
-    on_shard: Callable[[Mapping[str, Any]], None],
+    to: str, module: Any, readers: Sequence[SplitReader], on_shard: Callable[[Mapping[str, Any]], None]
 ) -> Dataset:
-    """A dataset for the format `to`; ConfigError where the format cannot hold it."""
-    entry = spec["datasets"][name]
-    task = get_task(entry["task"])
-    texts = {each for each in splits if "input_ids" not in task.schema(entry["splits"][each]["config"]).names}
+    """Splits of a dataset for the format `to`; ConfigError where the format cannot hold them."""
+    spec, name = readers[0].split.spec, readers[0].split.dataset
+    texts = [reader.split.name for reader in readers if reader.split.of_texts]
     if texts and not module.TEXTS:
         able = [each for each in FORMATS if importlib.import_module(FORMATS[each]).TEXTS]
         raise ConfigError(
             f"to={to}: {name}/{min(texts)} holds texts, and {to} takes tokens only; "
             f"set to={' or to='.join(able)}, choose another dataset or split, or build it with bio=tokens"
         )
-    vocab_size = None if len(texts) == len(splits) else corpus_vocab_size(spec, [name])
+    vocab_size = None if len(texts) == len(readers) else corpus_vocab_size(spec, [name])
     dtype = None if vocab_size is None else _dtype(spec, name, vocab_size, to, module.DTYPES)
     parts = [
         Part(
-            reader=readers[name, each],
-            dtype=None if each in texts else dtype,
-            vocab_size=None if each in texts else vocab_size,
+            reader=reader,
+            dtype=None if reader.split.of_texts else dtype,
+            vocab_size=None if reader.split.of_texts else vocab_size,
             on_shard=on_shard,
         )
-        for each in splits
+        for reader in readers
     ]
 
     def names() -> dict[int, str]:
         found: dict[int, str] = {}
-        for each in entry["splits"]:
-            found |= split_names(spec, name, each)
+        for split in spec["datasets"][name]["splits"]:
+            found |= Split.of(spec, name, split).token_names()
         return found
 
     return Dataset(name=name, parts=parts, dtype=dtype, vocab_size=vocab_size, names=names)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...tasks import get_task
-from ...tasks.core.rng import canonical_json
+from ..build.dedup.counts import spaces_of
+from ..corpus.split import splits_of
 
 Part = tuple[str, str]  # dataset, split
 
@@ -38,38 +38,25 @@ def least_duplicates(spec: Mapping[str, Any], repeated: Mapping[Part, tuple[int,
     share of duplicates among the first n examples only rises with n. A split whose space others share
     (eval and train) has those as well, which are counted where all of it is used up.
     """
-    by_content = spec["dedup"]["key"] == "content"
     least: dict[Part, float] = {}
-    sizes: dict[Part, int | None] = {}
-    spaces: dict[str, list[Part]] = {}
+    splits = {split.part: split for split in splits_of(spec)}
     unknown, used_up = [], []
-    for dataset, entry in spec["datasets"].items():
-        task = get_task(entry["task"])
-        for split, split_entry in entry["splits"].items():
-            part, config = (dataset, split), split_entry["config"]
-            size = None if task.distinct is None else task.distinct(config, by_content)
-            found, tried = repeated[part]
-            share = max(0.0, found - 2 * math.sqrt(found)) / max(1, tried)  # two deviations below
-            known = 0.0 if size is None else _birthday(split_entry["examples"], size)
-            least[part], sizes[part] = max(known, share * split_entry["examples"]), size
-            # The examples of the test form are some of those of the other.
-            plain = {k: v for k, v in config.items() if k not in task.test_form}
-            spaces.setdefault(canonical_json([task.name, plain]), []).append(part)
-            if size is None and found == 0:
-                unknown.append(part)
-    for parts in spaces.values():
-        known_sizes = [size for part in parts if (size := sizes[part]) is not None]
-        asked = sum(_examples(spec, part) for part in parts)
-        if len(known_sizes) == len(parts) and asked > max(known_sizes):
-            last = max(parts, key=lambda part: _examples(spec, part))
-            beyond = asked - max(known_sizes) - sum(least[part] for part in parts)
+    for part, split in splits.items():
+        found, tried = repeated[part]
+        share = max(0.0, found - 2 * math.sqrt(found)) / max(1, tried)  # two deviations below
+        known = 0.0 if split.distinct is None else _birthday(split.examples, split.distinct)
+        least[part] = max(known, share * split.examples)
+        if split.distinct is None and found == 0:
+            unknown.append(part)
+    for space in spaces_of(splits.values()):
+        asked = sum(splits[part].examples for part in space.parts)
+        all_known = all(splits[part].distinct is not None for part in space.parts)
+        if space.size is not None and all_known and asked > space.size:
+            last = max(space.parts, key=lambda part: splits[part].examples)
+            beyond = asked - space.size - sum(least[part] for part in space.parts)
             least[last] += max(0.0, beyond)
-            used_up.append((last, asked, max(known_sizes)))
+            used_up.append((last, asked, space.size))
     return Duplicates(least=least, unknown=tuple(unknown), used_up=tuple(used_up))
-
-
-def _examples(spec: Mapping[str, Any], part: Part) -> int:
-    return int(spec["datasets"][part[0]]["splits"][part[1]]["examples"])
 
 
 def _birthday(count: int, different: int) -> float:

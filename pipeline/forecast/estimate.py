@@ -17,6 +17,7 @@ from ..build.shards.prints import RANGE_BITS
 from ..build.shards.warm import compile_seconds, warm_kernels
 from ..corpus.layout import STATISTICS
 from ..corpus.manifest import read_manifest
+from ..corpus.split import splits_of
 from ..spec.check import check_spec
 from ..spec.dedup import DEFAULT_MEMORY, searches
 from ..spec.shards import count_examples
@@ -25,7 +26,7 @@ from ..store.folder import json_bytes
 from .duplicates import Duplicates, least_duplicates
 from .manifest_size import LARGE_MANIFEST, ManifestSize, manifest_size
 from .measure import MOST_THREADS, Measured, SearchRates, measure, measure_search
-from .splits import Part, SplitPlan, parts_of, split_plans
+from .splits import Part, SplitPlan, split_plans
 
 MEASURING = 4.0  # seconds
 _STARTING = 7.0  # seconds: Python, its libraries and a Ray of one's own, measured on 2 cores
@@ -238,9 +239,9 @@ def estimate(
     cluster = cluster or Cluster()
     spec = check_spec(given)
     warm_kernels(spec)
-    parts = parts_of(spec)
+    resolved = list(splits_of(spec))
     threads = min(cluster.cores, len(os.sched_getaffinity(0)), MOST_THREADS)
-    measured = {part: measure(spec, *part, threads, seconds / len(parts)) for part in parts}
+    measured = {split.part: measure(split, threads, seconds / len(resolved)) for split in resolved}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     splits = split_plans(spec, measured)
     statistics = json_bytes(
@@ -264,7 +265,7 @@ def estimate(
         around={
             "starting": _STARTING,
             "compiling": compile_seconds(spec),
-            "reports": _REPORT + _REPORT_SPLIT * len(parts),
+            "reports": _REPORT + _REPORT_SPLIT * len(resolved),
         },
     )
 

@@ -18,7 +18,8 @@ from ..corpus.manifest_parts import PART_BYTES, compressed_lines, record_lines
 from ..corpus.numbers import encode_numbers
 from ..corpus.records import ShardRecord
 from ..corpus.row_groups import DIGEST_BYTES, Tail
-from ..spec.shards import SUFFIXES, Shard
+from ..spec.formats import suffix_of
+from ..spec.shards import Shard
 from ..store.folder import json_bytes
 from .measure import Spread
 from .splits import SplitPlan
@@ -152,7 +153,7 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
             total=split.shards,
             first_index=first,
             count=rows,
-            suffix=SUFFIXES[spec["format"], spec["compression"]],
+            suffix=suffix_of(spec["format"], spec["compression"]),
         )
         tokens = share * split.shard_tokens + more_tokens * split.token_deviation * groups**0.5
         size = share * split.shard_bytes + more_bytes * split.group_size.deviation * groups**0.5

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from statistics import median
@@ -23,22 +23,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...tasks import get_task
 from ...tasks.errors import OstracaError
-from ...tasks.vocabulary import split_renaming
 from ..build.shards.pack import pack_batch
 from ..build.shards.prints import RANGE_BITS, fingerprints, read_prints, write_prints
 from ..build.shards.shard import Group, shard_groups
 from ..build.shards.table import Table
 from ..corpus.changes import Changes
 from ..corpus.fingerprint import content_digest
-from ..corpus.formats.writers import open_writer
+from ..corpus.formats import open_writer
 from ..corpus.row_groups import TABLE, GroupedFile
-from ..corpus.split import count_tokens, shard_schema, split_key
+from ..corpus.split import Split, count_tokens
 from ..corpus.split_statistics import Statistics
 from ..spec.check import spec_digest
 from ..spec.dedup import searches
-from ..spec.shards import SUFFIXES, Shard
+from ..spec.shards import Shard, shards_of
 from ..store.atomic import HashingFile, write_bytes
 from ..store.disk import nearest_folder
 from ..store.local import LocalFolder
@@ -83,29 +81,27 @@ class Measured:
     statistics: Statistics  # of all of them
 
 
-def measure(spec: Mapping[str, Any], dataset: str, split: str, threads: int, seconds: float) -> Measured:
-    """Make and write (to nowhere) row groups of a split of a complete spec, as a build does.
+def measure(split: Split, threads: int, seconds: float) -> Measured:
+    """Make and write (to nowhere) row groups of a split, as a build does.
 
     threads: do so in as many at a time, which share caches and memory as a build's workers do. seconds: for
     about so long.
     """
-    entry = spec["datasets"][dataset]["splits"][split]
-    task, config = get_task(spec["datasets"][dataset]["task"]), entry["config"]
-    step = min(entry["examples"], entry["shard_examples"], entry["row_group_examples"])
+    step = min(split.examples, split.shard_examples, split.row_group_examples)
     least, most = _SAMPLE_GROUPS
-    wanted = min(max(least, int(_SAMPLE_TOKENS / (step * task.mean_tokens(config)))), most)
-    shards = _spread_shards(spec, dataset, split, step, wanted)
-    look = searches(spec)
-    schema, metadata = shard_schema(spec, dataset, split), {"ostraca_spec_digest": spec_digest(spec)}
+    wanted = min(max(least, int(_SAMPLE_TOKENS / (step * split.task.mean_tokens(split.config)))), most)
+    shards = _spread_shards(split, step, wanted)
+    look = searches(split.spec)
+    metadata = {"ostraca_spec_digest": spec_digest(split.spec)}
 
     def made(shard: Shard) -> Group:
-        return next(shard_groups(spec, shard, Changes(), look=look))
+        return next(shard_groups(split, shard, Changes(), look=look))
 
     def written(batches: Sequence[pa.RecordBatch]) -> int:
         with open(os.devnull, "wb") as nowhere:
             file = HashingFile(nowhere)
             grouped = GroupedFile(file)
-            with open_writer(spec, shards[0], schema, grouped, metadata) as writer:
+            with open_writer(split, grouped, metadata) as writer:
                 for batch in batches:
                     writer.write(batch)
                     grouped.end_group(batch.num_rows)
@@ -118,11 +114,11 @@ def measure(spec: Mapping[str, Any], dataset: str, split: str, threads: int, sec
     some = max(1, step // 4)
     once = written(batches)
     full = (written(batches + batches) - once) / len(batches)
-    quarters = [made(_cut(shard, some)).batch for shard in shards]
+    quarters = [made(replace(shard, count=some)).batch for shard in shards]
     part = (written(batches + quarters) - once) / len(batches)
     example_bytes = min((full - part) / (step - some), full / step) if step > some else full / step
     each = [written([batch]) for batch in batches[:64]]
-    stages = _stages(spec, shards[0], schema, written, look)
+    stages = _stages(split, shards[0], written, look)
     times = _timed(
         {"all": lambda: written([made(shard).batch for shard in shards]), **stages}, threads, seconds
     )
@@ -145,49 +141,26 @@ def measure(spec: Mapping[str, Any], dataset: str, split: str, threads: int, sec
     )
 
 
-def _spread_shards(spec: Mapping[str, Any], dataset: str, split: str, step: int, wanted: int) -> list[Shard]:
+def _spread_shards(split: Split, step: int, wanted: int) -> list[Shard]:
     """Row groups of `step` examples, evenly spread over a split, none overlapping, as shards of their own."""
-    entry = spec["datasets"][dataset]["splits"][split]
-    whole = entry["examples"] // step
+    whole = split.examples // step
     chosen = min(wanted, whole)
-    shard = Shard(
-        dataset=dataset,
-        split=split,
-        number=0,
-        total=1,
-        first_index=0,
-        count=step,
-        suffix=SUFFIXES[spec["format"], spec["compression"]],
-    )
-    return [_moved(shard, number * (whole - 1) // max(1, chosen - 1) * step) for number in range(chosen)]
-
-
-def _moved(shard: Shard, first: int) -> Shard:
-    return Shard(**{**vars(shard), "first_index": first})
-
-
-def _cut(shard: Shard, count: int) -> Shard:
-    return Shard(**{**vars(shard), "count": count})
+    shard = replace(next(shards_of(split.spec, *split.part)), number=0, total=1, count=step)
+    places = (number * (whole - 1) // max(1, chosen - 1) for number in range(chosen))
+    return [replace(shard, first_index=place * step) for place in places]
 
 
 def _stages(
-    spec: Mapping[str, Any],
+    split: Split,
     shard: Shard,
-    schema: pa.Schema,
     written: Callable[[Sequence[pa.RecordBatch]], int],
     look: bool,
 ) -> dict[str, Callable[[], Any]]:
     """The parts of what a shard job and the writer do with a row group, each to be done alone."""
-    entry = spec["datasets"][shard.dataset]["splits"][shard.split]
-    task, config = get_task(spec["datasets"][shard.dataset]["task"]), entry["config"]
-    key, renaming = (
-        split_key(spec, shard.dataset, shard.split),
-        split_renaming(spec, shard.dataset, shard.split),
-    )
+    task, config, key, renaming, pack = split.task, split.config, split.key(), split.renaming, split.pack
     indices = np.arange(shard.first_index, shard.first_index + shard.count, dtype=np.int64)
     published = task.generate(config, key, indices)
     named = published if renaming is None else renaming.batch(published)
-    pack = spec["pack"]
     last = named if pack is None else pack_batch(named, pack["length"], pack["mode"])
     stages: dict[str, Callable[[], Any]] = {
         "generate": lambda: task.generate(config, key, indices),
@@ -195,7 +168,7 @@ def _stages(
         "count": lambda: Statistics.of(published, task.strata),
     }
     if look:
-        stages["fingerprint"] = lambda: fingerprints(task, config, published, spec["dedup"]["key"])
+        stages["fingerprint"] = lambda: fingerprints(split, published)
     if renaming is not None:
         stages["rename"] = lambda: renaming.batch(published)
     if pack is not None:

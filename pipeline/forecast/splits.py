@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...tasks import get_task
 from ..build.shards.prints import prints_size
+from ..corpus.split import Split, splits_of
 from ..spec.dedup import searches
 from ..store.folder import json_bytes
 from .measure import Measured, Spread
@@ -39,26 +39,19 @@ class SplitPlan:
     record_bytes: int  # of the records that stand beside the shards until the build is done
 
 
-def parts_of(spec: Mapping[str, Any]) -> list[Part]:
-    """The splits of a spec."""
-    return [(name, split) for name, entry in spec["datasets"].items() for split in entry["splits"]]
-
-
 def split_plans(spec: Mapping[str, Any], measured: Mapping[Part, Measured]) -> tuple[SplitPlan, ...]:
     """What each split of a complete spec takes."""
-    return tuple(_split_plan(spec, part, measured[part]) for part in parts_of(spec))
+    return tuple(_split_plan(split, measured[split.part]) for split in splits_of(spec))
 
 
-def _split_plan(spec: Mapping[str, Any], part: Part, costs: Measured) -> SplitPlan:
-    entry = spec["datasets"][part[0]]["splits"][part[1]]
-    examples: int = entry["examples"]
-    group: int = entry["row_group_examples"]
-    full = min(entry["shard_examples"], examples)
+def _split_plan(split: Split, costs: Measured) -> SplitPlan:
+    examples, group = split.examples, split.row_group_examples
+    full = min(split.shard_examples, examples)
     shards = -(-examples // full)
     last = examples - (shards - 1) * full
     # The examples that were measured may be longer or shorter than the mean one.
     sampled = costs.tokens.mean / costs.examples
-    mean = get_task(spec["datasets"][part[0]]["task"]).mean_tokens(entry["config"])
+    mean = split.task.mean_tokens(split.config)
     mean = sampled if costs.statistics.rows == examples else mean
     scale = mean / max(sampled, 1e-9)
 
@@ -67,11 +60,11 @@ def _split_plan(spec: Mapping[str, Any], part: Part, costs: Measured) -> SplitPl
         return round(costs.file_bytes + groups * costs.group_bytes + count * costs.example_bytes * scale)
 
     seconds = scale * costs.seconds / costs.examples
-    look = searches(spec)
+    look = searches(split.spec)
     record = len(json_bytes(costs.statistics.as_dict())) + 1000
     return SplitPlan(
-        dataset=part[0],
-        split=part[1],
+        dataset=split.dataset,
+        split=split.name,
         examples=examples,
         tokens=round(examples * mean * costs.kept),
         shards=shards,

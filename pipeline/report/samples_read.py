@@ -12,6 +12,7 @@ import pyarrow as pa
 from ...tasks.errors import OstracaError
 from ..corpus.manifest import spec_in
 from ..corpus.reader import split_reader
+from ..corpus.split import Split
 from ..corpus.split_statistics import Counts, Statistics
 from ..corpus.totals import Totals, read_totals
 from ..store.folder import Folder
@@ -27,7 +28,7 @@ def write_reports(folder: Folder, manifest: Mapping[str, Any], totals: Totals) -
     spec = spec_in(folder, manifest)
     samples: dict[tuple[str, str], pa.RecordBatch] = {}
     for dataset, split in keys_of(manifest):
-        batches = list(split_reader(folder, spec, manifest, dataset, split).rows_from(0, _SAMPLES))
+        batches = list(split_reader(folder, manifest, Split.of(spec, dataset, split)).rows_from(0, _SAMPLES))
         if batches:
             samples[dataset, split] = pa.concat_batches(batches)
     manifest = {**manifest, "spec": spec}  # so that no tokenizer from elsewhere is asked

@@ -33,6 +33,7 @@ from ...tasks.errors import ConfigError, check_integer, nearest, shown
 from ...tasks.examples import check_seed, check_split, complete_config
 from ...tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
 from .dedup import check_dedup
+from .formats import FORMATS
 from .packing import check_fits, check_pack
 from .versions import check_version
 
@@ -46,7 +47,6 @@ DEFAULT_EXAMPLES = {"train": 100_000, "test": 1_000}  # by form
 MAX_EXAMPLES = 10**15
 MAX_TOKENS = 10**18
 VOCABULARIES = ("published", "shared")  # see tasks.vocabulary
-FORMATS = {"parquet": ("zstd",), "webdataset": ("none", "zstd")}  # and how they may be compressed
 # Files and folders beside the datasets' own in a corpus's folder.
 _REPORTS = ("report", "report.html", "README.md", "croissant.json")
 RESERVED = ("manifest", "manifest.json", *_REPORTS, *TOKENIZER_FILES)
@@ -140,7 +140,7 @@ def _check_format(given: Mapping[str, Any]) -> tuple[str, str]:
         raise ConfigError(
             f"spec: format={shown(form)}{nearest(form, FORMATS)} must be one of {', '.join(FORMATS)}"
         )
-    allowed = FORMATS[form]
+    allowed = tuple(FORMATS[form].suffixes)
     compression = given.get("compression")
     compression = allowed[0] if compression is None else compression
     if not isinstance(compression, str) or compression not in allowed:

@@ -15,8 +15,9 @@ from ...tasks.errors import ConfigError, OstracaError, shown
 from ...tasks.examples import check_seed, check_split
 from .check import MAX_SHARDS, VOCABULARIES, check_spec, configs_of, is_dataset_name, is_name
 from .dedup import check_dedup
+from .formats import FORMATS
 from .packing import check_pack
-from .shards import SUFFIXES, count_shards
+from .shards import count_shards
 
 _SIZES = ("examples", "shard_examples", "row_group_examples")
 
@@ -35,7 +36,7 @@ def is_spec(spec: Any) -> bool:
         return (
             is_name(spec["name"])
             and spec["vocabulary"] in tuple(VOCABULARIES)
-            and (spec["format"], spec["compression"]) in SUFFIXES
+            and spec["compression"] in FORMATS[spec["format"]].suffixes
             and check_pack(spec["pack"], "") == spec["pack"]
             and check_dedup(spec["dedup"], "") == spec["dedup"]
             and len(entries) > 0

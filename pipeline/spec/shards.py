@@ -7,11 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SUFFIXES = {
-    ("parquet", "zstd"): "parquet",
-    ("webdataset", "none"): "tar",
-    ("webdataset", "zstd"): "tar.zst",
-}
+from .formats import suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +42,7 @@ def shards_of(spec: Mapping[str, Any], dataset: str, split: str) -> Iterator[Sha
             total=total,
             first_index=first,
             count=min(size, examples - first),
-            suffix=SUFFIXES[spec["format"], spec["compression"]],
+            suffix=suffix_of(spec["format"], spec["compression"]),
         )
 
 

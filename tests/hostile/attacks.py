@@ -24,6 +24,7 @@ from ostraca.pipeline.corpus.manifest import read_manifest, records_of, spec_in,
 from ostraca.pipeline.corpus.numbers import encode_numbers
 from ostraca.pipeline.corpus.reader import split_reader
 from ostraca.pipeline.corpus.row_groups import TABLE, GroupedFile, Tail, digest_of
+from ostraca.pipeline.corpus.split import Split
 from ostraca.pipeline.export.export import export
 
 EVERY_FORMAT: dict[str, dict[str, Any]] = {
@@ -102,7 +103,7 @@ def _rows(root: Path, out: Path) -> str:
     spec = spec_in(root, manifest)
     found = hashlib.sha256()
     for split in manifest["splits"]:
-        for _, batch in split_reader(root, spec, manifest, "small", split).batches():
+        for _, batch in split_reader(root, manifest, Split.of(spec, "small", split)).batches():
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, batch.schema) as stream:
                 stream.write_batch(batch)

@@ -17,7 +17,7 @@ from ostraca.pipeline.check.reproduce import reproduce
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus.manifest import records_of
 from ostraca.pipeline.export.export import export
-from ostraca.pipeline.spec.shards import SUFFIXES
+from ostraca.pipeline.spec.formats import suffix_of
 from ostraca.tasks.errors import ConfigError
 
 
@@ -62,7 +62,7 @@ def test_row_groups_and_shards_may_be_empty(
         assert lines == source.rows == made["splits"][split]["rows"]
     export(root, "jsonl", tmp_path / "lines")
     assert sum(each["rows"] for each in made["splits"].values()) == made["totals"]["rows"]
-    victims = sorted(root.rglob(f"*.{SUFFIXES[form, compression]}"))[::3]
+    victims = sorted(root.rglob(f"*.{suffix_of(form, compression)}"))[::3]
     before = files_below(root)
     for path in victims:
         path.unlink()

@@ -21,7 +21,7 @@ from ostraca.pipeline.check.compare import Comparison, compare, differing_row, u
 from ostraca.pipeline.corpus.fingerprint import ContentDigest, content_digest
 from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest, records_of, write_manifest
 from ostraca.pipeline.corpus.records import ShardRecord
-from ostraca.pipeline.corpus.split import split_key
+from ostraca.pipeline.corpus.split import Split
 from ostraca.pipeline.spec.check import spec_digest
 from ostraca.pipeline.spec.shards import plan
 from ostraca.pipeline.store.atomic import sha256_of
@@ -56,7 +56,7 @@ def rewrite(
         table = table.replace_schema_metadata({"ostraca_spec_digest": spec_digest(spec)})
         pq.write_table(table, path, row_group_size=groups, use_dictionary=False)
         digest = sum(
-            (content_digest(batch, split_key(spec, dataset, split)) for batch in table.to_batches()),
+            (content_digest(batch, Split.of(spec, dataset, split).key()) for batch in table.to_batches()),
             ContentDigest(),
         )
         # As before there were tails: of this writer's row groups there is no table.

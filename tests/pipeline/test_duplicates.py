@@ -13,6 +13,7 @@ from ostraca.pipeline.build.build import build
 from ostraca.pipeline.check.duplicates import Found, find_in_corpus
 from ostraca.pipeline.corpus.manifest import read_manifest
 from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.corpus.split import Split
 from ostraca.pipeline.spec.packing import PACK_MODES
 from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import OstracaError
@@ -26,7 +27,7 @@ def spec(**more: Any) -> dict[str, Any]:
 
 def rows_of(root: Path, split: str) -> list[tuple[int, ...]]:
     manifest = read_manifest(root)
-    reader = split_reader(open_folder(root), manifest["spec"], manifest, "mano", split)
+    reader = split_reader(open_folder(root), manifest, Split.of(manifest["spec"], "mano", split))
     return [tuple(row) for _, batch in reader.batches() for row in batch.column("input_ids").to_pylist()]
 
 

@@ -376,7 +376,7 @@ def test_nothing_is_left_after_an_error(
     plain = export_base.SplitReader.read
 
     def fails(reader: Any, *rest: Any) -> pa.RecordBatch:
-        if reader.dataset == "mano":
+        if reader.split.dataset == "mano":
             assert len(everything(out)) > 1
             raise OstracaError("broken")
         return plain(reader, *rest)

@@ -23,7 +23,7 @@ from ostraca.pipeline.check.reproduce import reproduce
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus.manifest import read_manifest, records_of
 from ostraca.pipeline.export.export import export
-from ostraca.pipeline.spec.shards import SUFFIXES
+from ostraca.pipeline.spec.formats import SUFFIXES, suffix_of
 
 LENGTH = 24
 KINDS = [(None, "off"), (None, "drop"), *zip(PACKS, ("drop", "off", "drop", "off"), strict=True)]
@@ -37,7 +37,7 @@ def corpora(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     root = tmp_path_factory.mktemp("corpora")
     found = {}
     for form, compression in FORMATS:
-        suffix = SUFFIXES[form, compression]
+        suffix = suffix_of(form, compression)
         build(
             crowded(
                 {"m": ("mano", {"L": 2, "value_mod": 3})},
@@ -159,7 +159,7 @@ def test_inspect_shows_the_same_examples(
     assert said[0].count("packed row from example") == 5 * is_packed(corpora["tar"])
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES.values())
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_any_damage_is_noticed_and_mended(corpora: Corpora, tmp_path: Path, suffix: str) -> None:
     root = shutil.copytree(corpora[suffix], tmp_path / "copy")
     before = files_below(root)
@@ -179,7 +179,7 @@ def test_any_damage_is_noticed_and_mended(corpora: Corpora, tmp_path: Path, suff
             assert str(victim) in problem
             assert word in problem
         victim.write_bytes(whole)
-    for other in SUFFIXES.values():
+    for other in SUFFIXES:
         stray = root / "m" / f"train-99999-of-00003.{other}"
         stray.write_bytes(b"")
         (problem,) = verify(root)
@@ -194,7 +194,7 @@ def test_any_damage_is_noticed_and_mended(corpora: Corpora, tmp_path: Path, suff
     assert verify(root, content=True) == []
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES.values())
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_flipped_byte_is_ever_streamed(corpora: Corpora, tmp_path: Path, suffix: str) -> None:
     """Without `verify`: a reader gives the right tokens or one line that says where they cannot be had."""
     root = shutil.copytree(corpora[suffix], tmp_path / "copy")

@@ -13,6 +13,7 @@ from ostraca.pipeline.build.build import build
 from ostraca.pipeline.commands.inspect_examples import _packed_looks
 from ostraca.pipeline.corpus.manifest import read_manifest, spec_in
 from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.corpus.split import Split
 from ostraca.pipeline.spec.packing import PACK_MODES
 from ostraca.tasks import get_task
 
@@ -53,7 +54,7 @@ def test_a_wrong_document_is_named(root: Path) -> None:
     manifest = read_manifest(root)
     spec = spec_in(root, manifest)
     task, config = get_task("mano"), spec["datasets"]["m"]["splits"]["train"]["config"]
-    for _, batch in split_reader(root, spec, manifest, "m", "train").batches():
+    for _, batch in split_reader(root, manifest, Split.of(spec, "m", "train")).batches():
         rows = batch.to_pylist()
         whole = [row["offset"] == 0 and len(row["starts"]) > 1 for row in rows]
         for row in rows:

@@ -22,6 +22,7 @@ from ostraca.pipeline.corpus.manifest import read_manifest, records_of, spec_in
 from ostraca.pipeline.corpus.numbers import encode_numbers
 from ostraca.pipeline.corpus.reader import split_reader
 from ostraca.pipeline.corpus.row_groups import TABLE, RowGroups, Tail
+from ostraca.pipeline.corpus.split import Split
 from ostraca.pipeline.store.remote import RemoteFolder
 from ostraca.tasks.errors import OstracaError
 
@@ -111,7 +112,7 @@ def test_a_row_group_is_one_request_and_a_tail_one_more(
         return real(self, method, *arguments, **options)
 
     root = "memory://row-groups/c"
-    reader = split_reader(root, spec_in(root, manifest), manifest, "small", "train")
+    reader = split_reader(root, manifest, Split.of(spec_in(root, manifest), "small", "train"))
     groups = sum(map(len, reader.group_rows))
     shards = len(reader.records)
     assert groups > 2 * shards > 4

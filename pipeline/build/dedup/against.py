@@ -15,6 +15,7 @@ from ...corpus.layout import STATE
 from ...corpus.manifest import read_manifest, spec_in
 from ...corpus.manifest_checks import check_records
 from ...corpus.records import records_of
+from ...corpus.split import Split
 from ...spec.dedup import SEARCHING
 from ...spec.shards import Shard, plan
 from ...spec.versions import require_versions
@@ -98,5 +99,7 @@ def _print_shard(
     theirs: Mapping[str, Any], changes: Mapping[str, str], folder: Folder, number: int, shard: Shard
 ) -> None:
     """Write the fingerprints of a shard of another corpus."""
-    prints = shard_prints(theirs, shard, Changes.parse(changes[shard.path], shard.count))
+    prints = shard_prints(
+        Split.of(theirs, shard.dataset, shard.split), shard, Changes.parse(changes[shard.path], shard.count)
+    )
     write_prints(folder, _path(number, shard), prints, np.arange(len(prints)))

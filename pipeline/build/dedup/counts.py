@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ....tasks import get_task
-from ....tasks.core.rng import canonical_json
+from ...corpus.split import Split
 
 QUIET = 16  # a split is given up after so many draws without a new example for each that it has,
 LEAST_QUIET = 1 << 16  # at least so many,
@@ -49,21 +48,16 @@ class Space:
     size: int | None  # how many different ones there are; None: not known
 
 
-def spaces_of(spec: Mapping[str, Any], parts: Iterable[tuple[str, str]]) -> list[Space]:
-    """The spaces that the splits of a spec draw from."""
-    by_content = spec["dedup"]["key"] == "content"
-    sharing: dict[str, list[tuple[str, str]]] = {}
-    sizes: dict[str, int | None] = {}
-    for dataset, split in parts:
-        entry = spec["datasets"][dataset]
-        task, config = get_task(entry["task"]), entry["splits"][split]["config"]
-        # The examples of the test form are some of those of the other.
-        name = canonical_json([task.name, {k: v for k, v in config.items() if k not in task.test_form}])
-        sharing.setdefault(name, []).append((dataset, split))
-        size = None if task.distinct is None else task.distinct(config, by_content)
-        known = [each for each in (sizes.get(name), size) if each is not None]
-        sizes[name] = max(known, default=None)
-    return [Space(parts=tuple(own), size=sizes[name]) for name, own in sharing.items()]
+def spaces_of(splits: Iterable[Split]) -> list[Space]:
+    """The spaces that these splits draw from."""
+    sharing: dict[str, list[Split]] = {}
+    for split in splits:
+        sharing.setdefault(split.space, []).append(split)
+    spaces = []
+    for own in sharing.values():
+        known = [split.distinct for split in own if split.distinct is not None]
+        spaces.append(Space(parts=tuple(split.part for split in own), size=max(known, default=None)))
+    return spaces
 
 
 def exhausted(

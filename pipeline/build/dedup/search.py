@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ....tasks.errors import ConfigError
 from ...corpus.changes import Changes
 from ...corpus.layout import STATE, prints_path
+from ...corpus.split import Split
 from ...spec.shards import Shard, is_eval, plan
 from ...store.folder import Folder, write_bytes, write_json
 from ...store.local import LocalFolder
@@ -154,7 +155,7 @@ class _Run:
         self._room = room  # examples in the tables, at most
         self._stayed: list[str] = []  # see `_Round`
         self.counts = {part: Counts() for part in self._parts}
-        self.spaces = spaces_of(search.spec, self.counts)
+        self.spaces = spaces_of(Split.of(search.spec, *part) for part in self.counts)
         numbers = {part: number for number, part in enumerate(self.counts)}
         self._part_of = np.array([numbers[part] for part in self._parts])
         for shard, part in zip(search.shards, self._parts, strict=True):
@@ -296,7 +297,8 @@ def _redraw(search: _Search, number: int, attempt: int, rank: int) -> int:
     folder = search.folder
     places = _lost(folder, number, search.ranges, len(search.shards), rank)
     shard = search.shards[rank]
-    prints = draw_prints(search.spec, shard.dataset, shard.split, shard.first_index + places, attempt)
+    split = Split.of(search.spec, shard.dataset, shard.split)
+    prints = draw_prints(split, shard.first_index + places, attempt)
     write_prints(folder, prints_path(shard.path, attempt), prints, places)
     return len(places)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...corpus.split import Split
 from ...spec.shards import Shard
 from ...store.folder import Folder, write_bytes
 from ..shards.prints import draw_prints
@@ -36,6 +37,7 @@ def draw_tail(
     fingerprints of those that stay, uint64 [stay, 2]. on_step(what, done, of): see `find_duplicates`.
     """
     parts = sorted({(shards[rank].dataset, shards[rank].split) for rank in np.unique(ranks).tolist()})
+    splits = [Split.of(spec, *part) for part in parts]
     number = {part: at for at, part in enumerate(parts)}
     # Of ranks whose split is not in the tail, any.
     part_of = np.array([number.get((shard.dataset, shard.split), 0) for shard in shards])[ranks]
@@ -47,10 +49,10 @@ def draw_tail(
     while len(left):
         window = min(max(1, _WINDOW_DRAWS // len(left)), _LONGEST_WINDOW)
         prints = np.empty((window, len(left), 2), np.uint64)
-        for at, part in enumerate(parts):
+        for at, split in enumerate(splits):
             chosen = part_of[left] == at
             for each in range(window if chosen.any() else 0):
-                prints[each, chosen] = draw_prints(spec, *part, indices[left[chosen]], attempt + each)
+                prints[each, chosen] = draw_prints(split, indices[left[chosen]], attempt + each)
         free = ~taken(prints.reshape(-1, 2)).reshape(window, len(left))
         open_ = np.ones(len(left), bool)
         for each in range(window):

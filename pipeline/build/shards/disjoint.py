@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....tasks.base import Task
 from ....tasks.core.batch import unragged
 from ....tasks.core.kernels import inlined, kernel
 from ...corpus.layout import STATE
+from ...corpus.split import Split
 from ...spec.dedup import check_evals
 from ...spec.shards import Shard, is_eval, shards_of
 from ...store.folder import Folder, write_bytes
@@ -52,8 +52,8 @@ class EvalExamples:
     looks: NDArray[np.uint64]  # ascending
     table: Table
 
-    def places_in(self, task: Task, config: Mapping[str, Any], batch: pa.RecordBatch) -> NDArray[np.int64]:
-        """The rows of a batch with published ids that are eval examples too: int64, ascending."""
+    def places_in(self, split: Split, batch: pa.RecordBatch) -> NDArray[np.int64]:
+        """The rows of a split's batch, with published ids, that are eval examples too: int64, ascending."""
         values, offsets = unragged(batch.column(0))
         rows, looks = np.empty(batch.num_rows, np.int64), np.empty(batch.num_rows, np.uint64)
         found = int(_look_for(values, offsets, self.lengths, self.seen, _shift(self.seen), rows, looks))
@@ -61,7 +61,7 @@ class EvalExamples:
         place = np.minimum(np.searchsorted(self.looks, looks), len(self.looks) - 1)
         rows = rows[self.looks[place] == looks]
         if len(rows):
-            prints = fingerprints(task, config, batch.select([0]).take(pa.array(rows)), "tokens")
+            prints = fingerprints(split, batch.select([0]).take(pa.array(rows)), "tokens")
             rows = rows[self.table.contains(prints)]
         places: NDArray[np.int64] = rows
         return places
@@ -186,7 +186,7 @@ def _print_shard(spec: Mapping[str, Any], folder: Folder, shard: Shard) -> None:
     """Write the fingerprints, first looks and lengths of a shard's examples: uint64 [n, _WIDTH]."""
     indices = np.arange(shard.first_index, shard.first_index + shard.count, dtype=np.int64)
     words = []
-    for batch, prints in draws_with_prints(spec, shard.dataset, shard.split, indices):
+    for batch, prints in draws_with_prints(Split.of(spec, shard.dataset, shard.split), indices):
         lengths = np.diff(unragged(batch.column(0))[1]).astype(np.uint64)
         words.append(np.column_stack([prints, first_looks(batch), lengths]).astype("<u8"))
     write_bytes(folder, _path(shard), b"".join(each.tobytes() for each in words))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....tasks import get_task
-from ....tasks.base import Task
 from ....tasks.core.mixing import content_key
 from ....tasks.errors import OstracaError
-from ....tasks.examples import batch_rows, stream_of
+from ....tasks.examples import batch_rows
 from ...corpus.fingerprint import token_fingerprints
+from ...corpus.split import Split
 from ...store.folder import Folder, write_bytes
 
 RANGE_BITS = 12  # a file can be read by 2^12 ranges of the fingerprints' first word
@@ -23,35 +21,32 @@ _RECORD = np.dtype([("prints", "<u8", (2,)), ("place", "<i8")])
 _HEADER = 8 * (_RANGES + 1)
 
 
-def fingerprints(
-    task: Task, config: Mapping[str, Any], batch: pa.RecordBatch, key: str
-) -> NDArray[np.uint64]:
-    """uint64 [rows, 2] of examples with published ids: equal where two are the same by `key`."""
-    if key == "content" and task.content is not None:
-        return task.content(batch, config)
+def fingerprints(split: Split, batch: pa.RecordBatch, key: str | None = None) -> NDArray[np.uint64]:
+    """uint64 [rows, 2] of examples with published ids: equal where two are the same by `key`.
+
+    key: tokens or content (None: the spec's).
+    """
+    key = split.spec["dedup"]["key"] if key is None else key
+    if key == "content" and split.task.content is not None:
+        return split.task.content(batch, split.config)
     # Two tasks mean different things by the same ids.
-    return token_fingerprints(batch) ^ content_key(task.name)
+    return token_fingerprints(batch) ^ content_key(split.task.name)
 
 
-def draw_prints(
-    spec: Mapping[str, Any], dataset: str, split: str, indices: NDArray[np.int64], attempt: int
-) -> NDArray[np.uint64]:
+def draw_prints(split: Split, indices: NDArray[np.int64], attempt: int) -> NDArray[np.uint64]:
     """uint64 [n, 2]: the fingerprints of attempt `attempt` of the examples at `indices` of a split."""
-    draws = draws_with_prints(spec, dataset, split, indices, attempt)
+    draws = draws_with_prints(split, indices, attempt)
     return np.concatenate([np.zeros((0, 2), np.uint64), *(prints for _, prints in draws)])
 
 
 def draws_with_prints(
-    spec: Mapping[str, Any], dataset: str, split: str, indices: NDArray[np.int64], attempt: int = 0
+    split: Split, indices: NDArray[np.int64], attempt: int = 0
 ) -> Iterator[tuple[pa.RecordBatch, NDArray[np.uint64]]]:
     """Batches of these examples, not checked, with published ids; and their fingerprints uint64 [rows, 2]."""
-    entry = spec["datasets"][dataset]
-    task, config = get_task(entry["task"]), entry["splits"][split]["config"]
-    key = stream_of(task, config, spec["seed"], split, entry["version"], attempt)
-    step = batch_rows(task, config)
+    key, step = split.key(attempt), batch_rows(split.task, split.config)
     for start in range(0, len(indices), step):
-        batch = task.generate(config, key, indices[start : start + step])
-        yield batch, fingerprints(task, config, batch, spec["dedup"]["key"])
+        batch = split.task.generate(split.config, key, indices[start : start + step])
+        yield batch, fingerprints(split, batch)
 
 
 def write_prints(folder: Folder, path: str, prints: NDArray[np.uint64], places: NDArray[np.int64]) -> None:

@@ -10,23 +10,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....tasks import get_task
-from ....tasks.base import Task
 from ....tasks.errors import OstracaError
-from ....tasks.vocabulary import split_renaming
 from ...corpus.changes import Changes
 from ...corpus.fingerprint import ContentDigest, content_digest
-from ...corpus.formats.writers import open_writer
+from ...corpus.formats import open_writer
 from ...corpus.layout import aside_path, prints_path, record_path
 from ...corpus.numbers import encode_numbers
 from ...corpus.records import ShardRecord
 from ...corpus.row_groups import TABLE, GroupedFile
-from ...corpus.split import count_tokens, shard_schema, split_key
+from ...corpus.split import Split, count_tokens
 from ...corpus.split_statistics import Statistics
 from ...corpus.totals import Totals
 from ...spec.dedup import searches
-from ...spec.shards import Shard, is_eval
-from ...spec.versions import check_version
+from ...spec.shards import Shard
 from ...store.folder import Folder, write_json
 from .disjoint import EvalExamples, Evals
 from .pack import pack_batch
@@ -83,20 +79,20 @@ def make_shard(
     of which a shard of train must have no example. OstracaError where an example is not valid or the file
     cannot be written; nothing half-written stays.
     """
+    split = Split.of(spec, shard.dataset, shard.split)
     look = changes is None and searches(spec)
     known = Changes() if changes is None else changes
     made_of: list[Changes] = []
-    avoid = None if evals is None or is_eval(shard.split) else evals.read(folder)
+    avoid = None if evals is None or split.is_eval else evals.read(folder)
     tokens, content = 0, ContentDigest()
     before, after = Statistics(), Statistics()
     prints = [np.zeros((0, 2), np.uint64)]
     metadata = {"ostraca_spec_digest": digest}
-    schema = shard_schema(spec, shard.dataset, shard.split)
     path = aside_path(shard.path) if look else shard.path
     with folder.create(path, new=not look) as file:
         grouped = GroupedFile(file)
-        with open_writer(spec, shard, schema, grouped, metadata) as writer:
-            for group in shard_groups(spec, shard, known, look=look, avoid=avoid):
+        with open_writer(split, grouped, metadata) as writer:
+            for group in shard_groups(split, shard, known, look=look, avoid=avoid):
                 writer.write(group.batch)
                 grouped.end_group(group.batch.num_rows)
                 content += group.content
@@ -120,7 +116,7 @@ def make_shard(
         first_index=shard.first_index,
         count=shard.count,
         changes=str(Changes.joined(made_of)),
-        group_rows="" if spec["pack"] is None else encode_numbers(groups.rows),
+        group_rows="" if split.pack is None else encode_numbers(groups.rows),
         tail=str(tail),
     )
     if look:
@@ -137,12 +133,12 @@ def write_record(folder: Folder, shard: Shard, digest: str, made: Made) -> None:
 
 def shard_content(spec: Mapping[str, Any], shard: Shard, changes: Changes) -> ContentDigest:
     """Make a shard again in memory and return its content digest; nothing is written."""
-    groups = shard_groups(spec, shard, changes, count=False)
+    groups = shard_groups(Split.of(spec, shard.dataset, shard.split), shard, changes, count=False)
     return sum((group.content for group in groups), ContentDigest())
 
 
 def shard_groups(
-    spec: Mapping[str, Any],
+    split: Split,
     shard: Shard,
     changes: Changes,
     *,
@@ -150,26 +146,22 @@ def shard_groups(
     count: bool = True,
     avoid: EvalExamples | None = None,
 ) -> Iterator[Group]:
-    """The shard's examples, a row group at a time, each checked.
+    """The examples of a shard of a split, a row group at a time, each checked.
 
     look: with the fingerprints of the first draws; count: with statistics (else they are empty). avoid:
     examples of eval splits, which are left out (then there are no other changes).
     """
-    entry = spec["datasets"][shard.dataset]["splits"][shard.split]
-    task, config = get_task(spec["datasets"][shard.dataset]["task"]), entry["config"]
-    check_version(task, spec["datasets"][shard.dataset]["version"], shard.dataset)
-    renaming = split_renaming(spec, shard.dataset, shard.split)
-    key = split_key(spec, shard.dataset, shard.split)
-    step = entry["row_group_examples"]
+    split.require_version()
+    key, step, strata = split.key(), split.row_group_examples, split.task.strata
     for start in range(shard.first_index, shard.first_index + shard.count, step):
         stop = min(start + step, shard.first_index + shard.count)
-        batch = _checked(task, config, key, np.arange(start, stop, dtype=np.int64), shard)
+        batch = _checked(split, key, np.arange(start, stop, dtype=np.int64), shard)
         if avoid is None:
             own = changes.of(start - shard.first_index, stop - shard.first_index)
         else:
-            own = Changes.dropping(start - shard.first_index + avoid.places_in(task, config, batch))
-        prints = fingerprints(task, config, batch, spec["dedup"]["key"]) if look else None
-        before = after = Statistics.of(batch, task.strata) if count else Statistics()
+            own = Changes.dropping(start - shard.first_index + avoid.places_in(split, batch))
+        prints = fingerprints(split, batch) if look else None
+        before = after = Statistics.of(batch, strata) if count else Statistics()
         pieces = [(batch, key)]
         if len(own):
             kept = np.ones(batch.num_rows, bool)
@@ -177,26 +169,26 @@ def shard_groups(
             pieces = [(batch.filter(pa.array(kept)), key)]
             for attempt in np.unique(own.attempts[own.attempts > 0]).tolist():
                 indices = shard.first_index + own.places[own.attempts == attempt]
-                again = split_key(spec, shard.dataset, shard.split, attempt)
-                pieces.append((_checked(task, config, again, indices, shard), again))
-        if renaming is not None:
-            pieces = [(renaming.batch(piece), its) for piece, its in pieces]
+                again = split.key(attempt)
+                pieces.append((_checked(split, again, indices, shard), again))
+        if split.renaming is not None:
+            pieces = [(split.renaming.batch(piece), its) for piece, its in pieces]
         batch = _joined([piece for piece, _ in pieces])
         if count and len(own):
-            after = Statistics.of(batch, task.strata)
-        if spec["pack"] is not None:
-            batch = pack_batch(batch, spec["pack"]["length"], spec["pack"]["mode"])
+            after = Statistics.of(batch, strata)
+        if split.pack is not None:
+            batch = pack_batch(batch, split.pack["length"], split.pack["mode"])
             pieces = [(batch, key)]
         content = sum((content_digest(piece, its) for piece, its in pieces), ContentDigest())
         yield Group(batch=batch, content=content, before=before, after=after, prints=prints, changes=own)
 
 
 def _checked(
-    task: Task, config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64], shard: Shard
+    split: Split, key: NDArray[np.uint64], indices: NDArray[np.int64], shard: Shard
 ) -> pa.RecordBatch:
     """Make examples and solve them again."""
-    batch = task.generate(config, key, indices)
-    verdicts = task.validate(batch, config)
+    batch = split.task.generate(split.config, key, indices)
+    verdicts = split.task.validate(batch, split.config)
     if not verdicts.all_valid:
         row, verdict = verdicts.first_invalid()
         raise OstracaError(
@@ -214,28 +206,22 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     return joined.take(pa.array(np.argsort(joined.column("index").to_numpy())))
 
 
-def shard_prints(spec: Mapping[str, Any], shard: Shard, changes: Changes) -> NDArray[np.uint64]:
+def shard_prints(split: Split, shard: Shard, changes: Changes) -> NDArray[np.uint64]:
     """The fingerprints, by the spec's key, of a shard's examples: uint64 [n, 2]. They are not checked."""
-    check_version(
-        get_task(spec["datasets"][shard.dataset]["task"]),
-        spec["datasets"][shard.dataset]["version"],
-        shard.dataset,
-    )
+    split.require_version()
     kept = np.ones(shard.count, bool)
     kept[changes.places] = False
     draws = [(0, np.flatnonzero(kept))]
     for attempt in np.unique(changes.attempts[changes.attempts > 0]).tolist():
         draws.append((attempt, changes.places[changes.attempts == attempt]))
-    made = [
-        draw_prints(spec, shard.dataset, shard.split, shard.first_index + places, attempt)
-        for attempt, places in draws
-    ]
-    return np.concatenate(made)
+    return np.concatenate(
+        [draw_prints(split, shard.first_index + places, attempt) for attempt, places in draws]
+    )
 
 
 def count_shard(spec: Mapping[str, Any], changes: Mapping[str, str], shard: Shard) -> Totals:
     """The totals of one shard, made again in memory. changes: path -> what deduplication changed in it."""
-    made = Totals()
-    for group in shard_groups(spec, shard, Changes.parse(changes.get(shard.path, ""), shard.count)):
+    made, split = Totals(), Split.of(spec, shard.dataset, shard.split)
+    for group in shard_groups(split, shard, Changes.parse(changes.get(shard.path, ""), shard.count)):
         made.add(shard.dataset, shard.split, group.before, group.after)
     return made

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 from ....tasks.core.kernels import CACHE_FOLDER
 from ...corpus.changes import Changes
-from ...corpus.formats.writers import open_writer
-from ...corpus.split import shard_schema
+from ...corpus.formats import open_writer
+from ...corpus.split import Split
 from ...spec.shards import shards_of
 from .disjoint import warm_looks
 from .shard import shard_groups
@@ -106,10 +106,10 @@ def _make_one_each(spec: Mapping[str, Any], tasks: Collection[str]) -> None:
         if entry["task"] not in tasks:
             continue
         for split in entry["splits"]:
+            resolved = Split.of(spec, name, split)
             shard = dataclasses.replace(next(shards_of(spec, name, split)), first_index=0, count=1)
-            schema = shard_schema(spec, name, split)
-            with open_writer(spec, shard, schema, io.BytesIO(), {}) as writer:
-                for group in shard_groups(spec, shard, Changes(), look=look):
+            with open_writer(resolved, io.BytesIO(), {}) as writer:
+                for group in shard_groups(resolved, shard, Changes(), look=look):
                     writer.write(group.batch)
                     if group.prints is not None:
                         table = Table.of_size(1)

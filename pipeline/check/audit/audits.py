@@ -16,6 +16,7 @@ from ....tasks.examples import check_seed, check_split, complete_config, generat
 from ...corpus.manifest import read_manifest, spec_in
 from ...corpus.manifest_checks import require_records
 from ...corpus.reader import split_reader
+from ...corpus.split import Split
 from ...spec.given import dataset_name
 from ...spec.packing import CUTTING
 from .judge import Finding, judge
@@ -83,13 +84,13 @@ def audit_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
             begun = time.perf_counter()
             audit = task.audit(entry["config"])
             tally = Tally(audit=audit)
-            reader = split_reader(root, spec, manifest, dataset, split)
+            reader = split_reader(root, manifest, Split.of(spec, dataset, split))
             cut[split] = Counter()
-            for batch in rows_of_split(reader, task, most, cut[split]):
+            for batch in rows_of_split(reader, most, cut[split]):
                 # Rows of a packed corpus may stand in any order; neighbours are told by their index.
                 batch = batch.sort_by("index")
                 tally.add(batch.column("index").to_numpy(), audit.tables(batch))
-            samples[split] = sample_of(split, audit, len(samples), rows_of_split(reader, task, KEPT))
+            samples[split] = sample_of(split, audit, len(samples), rows_of_split(reader, KEPT))
             tallies[split] = tally
             times[split] = time.perf_counter() - begun
         between: dict[str, list[Finding]] = {split: [] for split in held["splits"]}

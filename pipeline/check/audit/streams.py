@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ....tasks.auditing import Audit
 from ....tasks.base import Task
 from ....tasks.examples import batch_rows, stream_of
-from ....tasks.vocabulary import split_renaming
 from ...corpus.fingerprint import token_fingerprints
 from ...corpus.packed import unpack_batch
 from ...corpus.reader import SplitReader
@@ -57,32 +56,29 @@ def count_made(
 
 
 def rows_of_split(
-    reader: SplitReader, task: Task, most: int | None = None, cut: Counter[str] | None = None
+    reader: SplitReader, most: int | None = None, cut: Counter[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Whole examples of a split of a corpus, with `index` and `input_ids` in published ids.
 
     cut: counts the examples that begin in a row ("begun"), and those of them that are whole.
     """
-    spec = reader.spec
-    renaming = split_renaming(spec, reader.dataset, reader.split)
-    published = None if renaming is None else renaming.inverse()
-    config = reader.entry["config"]
-    first = task.schema(config).names[0]
+    split = reader.split
+    first = split.content_schema.names[0]
     seen = 0
     for _, batch in reader.batches():
         found: pa.RecordBatch = batch
-        if spec["pack"] is not None:
+        if split.pack is not None:
             found = unpack_batch(batch)
-            if spec["pack"]["mode"] in CUTTING:  # what is not whole solves nothing
-                asked = found if published is None else published.batch(found)
+            if split.pack["mode"] in CUTTING:  # what is not whole solves nothing
+                asked = split.published(found)
                 begun = found.column("offset").to_numpy() == 0
-                whole = begun & (task.validate(asked.select([first, "index"]), config).codes == 0)
+                verdicts = split.task.validate(asked.select([first, "index"]), split.config)
+                whole = begun & (verdicts.codes == 0)
                 found = found.filter(pa.array(whole))
                 if cut is not None:
                     cut.update(begun=int(begun.sum()), whole=int(whole.sum()))
             found = found.select([first, "index"])
-        found = found if published is None else published.batch(found)
-        yield found
+        yield split.published(found)
         seen += found.num_rows
         if most is not None and seen >= most:
             return

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from ....tasks.core.batch import unragged
 from ....tasks.errors import ConfigError, OstracaError, shown
+from ..split import Split
 from . import tar
 from .json_columns import Form
 
@@ -274,6 +275,13 @@ class WebDatasetShardWriter:
                 self._sink.write(self._table + bytes(-len(self._table) % tar.BLOCK))
             elif self._table:
                 self._sink.write(_SKIPPED_FRAME.pack(_SKIPPED_MAGIC, len(self._table)) + self._table)
+
+
+def open_writer(split: Split, sink: Any, metadata: dict[str, str]) -> WebDatasetShardWriter:
+    """A writer of a shard of a split to a binary file."""
+    return WebDatasetShardWriter(
+        sink, split.schema, metadata, compression=split.compression, vocab_size=split.vocab_size
+    )
 
 
 def table_of(tail: bytes, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,9 +14,50 @@ from numpy.typing import NDArray
 from ....tasks.base import INT32_MAX
 from ....tasks.core.batch import dtype_of
 from ....tasks.errors import ConfigError, OstracaError, shown
-from . import tar
+from ..numbers import decode_numbers
+from ..row_groups import TABLE, RowGroups
+from . import OTHER_SIZE, ShardFile, tar
 from .json_columns import Form
-from .webdataset import COMPRESSIONS, Layout, Scratch, encode_group
+from .webdataset import COMPRESSIONS, Layout, Scratch, encode_group, table_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Footer:
+    """See `Footer`: the table behind the end of the archive."""
+
+    groups: RowGroups
+
+    def check(self, file: ShardFile) -> None:
+        """Nothing: of which spec it is stands in each of its samples."""
+
+    def read(self, file: ShardFile, group: int, data: bytes, columns: list[str], rows: int) -> pa.RecordBatch:
+        split = file.split
+        most = most_bytes(split.schema, rows, split.longest)
+        return read_group(data, split.schema, split.compression, file.digest, most).select(columns)
+
+
+class _Shards:
+    """See `ShardReader`."""
+
+    def footer(self, tail: bytes, start: int) -> _Footer:
+        return _Footer(groups=RowGroups.parse(table_of(tail, TABLE), start))
+
+    def read_old(self, file: ShardFile, group: int, columns: list[str], rows: int) -> pa.RecordBatch:
+        path, record = file.record["path"], file.record
+        if file.folder.size(path) != record["bytes"]:
+            raise OstracaError(OTHER_SIZE)
+        ends = decode_numbers(record.get("group_ends", ""), file.groups)
+        if len(ends) != file.groups or (np.diff(ends, prepend=np.int64(0)) < 0).any():
+            raise OstracaError("the manifest's group_ends are not those of its row groups")
+        start = int(ends[group - 1]) if group else 0
+        data = file.folder.read_range(path, start, int(ends[group]))
+        return _Footer(groups=RowGroups.none()).read(file, group, data, columns, rows)
+
+    def old_rows(self, file: ShardFile) -> None:
+        """None: only reading tells."""
+
+
+SHARDS = _Shards()
 
 
 class _Scratches(threading.local):
