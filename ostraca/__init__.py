@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .loaders import CorpusSource, Rows, Source, TaskSource, TokenStream
+    from .pipeline.build.jobs.watch import Watch
     from .pipeline.build.merge import merge
     from .pipeline.check.compare import compare
     from .pipeline.check.reproduce import reproduce
@@ -30,6 +31,7 @@ _HOMES = {
     "merge": "pipeline.build.merge",
     "reproduce": "pipeline.check.reproduce",
     "verify": "pipeline.check.verify",
+    "Watch": "pipeline.build.jobs.watch",
     "CorpusSource": "loaders",
     "Rows": "loaders",
     "Source": "loaders",
@@ -50,6 +52,7 @@ __all__ = [
     "Source",
     "TaskSource",
     "TokenStream",
+    "Watch",
     "__version__",
     "build",
     "compare",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from ...tasks.vocabulary import tokenizer_files
 from ..corpus import manifest as manifests
 from ..corpus.layout import LOCK, STATE
 from ..corpus.manifest_checks import require_records
+from ..corpus.progress import Progress, Silent
 from ..corpus.records import ShardRecord, records_of
 from ..corpus.totals import Totals, read_totals, write_totals
 from ..report.samples_read import write_reports
@@ -41,7 +42,7 @@ def merge(
     out: Path | str,
     *,
     report: bool = False,
-    on_shard: Callable[[ShardRecord], None] = lambda record: None,
+    progress: type[Progress] = Silent,
 ) -> dict[str, Any]:
     """Join all parts of one corpus in the new folder `out` and return the manifest: that of a single build.
 
@@ -66,9 +67,10 @@ def merge(
                 sources[plain["path"]] = (each.folder, ShardRecord(split=split, **plain))
             totals.add_all(read_totals(each.folder, each.manifest))
         records = [sources[shard.path] for shard in plan(spec)]
-        with ThreadPoolExecutor(available_cores()) as pool:
+        bar = progress(f"merge {spec['name']}", len(records), sum(record.rows for _, record in records))
+        with bar, ThreadPoolExecutor(available_cores()) as pool:
             for record in pool.map(lambda source: _bring(folder, *source), records):
-                on_shard(record)
+                bar.advance(record.rows, record.tokens)
         files = []
         for path, content in tokenizer_files(manifests.spec_in(opened[0].folder, opened[0].manifest)):
             written = write_bytes(folder, path, content)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from ...tasks.errors import OstracaError, check_integer
-from ..build.jobs.engine import open_engine
+from ..build.jobs.engine import EngineSettings, open_engine
 from ..build.shards.shard import shard_content
 from ..build.shards.warm import warm_kernels
 from ..corpus.changes import Changes
@@ -26,10 +26,8 @@ def reproduce(
     *,
     shards: int | None = None,
     seed: int = 0,
-    engine: str = "local",
-    workers: int | None = None,
-    ray: Mapping[str, Any] | None = None,
     on_shard: Callable[[str, bool], None] = lambda path, same: None,
+    **settings: Unpack[EngineSettings],
 ) -> tuple[int, list[str]]:
     """Make shards again from the manifest alone and compare content digests.
 
@@ -50,10 +48,9 @@ def reproduce(
     if shards is not None and shards < len(chosen):
         order = np.random.default_rng(seed).permutation(len(chosen))[:shards]
         chosen = [chosen[place] for place in sorted(order)]
+    where: EngineSettings = {"engine": "local", **settings}
     job = functools.partial(_content_job, spec, changes)
-    with open_engine(
-        functools.partial(warm_kernels, spec), engine=engine, workers=workers, ray=ray
-    ) as runner:
+    with open_engine(functools.partial(warm_kernels, spec), **where) as runner:
         for path, digest in runner.map(job, chosen):
             same = digest == wanted[path]
             if not same:

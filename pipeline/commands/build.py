@@ -9,6 +9,7 @@ from typing import Any
 from ...tasks.errors import ConfigError, check_bool, check_path, shown
 from ..build.dedup.against import with_against
 from ..build.jobs.times import Times
+from ..build.jobs.watch import Watch
 from ..check.again import FromManifest, open_manifest
 from ..corpus.manifest import part_of, with_own_tokenizers
 from ..corpus.records import ShardRecord
@@ -64,9 +65,7 @@ def run(config: Mapping[str, Any]) -> int:
             report=report,
             mend=mend,
             disk=config["disk"],
-            times=times,
-            on_shard=on_shard,
-            on_step=progress.step,
+            watch=Watch(on_shard=on_shard, on_step=progress.step, times=times),
         )
     making, total = times.rest(), times.total()
     show_corpus(out, manifest)

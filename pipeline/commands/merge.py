@@ -8,6 +8,7 @@ from typing import Any
 from ...tasks.errors import ConfigError, check_bool, check_path, shown
 from ..build.merge import merge as merge_parts
 from .corpus_table import show_corpus
+from .progress import ShardProgress
 
 
 def run(config: Mapping[str, Any]) -> int:
@@ -18,6 +19,6 @@ def run(config: Mapping[str, Any]) -> int:
             f"parts={shown(parts)} must be a list of folders, e.g. 'parts=[corpora/a,corpora/b]'"
         )
     out = check_path("out", config["out"])
-    manifest = merge_parts(parts, out, report=check_bool("report", config["report"]))
+    manifest = merge_parts(parts, out, report=check_bool("report", config["report"]), progress=ShardProgress)
     show_corpus(out, manifest)
     return 0

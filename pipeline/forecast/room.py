@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ...tasks import get_task
 from ...tasks.errors import ConfigError, shown
-from ..build.build import build
+from ..build.build import BuildSettings, build
+from ..build.jobs.watch import Watch
 from ..spec.shards import Part, count_examples
 from ..store.disk import free_bytes, refuse_where_full
 from ..store.folder import Folder
@@ -21,13 +22,19 @@ _EXAMPLE, _TOKEN, _REST = 12_000, 20, 32_000_000
 
 
 def build_where_room_is(
-    spec: Mapping[str, Any], out: Path | str, *, disk: str | None = None, **settings: Any
+    spec: Mapping[str, Any],
+    out: Path | str,
+    *,
+    disk: str | None = None,
+    watch: Watch | None = None,
+    **settings: Unpack[BuildSettings],
 ) -> dict[str, Any]:
     """`build`, refused before its first byte where a local disk has less free than it will write.
 
     disk: "ignore" begins all the same. settings: see `pipeline.build.build`.
     """
-    return build(spec, out, require_room=require_room if check_disk(disk) else None, **settings)
+    looks = require_room if check_disk(disk) else None
+    return build(spec, out, watch=watch, require_room=looks, **settings)
 
 
 def check_disk(value: Any) -> bool:

@@ -92,9 +92,9 @@ def usage(manifest: Mapping[str, Any], path: str) -> str:
         which = f', dataset="{dataset}"' if alone else ""
         length = "" if spec.get("pack") else ", length=2048"
         parts.append(
-            "import loaders  # of Ostraca: packed, in a fixed order, resumed exactly\n\n"
-            f'source = loaders.CorpusSource("{path}"{which}, split="{split}", seed=0)\n'
-            f"stream = loaders.TokenStream(source, batch_size=8{length})"
+            "from ostraca import CorpusSource, TokenStream  # packed, in a fixed order, resumed exactly\n\n"
+            f'source = CorpusSource("{path}"{which}, split="{split}", seed=0)\n'
+            f"stream = TokenStream(source, batch_size=8{length})"
         )
     return "\n\n".join(parts)
 

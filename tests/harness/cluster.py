@@ -26,6 +26,7 @@ from ray.cluster_utils import Cluster
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.build.jobs import engine
 from ostraca.pipeline.build.jobs.engine import open_engine
+from ostraca.pipeline.build.jobs.watch import Watch
 from ostraca.pipeline.build.shards.warm import warm_kernels
 from ostraca.pipeline.spec.check import check_spec
 from ostraca.pipeline.spec.shards import plan
@@ -122,7 +123,7 @@ def what_is_stored(nodes: Nodes, folder: Path) -> dict[str, Any]:
     def on_step(what: str, done: int, of: int) -> None:
         rounds.add((what, of))
 
-    manifest = build(REDRAW, folder / "stored", on_step=on_step, ray={"address": nodes.address})
+    manifest = build(REDRAW, folder / "stored", watch=Watch(on_step=on_step), ray={"address": nodes.address})
     after = stored()
     ray.shutdown()
     return {
@@ -156,7 +157,7 @@ def node_removed(nodes: Nodes, folder: Path) -> dict[str, Any]:
             nodes.others.remove(busy[0])
             nodes.remove(busy[0])
 
-    build(REDRAW, folder / "removed", on_shard=on_shard, ray={"address": nodes.address})
+    build(REDRAW, folder / "removed", watch=Watch(on_shard=on_shard), ray={"address": nodes.address})
     return {"worked": worked}
 
 
@@ -218,9 +219,9 @@ def what_ray_is_told(nodes: Nodes, folder: Path) -> dict[str, Any]:
 def driver_killed(nodes: Nodes, folder: Path) -> dict[str, Any]:
     """The driver is killed, the cluster lives on; the same call again."""
     script = (
-        "import json, sys; from ostraca.pipeline.build.build import build\n"
+        "import json, sys; from ostraca import Watch, build\n"
         "build(json.loads(sys.argv[1]), sys.argv[2], ray={'address': sys.argv[3]},\n"
-        "      on_shard=lambda record, kept: print('shard', flush=True))"
+        "      watch=Watch(on_shard=lambda record, kept: print('shard', flush=True)))"
     )
     command = [sys.executable, "-c", script, json.dumps(REDRAW), str(folder / "killed"), nodes.address]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -17,6 +17,7 @@ from conftest import files_of
 
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.build.jobs.engine import open_engine
+from ostraca.pipeline.build.jobs.watch import Watch
 from ostraca.pipeline.build.shards.warm import warm_kernels
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus.manifest import read_manifest
@@ -159,12 +160,12 @@ def stop_after(shards: int) -> Callable[[Any, bool], None]:
 def test_a_stopped_build_goes_on_and_makes_nothing_twice(spec: Maker, corpus: Path, tmp_path: Path) -> None:
     root = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
-        build(spec(), root, engine="local", on_shard=stop_after(2))
+        build(spec(), root, engine="local", watch=Watch(on_shard=stop_after(2)))
     assert not (root / "manifest.json").exists()
     finished = {path: path.stat().st_ino for path in root.rglob("*.parquet")}
     assert 2 <= len(finished) < len(list(plan(check_spec(spec()))))
     kept = []
-    build(spec(), root, engine="local", on_shard=lambda record, found: kept.append(found))
+    build(spec(), root, engine="local", watch=Watch(on_shard=lambda record, found: kept.append(found)))
     assert sum(kept) == len(finished)
     assert all(path.stat().st_ino == number for path, number in finished.items())
     assert files_of(root) == files_of(corpus)
@@ -172,7 +173,7 @@ def test_a_stopped_build_goes_on_and_makes_nothing_twice(spec: Maker, corpus: Pa
 
 def test_a_begun_folder_is_refused_to_another_spec(spec: Maker, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        build(spec(), tmp_path / "c", engine="local", on_shard=stop_after(1))
+        build(spec(), tmp_path / "c", engine="local", watch=Watch(on_shard=stop_after(1)))
     with pytest.raises(OstracaError, match="not the one asked for"):
         build(spec(seed=3), tmp_path / "c", engine="local")
     with pytest.raises(OstracaError, match="begun and not finished"):
@@ -185,7 +186,7 @@ def test_a_finished_shard_that_was_damaged_is_made_again(
 ) -> None:
     root = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
-        build(spec(), root, engine="local", on_shard=stop_after(2))
+        build(spec(), root, engine="local", watch=Watch(on_shard=stop_after(2)))
     path = sorted(root.rglob("*.parquet"))[0]
     if damage == "truncate":
         path.write_bytes(path.read_bytes()[:-10])
@@ -205,7 +206,7 @@ def test_a_finished_shard_that_was_damaged_is_made_again(
 def test_torn_files_do_not_survive(spec: Maker, tmp_path: Path) -> None:
     root = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
-        build(spec(), root, engine="local", on_shard=stop_after(1))
+        build(spec(), root, engine="local", watch=Watch(on_shard=stop_after(1)))
     torn = root / "small" / ".train-00000-of-00009.parquet.tmp-0123456789ab"
     torn.write_bytes(b"PAR1")
     build(spec(), root, engine="local")
@@ -260,7 +261,7 @@ def test_nothing_of_the_users_is_ever_removed(spec: Maker, tmp_path: Path, name:
 def test_a_file_that_only_looks_temporary_is_kept(spec: Maker, tmp_path: Path) -> None:
     """Clearing away after a kill takes the names that builds give, and no others."""
     with pytest.raises(KeyboardInterrupt):
-        build(spec(), tmp_path / "c", engine="local", on_shard=stop_after(1))
+        build(spec(), tmp_path / "c", engine="local", watch=Watch(on_shard=stop_after(1)))
     mine = tmp_path / "c" / "small" / ".keep.tmp-mine"
     mine.write_text("mine")
     build(spec(), tmp_path / "c", engine="local")

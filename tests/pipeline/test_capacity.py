@@ -15,6 +15,7 @@ import ostraca.pipeline.forecast.duplicates
 import ostraca.pipeline.forecast.manifest_size
 import ostraca.pipeline.spec.shards
 from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.jobs.watch import Watch
 from ostraca.pipeline.corpus.layout import STATE, STATISTICS
 from ostraca.pipeline.corpus.manifest import read_manifest
 from ostraca.pipeline.forecast.duplicates import least_duplicates
@@ -105,7 +106,9 @@ def test_the_search_for_duplicates_as_planned(
         if what == "duplicates, round 1" and done == of:
             seen.update(ranges=of, prints=disk_usage(tmp_path / "x" / STATE / "dedup/prints/0000"))
 
-    manifest = build(given, tmp_path / "x", engine="local", workers=workers, memory=memory, on_step=on_step)
+    manifest = build(
+        given, tmp_path / "x", engine="local", workers=workers, memory=memory, watch=Watch(on_step=on_step)
+    )
     assert found.print_bytes == seen["prints"]
     assert found.search.ranges == seen["ranges"]
     assert found.search.examples == 60_100

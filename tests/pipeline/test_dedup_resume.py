@@ -10,6 +10,7 @@ from corpora import crowded, files_below
 
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.build.dedup import search
+from ostraca.pipeline.build.jobs.watch import Watch
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus.manifest import read_manifest
 from ostraca.pipeline.store.local import LocalFolder
@@ -111,7 +112,7 @@ def test_stopped_at_every_step(whole: tuple[dict[str, Any], Path], tmp_path: Pat
     root = tmp_path / "c"
     for _ in range(500):
         try:
-            build(spec, root, engine="local", on_step=on_step)
+            build(spec, root, engine="local", watch=Watch(on_step=on_step))
             break
         except Stopped:
             assert not (root / "manifest.json").exists()
@@ -132,7 +133,7 @@ def test_stopped_at_every_step(whole: tuple[dict[str, Any], Path], tmp_path: Pat
 def test_stopped_in_what_tells_of_no_step(
     whole: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    from ostraca.pipeline.build import build as building
+    from ostraca.pipeline.build.dedup import outcome
     from ostraca.pipeline.corpus import manifest as manifests
 
     def stop(*arguments: Any, **options: Any) -> Any:
@@ -142,7 +143,7 @@ def test_stopped_in_what_tells_of_no_step(
     root = tmp_path / "c"
     with monkeypatch.context() as patch:
         if broken == "changes_of":
-            patch.setattr(building, broken, stop)
+            patch.setattr(outcome, broken, stop)
         elif broken == "write_manifest":
             patch.setattr(manifests, broken, stop)
         elif broken == "remove_all":
@@ -194,7 +195,7 @@ def test_other_ranges_when_it_goes_on(
                 raise Stopped
 
         with pytest.raises(Stopped):
-            build(spec, root, engine="local", on_step=on_step)
+            build(spec, root, engine="local", watch=Watch(on_step=on_step))
     check_finished(spec, root, reference)
 
 
@@ -212,7 +213,7 @@ def test_shards_that_were_damaged_meanwhile_are_made_again(
             raise Stopped
 
     with pytest.raises(Stopped):
-        build(spec, root, engine="local", on_step=on_step)
+        build(spec, root, engine="local", watch=Watch(on_step=on_step))
     for path in sorted(root.rglob("*.parquet")):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -234,7 +235,7 @@ def test_fingerprints_that_were_cut_are_noticed(whole: tuple[dict[str, Any], Pat
                 path.write_bytes(path.read_bytes()[:-30])
 
     with pytest.raises(OstracaError, match="is cut; remove it and run the same build again") as caught:
-        build(spec, root, engine="local", on_step=cut)
+        build(spec, root, engine="local", watch=Watch(on_step=cut))
     assert "\n" not in str(caught.value)
     check_finished(spec, root, reference)
 
@@ -251,7 +252,7 @@ def test_no_file_of_the_search_is_read_before_it_was_written_anew(
             raise Stopped
 
     with pytest.raises(Stopped):
-        build(spec, root, engine="local", on_step=on_step)
+        build(spec, root, engine="local", watch=Watch(on_step=on_step))
     dedup = root / ".ostraca-build" / "dedup"
     for path in [*dedup.glob("lost/*/*"), *dedup.glob("table/*/*"), *dedup.glob("prints/0001/*/*")]:
         path.write_bytes(b"\xff" * 4000)

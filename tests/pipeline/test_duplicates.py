@@ -60,7 +60,7 @@ def test_a_deduplicated_corpus_has_none(tmp_path: Path, mode: str, key: str, cap
 
 
 def test_a_broken_promise_is_told(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ostraca.pipeline.build import build as module
+    from ostraca.pipeline.build.dedup import outcome as module
 
     monkeypatch.setattr(module, "changed_shards", lambda *given: [])  # what was found is not done
     build(spec(dedup={"mode": "drop"}), tmp_path / "c", engine="local")

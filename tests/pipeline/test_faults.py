@@ -159,7 +159,7 @@ SMALL = {
 GROWING = """
 import json, os, subprocess, sys
 from pathlib import Path
-from ostraca.pipeline import manifest
+from ostraca.pipeline.corpus import manifest
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.build.dedup import search
 from ostraca.pipeline.store.atomic import is_temporary

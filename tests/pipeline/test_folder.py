@@ -295,7 +295,8 @@ def test_a_folder_travels_to_another_process(folder: Folder, url: str) -> None:
         pytest.skip("memory:// does not leave its process")
     code = """
 import pickle, sys
-from ostraca.pipeline.store.folder import open_folder, write_bytes
+from ostraca.pipeline.store.folder import write_bytes
+from ostraca.pipeline.store.open import open_folder
 for number, folder in enumerate([open_folder(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2]))]):
     write_bytes(folder, f"from/{number}", b"child")
 """
@@ -438,7 +439,7 @@ def test_a_missing_library_is_named() -> None:
     code = """
 import sys
 sys.modules["s3fs"] = None
-from ostraca.pipeline.store.folder import open_folder
+from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import ConfigError
 try:
     open_folder("s3://bucket/x")

@@ -23,6 +23,8 @@ from ostraca.pipeline.check.reproduce import reproduce
 from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus import manifest as manifests
 from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.corpus.progress import Silent
+from ostraca.pipeline.corpus.records import records_of
 from ostraca.pipeline.export.export import export
 from ostraca.pipeline.spec.shards import count_examples, count_shards, plan
 from ostraca.pipeline.store.local import LocalFolder
@@ -106,11 +108,17 @@ def check_same(root: Path, single: Path) -> None:
 
 
 def test_merged_parts_are_a_single_build(parts: list[Path], single: Path, tmp_path: Path) -> None:
-    seen: list[str] = []
-    manifest = merge(parts, tmp_path / "c", on_shard=lambda record: seen.append(record.path))
+    told: list[tuple[int, int]] = []
+
+    class Told(Silent):
+        def advance(self, examples: int, tokens: int = 0) -> None:
+            told.append((examples, tokens))
+
+    manifest = merge(parts, tmp_path / "c", progress=Told)
     assert manifest == read_manifest(tmp_path / "c")
     check_same(tmp_path / "c", single)
-    assert sorted(seen) == sorted(record["path"] for _, record in manifests.records_of(manifest))
+    shards = [record for _, record in records_of(manifest)]
+    assert sorted(told) == sorted((record["rows"], record["tokens"]) for record in shards)
     assert verify(tmp_path / "c", content=True) == []
     assert reproduce(tmp_path / "c")[1] == []
     backwards = merge(parts[::-1], tmp_path / "backwards")
@@ -327,11 +335,12 @@ def test_a_killed_merge_goes_on(
         monkeypatch.setattr(os, "link", lambda *arguments: os.stat("/nonexistent"))
     seen = 0
 
-    def stop_after_three(record: Any) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 3:
-            raise Stopped
+    class StopsAfterThree(Silent):
+        def advance(self, examples: int, tokens: int = 0) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 3:
+                raise Stopped
 
     with monkeypatch.context() as patch:
         if at == "half a shard":
@@ -343,7 +352,7 @@ def test_a_killed_merge_goes_on(
         elif at == "clearing":
             patch.setattr(LocalFolder, "remove_all", stop)
         with pytest.raises(Stopped):
-            merge(parts, root, on_shard=stop_after_three if at == "shard" else lambda record: None)
+            merge(parts, root, progress=StopsAfterThree if at == "shard" else Silent)
     assert (root / "manifest.json").exists() == (at == "clearing")
     if at != "clearing":
         with pytest.raises(OstracaError, match="was begun and not finished"):

@@ -20,6 +20,7 @@ import ostraca.pipeline.store.remote
 from ostraca import cli
 from ostraca.loaders import CorpusSource, TokenStream
 from ostraca.pipeline.build.build import build
+from ostraca.pipeline.build.jobs.watch import Watch
 from ostraca.pipeline.build.merge import merge
 from ostraca.pipeline.check.duplicates import find_in_corpus
 from ostraca.pipeline.check.reproduce import reproduce
@@ -138,10 +139,10 @@ def test_a_killed_build_goes_on_in_a_store(s3: str, tmp_path: Path, spec: Maker)
     given = spec(train=6000, shard_tokens=20_000)
     code = """
 import json, sys
-from ostraca.pipeline.build.build import build
+from ostraca import Watch, build
 def on_shard(record, kept):
     if not kept: print("shard", flush=True)
-build(json.loads(sys.argv[1]), sys.argv[2], engine="local", workers=2, on_shard=on_shard)
+build(json.loads(sys.argv[1]), sys.argv[2], engine="local", workers=2, watch=Watch(on_shard=on_shard))
 """
     driver = subprocess.Popen(
         [sys.executable, "-c", code, json.dumps(given), f"{s3}/c"],
@@ -159,7 +160,9 @@ build(json.loads(sys.argv[1]), sys.argv[2], engine="local", workers=2, on_shard=
     folder = open_folder(f"{s3}/c")
     folder.remove(".ostraca-build/lock")  # as after its term; test_lease.py holds that it is taken over
     kept = []
-    made = build(given, folder, engine="local", on_shard=lambda record, found: kept.append(found))
+    made = build(
+        given, folder, engine="local", watch=Watch(on_shard=lambda record, found: kept.append(found))
+    )
     assert sum(kept) >= 2
     assert made["content_digest"] == build(given, tmp_path / "c", engine="local")["content_digest"]
     assert files_in(f"{s3}/c") == files_in(tmp_path / "c")

@@ -82,7 +82,7 @@ def test_who_says_so_begins_all_the_same(tmp_path: Path) -> None:
 
 RESUMED = """
 import json, sys
-from ostraca.pipeline.build.build import build
+from ostraca import Watch, build
 from ostraca.tasks.errors import OstracaError
 
 spec, out = json.loads(sys.argv[1]), sys.argv[2]
@@ -93,10 +93,10 @@ def stop(record, kept):
     if len(seen) > 3:
         raise Stopped
 try:
-    build(spec, out, engine="local", on_shard=stop)
+    build(spec, out, engine="local", watch=Watch(on_shard=stop))
 except Stopped:
     kept = []
-    build(spec, out, engine="local", on_shard=lambda record, found: kept.append(found))
+    build(spec, out, engine="local", watch=Watch(on_shard=lambda record, found: kept.append(found)))
     assert sum(kept) >= 3, kept
 import pathlib
 next(pathlib.Path(out, "small").glob("train-*")).unlink()

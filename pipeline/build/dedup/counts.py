@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,31 +60,40 @@ def spaces_of(splits: Iterable[Split]) -> list[Space]:
     return spaces
 
 
-def exhausted(
-    spaces: Iterable[Space],
-    counts: Mapping[tuple[str, str], Counts],
-    among: Collection[tuple[str, str]],
-) -> list[tuple[str, str]]:
-    """Those of some splits that are not full and whose draws give nothing new.
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How all splits of a search fare."""
 
-    Their space is known and used up, or they were long quiet.
-    """
-    found: list[tuple[str, str]] = []
-    for space in spaces:
-        used_up = sum(counts[part].stayed for part in space.parts) == space.size
-        for part in space.parts:
-            lacks = part in among and counts[part].stayed < counts[part].asked
-            if lacks and (used_up or _is_quiet(counts[part])):
-                found.append(part)
-    return found
+    counts: Mapping[tuple[str, str], Counts]
+    spaces: Sequence[Space]
 
+    @staticmethod
+    def of(splits: Collection[Split]) -> Standing:
+        """Before the first round; how many are asked for has still to be counted."""
+        return Standing(counts={split.part: Counts() for split in splits}, spaces=spaces_of(splits))
 
-def mark_complete(spaces: Iterable[Space], counts: Mapping[tuple[str, str], Counts]) -> None:
-    """Say of every split that is not full whether that is because there are no more, once all is settled."""
-    for space in spaces:
-        if sum(counts[part].stayed for part in space.parts) == space.size:
+    def exhausted(self, among: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of some splits that are not full and whose draws give nothing new.
+
+        Their space is known and used up, or they were long quiet.
+        """
+        found: list[tuple[str, str]] = []
+        for space in self.spaces:
+            used_up = self._is_used_up(space)
             for part in space.parts:
-                counts[part].complete = counts[part].stayed < counts[part].asked
+                lacks = part in among and self.counts[part].stayed < self.counts[part].asked
+                if lacks and (used_up or _is_quiet(self.counts[part])):
+                    found.append(part)
+        return found
+
+    def mark_complete(self) -> None:
+        """Once all is settled: say of each split that is not full whether there are no more."""
+        for space in filter(self._is_used_up, self.spaces):
+            for part in space.parts:
+                self.counts[part].complete = self.counts[part].stayed < self.counts[part].asked
+
+    def _is_used_up(self, space: Space) -> bool:
+        return sum(self.counts[part].stayed for part in space.parts) == space.size
 
 
 def _is_quiet(counts: Counts) -> bool:

@@ -28,19 +28,21 @@ from ...corpus.changes import Changes
 from ...corpus.layout import STATE, prints_path
 from ...corpus.split import Split
 from ...spec.shards import Shard, is_eval, plan
-from ...store.folder import Folder, write_bytes, write_json
+from ...store.folder import Folder, write_json
 from ...store.local import LocalFolder
 from ..jobs.engine import Engine
 from ..shards.prints import RANGE_BITS, draw_prints, read_prints, write_prints
+from ..shards.sections import read_offsets, read_records, write_sections
 from ..shards.table import SLOT_BYTES, Table, slots_for
-from .counts import Counts, exhausted, mark_complete, spaces_of
-from .tail import draw_tail, read_tail, write_tail
+from .counts import Standing
+from .tail import Left, draw_tail, read_tail, write_tail
 
 FOLDER = f"{STATE}/dedup"
 OUTCOME = f"{FOLDER}/outcome.json"
 TAIL_EXAMPLES = 1 << 18  # no more are left to one process
 _PARALLEL = 1 << 18  # from so many examples on, ranges are shared out
 _MOST_RANGES = 1 << RANGE_BITS
+_PLACE = np.dtype("<i8")
 
 Places = NDArray[np.int64]  # ascending, in a shard: index - first_index
 
@@ -125,11 +127,11 @@ def find_duplicates(
         for number, each in enumerate([[s] for s in splits] if redraws else [splits])
     ]
     if redraws:
-        mark_complete(run.spaces, run.counts)
+        run.standing.mark_complete()
     outcome = {
         "ranges": ranges,
         "stages": stages,
-        "splits": {"/".join(part): each.as_dict() for part, each in run.counts.items()},
+        "splits": {"/".join(part): each.as_dict() for part, each in run.standing.counts.items()},
     }
     write_json(folder, OUTCOME, outcome)
     folder.remove_all(f"{FOLDER}/table")
@@ -154,12 +156,12 @@ class _Run:
         self._number = 0  # of the next round
         self._room = room  # examples in the tables, at most
         self._stayed: list[str] = []  # see `_Round`
-        self.counts = {part: Counts() for part in self._parts}
-        self.spaces = spaces_of(Split.of(search.spec, *part) for part in self.counts)
-        numbers = {part: number for number, part in enumerate(self.counts)}
+        self._splits = {part: Split.of(search.spec, *part) for part in self._parts}
+        self.standing = Standing.of(self._splits.values())
+        numbers = {part: number for number, part in enumerate(self._splits)}
         self._part_of = np.array([numbers[part] for part in self._parts])
         for shard, part in zip(search.shards, self._parts, strict=True):
-            self.counts[part].asked += shard.count
+            self.standing.counts[part].asked += shard.count
 
     def stage(self, number: int, splits: Sequence[str], redraws: bool) -> dict[str, Any]:
         """Settle some splits; what the outcome says of it."""
@@ -170,8 +172,8 @@ class _Run:
         self._room += int(trying.sum())
         while True:
             lost = self._round(attempt, trying)
-            parts = [part for part in self.counts if part[1] in splits]
-            for part in exhausted(self.spaces, self.counts, parts) if redraws else ():
+            parts = [part for part in self._splits if part[1] in splits]
+            for part in self.standing.exhausted(parts) if redraws else ():
                 stopped.setdefault("/".join(part), attempt)
             trying = lost * np.array(["/".join(part) not in stopped for part in self._parts])
             attempt += 1
@@ -211,7 +213,7 @@ class _Run:
             self._folder.remove_all(f"{FOLDER}/table/{number - 1:04d}")
         self._stayed = []
         self._number += 1
-        for part, counts in enumerate(self.counts.values()):
+        for part, counts in enumerate(self.standing.counts.values()):
             own = self._part_of == part
             if trying[own].any():
                 counts.end_round(int(trying[own].sum()), int(lost[own].sum()))
@@ -219,19 +221,13 @@ class _Run:
 
     def _draw_tail(self, stage: int, attempt: int, trying: NDArray[np.int64]) -> None:
         search, folder, last = self._search, self._folder, self._number - 1
-        left = _all_lost(folder, last, search.ranges, trying)
+        ranks, places = _all_lost(folder, last, search.ranges, trying)
+        left = Left(ranks=ranks, places=places, attempt=attempt)
         tables = _Tables(folder, last, search.ranges, self._memory)
         attempts, stayed = draw_tail(
-            search.spec,
-            search.shards,
-            *left,
-            attempt,
-            tables.contain,
-            self.spaces,
-            self.counts,
-            self._on_step,
+            self._splits, search.shards, left, tables.contain, self.standing, self._on_step
         )
-        write_tail(folder, _tail_path(stage), len(search.shards), *left, attempts)
+        write_tail(folder, _tail_path(stage), len(search.shards), left, attempts)
         path = f"{FOLDER}/tail-prints/{stage:04d}"
         write_prints(folder, path, stayed, np.arange(len(stayed)))
         self._stayed = [path]
@@ -260,7 +256,7 @@ def changed_shards(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[
     for stage in outcome["stages"]:
         for part in range(outcome["ranges"]):
             path = _lost_path(stage["first_round"], outcome["ranges"], part)
-            changed |= np.diff(np.frombuffer(folder.read_range(path, 0, 8 * (len(shards) + 1)), "<i8")) > 0
+            changed |= np.diff(read_offsets(folder, path, 0, len(shards))) > 0
     return np.flatnonzero(changed).tolist()
 
 
@@ -284,8 +280,8 @@ def _settle(search: _Search, one: _Round, part: int) -> NDArray[np.int64]:
         lost[rank] = len(gone)
         losers.append(gone)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lost)])
-    data = b"".join(each.astype("<i8").tobytes() for each in losers)
-    write_bytes(folder, _lost_path(one.number, search.ranges, part), offsets.astype("<i8").tobytes() + data)
+    places_lost = np.concatenate([np.zeros(0, np.int64), *losers]).astype(_PLACE)
+    write_sections(folder, _lost_path(one.number, search.ranges, part), offsets, places_lost)
     if search.spec["dedup"]["mode"] == "redraw":
         # A file of each round: a job that is run again finds what it found before.
         table.write(folder, _table_path(one.number, search.ranges, part))
@@ -320,10 +316,7 @@ def _lost(folder: Folder, number: int, ranges: int, shards: int, rank: int) -> P
     found: list[Places] = [np.zeros(0, np.int64)]
     for part in range(ranges):
         path = _lost_path(number, ranges, part)
-        bounds = np.frombuffer(folder.read_range(path, 8 * rank, 8 * rank + 16), "<i8")
-        start, stop = (8 * (shards + 1 + bounds)).tolist()
-        if stop > start:
-            found.append(np.frombuffer(folder.read_range(path, start, stop), "<i8"))
+        found.append(read_records(folder, path, shards, read_offsets(folder, path, rank, rank + 1), _PLACE))
     return np.sort(np.concatenate(found)).astype(np.int64)
 
 
@@ -336,10 +329,10 @@ def _all_lost(
     places: list[Places] = []
     for part in range(ranges):
         path = _lost_path(number, ranges, part)
-        offsets = np.frombuffer(folder.read_range(path, 0, 8 * (shards + 1)), "<i8")
+        offsets = read_offsets(folder, path, 0, shards)
         for rank in np.flatnonzero((np.diff(offsets) > 0) & (trying > 0)).tolist():
-            start, stop = (8 * (shards + 1 + offsets[rank : rank + 2])).tolist()
-            places.append(np.frombuffer(folder.read_range(path, start, stop), "<i8").astype(np.int64))
+            own = read_records(folder, path, shards, offsets[rank : rank + 2], _PLACE)
+            places.append(own.astype(np.int64))
             ranks.append(np.full(len(places[-1]), rank))
     found = np.concatenate(ranks), np.concatenate(places)
     order = np.lexsort(found[::-1])

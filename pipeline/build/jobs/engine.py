@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
 from ....tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
 from .address_space import require_address_space
@@ -32,6 +32,14 @@ _RETRIES = 20  # of a job whose worker or node was lost
 _LOOK_SECONDS = 5.0  # without a result, after which it is asked whether a job can run anywhere
 _MOST_ASKED = (2**63 - 1) // 10_000  # Ray counts ten-thousandths in 64 bits; of more it would ask for nothing
 _PATIENCE_SECONDS = 60.0  # for which a cluster may be without a node on which one can
+
+
+class EngineSettings(TypedDict, total=False):
+    """Where jobs run; see `check_engine`."""
+
+    engine: str  # ray (the default of `open_engine`) or local
+    workers: int | None  # jobs at a time (None: one a core with Ray, one with local)
+    ray: Mapping[str, Any] | None
 
 
 class Engine(Protocol):

@@ -9,16 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....tasks.core.mixing import content_key
-from ....tasks.errors import OstracaError
 from ....tasks.examples import batch_rows
 from ...corpus.fingerprint import token_fingerprints
 from ...corpus.split import Split
-from ...store.folder import Folder, write_bytes
+from ...store.folder import Folder
+from .sections import read_offsets, read_records, sections_size, write_sections
 
 RANGE_BITS = 12  # a file can be read by 2^12 ranges of the fingerprints' first word
 _RANGES = 1 << RANGE_BITS
 _RECORD = np.dtype([("prints", "<u8", (2,)), ("place", "<i8")])
-_HEADER = 8 * (_RANGES + 1)
 
 
 def fingerprints(split: Split, batch: pa.RecordBatch, key: str | None = None) -> NDArray[np.uint64]:
@@ -55,27 +54,20 @@ def write_prints(folder: Folder, path: str, prints: NDArray[np.uint64], places: 
     records = np.empty(len(prints), _RECORD)
     records["prints"], records["place"] = prints[order], places[order]
     bounds = np.arange(1, _RANGES, dtype=np.uint64) << np.uint64(64 - RANGE_BITS)
-    offsets = np.empty(_RANGES + 1, "<i8")
+    offsets = np.empty(_RANGES + 1, np.int64)
     offsets[0], offsets[-1] = 0, len(prints)
     offsets[1:-1] = np.searchsorted(records["prints"][:, 0], bounds)
-    write_bytes(folder, path, offsets.tobytes() + records.tobytes())
+    write_sections(folder, path, offsets, records)
 
 
 def prints_size(count: int) -> int:
     """Bytes of a file of `count` fingerprints."""
-    return _HEADER + count * _RECORD.itemsize
+    return sections_size(_RANGES, count, _RECORD)
 
 
 def read_prints(
     folder: Folder, path: str, first: int, last: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The fingerprints of ranges first..last-1, and their places; equal ones by ascending place."""
-    bounds = np.frombuffer(folder.read_range(path, 8 * first, 8 * (last + 1)), "<i8")
-    if len(bounds) != last - first + 1:
-        raise OstracaError(f"{folder}/{path}: is cut; remove it and run the same build again")
-    start, stop = (_HEADER + int(bound) * _RECORD.itemsize for bound in (bounds[0], bounds[-1]))
-    data = folder.read_range(path, start, stop) if stop > start else b""
-    if len(data) != stop - start:
-        raise OstracaError(f"{folder}/{path}: is cut; remove it and run the same build again")
-    records = np.frombuffer(data, _RECORD)
+    records = read_records(folder, path, _RANGES, read_offsets(folder, path, first, last), _RECORD)
     return np.ascontiguousarray(records["prints"]), np.ascontiguousarray(records["place"])
