@@ -275,6 +275,34 @@ def test_light_doors_stay_light(code: str, needs: set[str]) -> None:
     assert loaded_by(code) & HEAVY <= needs
 
 
+def lines_loaded(code: str) -> dict[str, int]:
+    """Module of pipeline -> its lines, of those that a fresh interpreter has after running `code`."""
+    told = (
+        f"{code}\nimport sys\n"
+        "for name, module in list(sys.modules.items()):\n"
+        "    if name.startswith('ostraca.pipeline'):\n"
+        "        print(name.removeprefix('ostraca.'), len(open(module.__file__).read().splitlines()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name: int(lines) for name, lines in (line.split() for line in done.stdout.splitlines())}
+
+
+def test_loaders_bring_in_no_builder(corpus: Path) -> None:
+    """Of pipeline the door loads next to nothing, and a corpus that is read no engine, writer or store."""
+    assert sum(lines_loaded("import ostraca.loaders").values()) < 2000
+    read = lines_loaded(
+        "from ostraca.loaders import CorpusSource, TokenStream\n"
+        f"next(iter(TokenStream(CorpusSource({str(corpus)!r}), batch_size=1, length=32)))"
+    )
+    assert {room_of(name) for name in read} - {None} == LOADERS_SEE
+    assert "pipeline.corpus.formats.parquet_reader" in read
+    for unused in ("corpus.formats.parquet", "corpus.formats.webdataset", "store.remote", "store.lease"):
+        assert f"pipeline.{unused}" not in read
+    assert sum(read.values()) < 3600
+
+
 def test_import_has_no_side_effects_on_numpy_or_numba() -> None:
     """Neither the global random state nor Numba's settings change on import."""
     code = """

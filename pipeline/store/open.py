@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from ...tasks.core.paths import is_local
 from .folder import Folder
 from .local import LocalFolder
-from .remote import RemoteFolder
 
 MANIFEST = "manifest.json"  # its name in every corpus
 
@@ -28,5 +27,7 @@ def open_folder(where: Path | str | Folder) -> Folder:
     if PurePosixPath(where).name == MANIFEST:
         where = folder_of(str(where))
     if not is_local(where):
+        from .remote import RemoteFolder  # a local corpus needs none of what speaks to stores
+
         return RemoteFolder(str(where))
     return LocalFolder(where)
