@@ -45,7 +45,7 @@ HOMES = {
     "hydra": (("ostraca/cli.py",), False),
     "omegaconf": (("ostraca/cli.py",), False),
     "datasets": (("tasks/examples.py",), False),
-    "fsspec": (("pipeline/store/remote.py",), False),
+    "fsspec": (("pipeline/store/urls.py", "pipeline/store/remote.py"), False),
     "wandb": (("training/",), False),
     "matplotlib": (("training/", "pipeline/report/pictures.py"), False),
     "numba": (("tasks/core/kernels.py",), True),

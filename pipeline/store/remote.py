@@ -1,8 +1,4 @@
-"""The folder of a corpus in a store: any that fsspec opens by a URL, e.g. s3://bucket/corpus.
-
-The only home of fsspec. A store's options come from where its library looks for them (AWS_* variables,
-~/.aws, fsspec's own configuration); its retries are off where they would multiply with those here.
-"""
+"""The folder of a corpus in a store: any that fsspec opens by a URL, e.g. s3://bucket/corpus."""
 
 from __future__ import annotations
 
@@ -18,28 +14,21 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ...tasks.core.litter import is_litter
-from ...tasks.errors import ConfigError, OstracaError, nearest
+from ...tasks.errors import OstracaError
 from .atomic import TEMPORARY, HashingFile, is_ours, is_temporary
 from .atomic import plain_reason as plain_local_reason
-from .errors import PATIENCE, Patience, TornError, answer_of, is_missing, plain_reason, repeat
+from .errors import PATIENCE, Patience, TornError, answer_of, is_missing, repeat
 from .fence import Fence, require_lately
 from .lease import TERM, Term, hold, owner_of
 from .objects import ReadingFile, md5_of, stamp_of
+from .urls import ATOMIC, S3, open_store, tidy
 
 T = TypeVar("T")
 
 SPOOLED = 64 << 20  # bytes of a file that are kept in memory until they are sent
 BLOCK = 4 << 20  # bytes of one read ahead
-S3 = ("s3", "s3a")
-ATOMIC = (*S3, "gs", "gcs", "az", "abfs", "abfss", "memory")  # an upload appears whole, at its end
-SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_")  # variables that decide how a store is opened
-EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 # An attempt that takes longer than this many seconds, and one more for so many bytes, has hung.
 PATIENT, SLOWEST = 60.0, 512 << 10
-
-# The stores that this process has opened, with the settings that they were opened with. Never shared with a
-# forked child: the thread that does an asynchronous store's work is not forked.
-_STORES: dict[Any, Any] = {}
 
 
 class RemoteFolder:
@@ -54,14 +43,14 @@ class RemoteFolder:
     def __init__(
         self, url: str, patience: Patience = PATIENCE, term: Term = TERM, fence: Fence | None = None
     ) -> None:
-        self._url = _tidy(url)
+        self._url = tidy(url)
         self._fence = fence
         self._patience = patience
         self._term = term
         self._protocol = url.partition("://")[0]
         self._etags_are_md5 = True
         self._process = os.getpid()
-        self._store, self._root = _open_store(self._url)
+        self._store, self._root = open_store(self._url)
 
     def __str__(self) -> str:
         return self._url
@@ -204,7 +193,7 @@ class RemoteFolder:
 
         if self._process != os.getpid():
             self._process = os.getpid()
-            self._store, self._root = _open_store(self._url)
+            self._store, self._root = open_store(self._url)
         store = self._store
         store.invalidate_cache()
         if store.async_impl and hasattr(store, f"_{method}"):
@@ -400,69 +389,9 @@ def _stands_already(error: Exception) -> bool | None:
     return None if isinstance(error, OSError) and answer_of(error)[0] == 501 else False
 
 
-def _open_store(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL and the path of the folder in it; ConfigError where there is none."""
-    import fsspec
-    import fsspec.config
-
-    protocol, _, rest = url.partition("://")
-    if "::" in url:
-        raise ConfigError(f"{url}: a chain of stores (::) cannot be used; give the URL of one")
-    if set("*?[") & set(rest):  # fsspec takes them for patterns
-        raise ConfigError(f"{url}: a folder in a store cannot have * ? or [ in its name; choose another")
-    if protocol in S3 and not rest.strip("/"):
-        raise ConfigError(f"{url}: names no bucket; give {protocol}://bucket/folder")
-    kind = _kind_of_store(url, protocol)
-    given = fsspec.config.conf.get(protocol, {})
-    try:
-        options = kind._get_kwargs_from_urls(url)
-        root = str(kind._strip_protocol(url)).rstrip("/")
-        variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith(SETTINGS)))
-        key = (os.getpid(), protocol, repr(options), repr(given), variables)
-        if key not in _STORES:
-            if protocol in S3:
-                options["max_concurrency"] = given.get("max_concurrency", 4)  # parts of 50 MiB in memory
-                options["config_kwargs"] = {
-                    "retries": {"total_max_attempts": 1},
-                    **given.get("config_kwargs", {}),
-                }
-            # Not fsspec's own instance for these options: what is set below is not for others.
-            store = kind(**options, skip_instance_cache=True)
-            if protocol in S3:
-                store.retries = 1
-            store.dircache.use_listings_cache = False  # another process may have written since
-            _STORES.setdefault(key, store)
-    except Exception as error:  # whatever a store's library thinks of the URL or of its own settings
-        raise ConfigError(plain_reason(error, url)) from error
-    return _STORES[key], root
-
-
-def _kind_of_store(url: str, protocol: str) -> Any:
-    """fsspec's class for a protocol; ConfigError where it knows none, or its library is not installed."""
-    import fsspec
-
-    try:
-        return fsspec.get_filesystem_class(protocol)
-    except ValueError:
-        near = nearest(protocol, fsspec.available_protocols())
-        raise ConfigError(
-            f"{url}: unknown protocol {protocol}://{near}; allowed are a local path, s3://bucket/folder, "
-            "gs://bucket/folder, memory://folder and others that fsspec knows"
-        ) from None
-    except ImportError as error:
-        library, extra = EXTRAS.get(protocol, ("", ""))
-        needs = f"{library}: pip install 'ostraca[{extra}]'" if library else f"a library: {error}"
-        raise ConfigError(f"{url}: {protocol}:// needs {needs}") from None
-
-
 def _md5_of_all(spool: IO[bytes]) -> str:
     spool.seek(0)
     digest = hashlib.md5(usedforsecurity=False)
     while block := spool.read(BLOCK):
         digest.update(block)
     return digest.hexdigest()
-
-
-def _tidy(url: str) -> str:
-    protocol, _, rest = url.partition("://")
-    return f"{protocol}://{rest.rstrip('/')}"
