@@ -102,7 +102,7 @@ def test_the_size_is_that_of_as_many_records(
     files = [{"path": path, "bytes": count, "sha256": "0" * 64} for path, count in FILES]
     write_manifest(tmp_path, make_manifest(spec, records, files))
     written = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
-    assert size.bytes == pytest.approx(sum(written), rel=0.05)
+    assert size.bytes == pytest.approx(sum(written), rel=0.15)
     assert size.files == len(written)
     assert (size.files > 1) == (shards > 3_000)
     assert len(read_manifest(tmp_path)["splits"]["train"]["shards"]) == shards
