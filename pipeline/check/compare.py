@@ -18,12 +18,11 @@ from ..corpus.manifest import read_manifest, spec_in
 from ..corpus.manifest_checks import check_records
 from ..corpus.reader import SplitReader
 from ..corpus.records import records_of
-from ..corpus.split import Split
+from ..corpus.split import Split, SplitId
 from ..spec.differences import NONE, Difference, in_sizes, in_spec
 from ..store.folder import Folder
 from ..store.open import open_folder
 
-Part = tuple[str, str]  # dataset, split
 SHORT = 8  # values of a list that is shown whole
 
 
@@ -56,15 +55,15 @@ class _Corpus:
     root: Folder
     manifest: Mapping[str, Any]
     spec: Mapping[str, Any]
-    records: Mapping[Part, list[dict[str, Any]]]  # in the plan's order
-    digests: Mapping[Part, ContentDigest]
+    records: Mapping[SplitId, list[dict[str, Any]]]  # in the plan's order
+    digests: Mapping[SplitId, ContentDigest]
 
-    def reader(self, part: Part) -> SplitReader:
+    def reader(self, part: SplitId) -> SplitReader:
         return SplitReader(
             self.root, Split.of(self.spec, *part), self.manifest["spec_digest"], self.records[part]
         )
 
-    def split(self, part: Part) -> Mapping[str, Any]:
+    def split(self, part: SplitId) -> Mapping[str, Any]:
         entry: Mapping[str, Any] = self.spec["datasets"][part[0]]["splits"][part[1]]
         return entry
 
@@ -94,8 +93,8 @@ def _open(path: Path | str) -> _Corpus:
     problems = check_records(manifest)
     if problems:
         raise OstracaError(f"{root}/{problems[0]}; restore the manifest or build the corpus again")
-    records: dict[Part, list[dict[str, Any]]] = {}
-    digests: dict[Part, ContentDigest] = {}
+    records: dict[SplitId, list[dict[str, Any]]] = {}
+    digests: dict[SplitId, ContentDigest] = {}
     for split, record in records_of(manifest):
         part = (record["dataset"], split)
         records.setdefault(part, []).append(record)
@@ -130,12 +129,12 @@ def _differences(left: _Corpus, right: _Corpus) -> Iterator[Difference]:
             yield Difference(what="made with", where=name, path=sides[0], other=sides[1])
 
 
-def _extent(corpus: _Corpus, part: Part) -> str:
+def _extent(corpus: _Corpus, part: SplitId) -> str:
     tokens = sum(record["tokens"] for record in corpus.records[part])
     return f"{corpus.split(part)['examples']:,} examples, {tokens:,} tokens"
 
 
-def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[Part]) -> Iterator[Difference]:
+def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[SplitId]) -> Iterator[Difference]:
     """Shards, split by split, that the other corpus has not byte for byte; and the files beside them."""
     for part in parts:
         if part not in left.records or part not in right.records:
@@ -191,7 +190,7 @@ def _first_example(left: _Corpus, right: _Corpus) -> tuple[Example | None, list[
     return None, notes
 
 
-def _names(corpus: _Corpus, part: Part) -> Mapping[int, str]:
+def _names(corpus: _Corpus, part: SplitId) -> Mapping[int, str]:
     """id -> name of a split's tokens; none where the tasks installed here do not know its config."""
     try:
         return Split.of(corpus.spec, *part).token_names()
@@ -200,7 +199,7 @@ def _names(corpus: _Corpus, part: Part) -> Mapping[int, str]:
 
 
 def _first_row(
-    left: _Corpus, right: _Corpus, part: Part
+    left: _Corpus, right: _Corpus, part: SplitId
 ) -> tuple[int, pa.RecordBatch | None, pa.RecordBatch | None] | None:
     """The first row of a split that differs: index and both sides, None of the one that has not this example.
 

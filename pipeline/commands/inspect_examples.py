@@ -29,7 +29,7 @@ _COLORS = {"auto": None, "always": True, "never": False}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Shown:
     """Where rows come from: examples of a dataset's config, or what a corpus holds."""
 
     title: str
@@ -112,19 +112,19 @@ def _packed_looks(
         first += len(documents)
 
 
-def _made(config: Mapping[str, Any]) -> Source:
+def _made(config: Mapping[str, Any]) -> Shown:
     """Examples of a dataset's config, made on the spot."""
     entry = config["dataset"]
     task = get_task(entry["task"])
     seed, split = check_seed(config["seed"]), str(config["split"])
     complete = complete_config(task, entry["config"], seed)
     batches = generate_batches(task, complete, seed, split, config["index"], config["show"])
-    return Source(
+    return Shown(
         title=f"{dataset_name(config)}, seed {seed}, {split}", task=task, config=complete, batches=batches
     )
 
 
-def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
+def _of_corpus(config: Mapping[str, Any]) -> list[Shown]:
     """The rows asked for of a built corpus: of the dataset `name`, or of each that has the split."""
     set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
     if set_too:
@@ -155,7 +155,7 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Source]:
         if config["index"] >= resolved.examples:
             continue
         sources.append(
-            Source(
+            Shown(
                 title=f"{config['path']}: {each}, {split}",
                 task=resolved.task,
                 config=resolved.config,

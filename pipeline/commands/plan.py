@@ -36,12 +36,12 @@ def run(config: Mapping[str, Any]) -> int:
     given = with_against(corpus_spec(config, "plan"))
     check_spec(given)
     memory = check_memory(config["dedup"]["memory"])
-    told = Space(out=out, free=free, told=free is not None, bandwidth_told=bandwidth is not None)
+    told = Limits(out=out, free=free, told=free is not None, bandwidth_told=bandwidth is not None)
     disk = None
     if is_local(out):
         disk = measure_disk(local_path(out))
         found = float(shutil.disk_usage(nearest_folder(local_path(out))).free)
-        told = Space(**{**vars(told), "free": free or found})
+        told = Limits(**{**vars(told), "free": free or found})
     if bandwidth is None and disk is not None and nodes == 1:  # what many take together is not known here
         bandwidth = disk.bandwidth
     cluster = Cluster(
@@ -76,7 +76,7 @@ _CLOCK = 1.2  # times the seconds of a core: from here on others used the machin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
+class Limits:
     """The folder of the corpus, which all nodes share."""
 
     out: str
@@ -85,7 +85,7 @@ class Space:
     bandwidth_told: bool
 
 
-def show(found: Estimate, space: Space, given: Mapping[str, Any]) -> None:
+def show(found: Estimate, limits: Limits, given: Mapping[str, Any]) -> None:
     """Print an estimate. given: the spec as it was given, for advice."""
     console = Console(highlight=False)
     at = found.cluster
@@ -96,7 +96,7 @@ def show(found: Estimate, space: Space, given: Mapping[str, Any]) -> None:
             "bold",
         )
     )
-    for line in warnings(found, space, given):
+    for line in warnings(found, limits, given):
         console.print(Text(line, "bold red" if line.startswith("WARNING") else ""), soft_wrap=True)
     console.print()
     print_table(console, _sizes(found))
@@ -104,21 +104,21 @@ def show(found: Estimate, space: Space, given: Mapping[str, Any]) -> None:
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, line in _facts(found, space):
+    for name, line in _facts(found, limits):
         facts.add_row(name, Text(line))
     console.print(facts)
     console.print()
     console.print(_rates(found))
 
 
-def warnings(found: Estimate, space: Space, given: Mapping[str, Any]) -> Iterator[str]:
+def warnings(found: Estimate, limits: Limits, given: Mapping[str, Any]) -> Iterator[str]:
     """One line for each thing that does not fit, with what to do."""
     at, search = found.cluster, found.search
-    if space.free is not None and found.peak_bytes > space.free:
+    if limits.free is not None and found.peak_bytes > limits.free:
         end = f" ({size(found.bytes)} at the end)" if found.peak_bytes > 1.01 * found.bytes else ""
         yield (
-            f"WARNING: the disk: {size(found.peak_bytes)} are needed{end}, {size(space.free)} are there: "
-            f"free {size(found.peak_bytes - space.free)}, choose another out= or fewer tokens="
+            f"WARNING: the disk: {size(found.peak_bytes)} are needed{end}, {size(limits.free)} are there: "
+            f"free {size(found.peak_bytes - limits.free)}, choose another out= or fewer tokens="
         )
     first = found.steps()[0]
     if first.bound == "shards" and first.jobs - first.cores > _IDLE:
@@ -170,7 +170,7 @@ def _sizes(found: Estimate) -> Table:
     return table
 
 
-def _facts(found: Estimate, space: Space) -> Iterator[tuple[str, str]]:
+def _facts(found: Estimate, limits: Limits) -> Iterator[tuple[str, str]]:
     at, search = found.cluster, found.search
     steps = found.steps()
     times = {**found.around, **{step.name: step.wall for step in steps}}
@@ -183,10 +183,10 @@ def _facts(found: Estimate, space: Space) -> Iterator[tuple[str, str]]:
     if found.around:
         yield "", "compiling is the first build's on a machine; starting and reports are always the same"
     yield "bound by", _bound(_longest(found))
-    where = "there" if space.told else f"free at {space.out}"
-    there = "" if space.free is None else f", {size(space.free)} {where} (one folder for all nodes)"
+    where = "there" if limits.told else f"free at {limits.out}"
+    there = "" if limits.free is None else f", {size(limits.free)} {where} (one folder for all nodes)"
     yield "disk", f"{size(found.peak_bytes)} while it is built, {size(found.bytes)} after{there}"
-    yield "", _bandwidth(found, space)
+    yield "", _bandwidth(found, limits)
     yield "network", _network(found)
     if search is not None:
         passes = f"{search.ranges:,} hash range{_s(search.ranges)}"
@@ -216,13 +216,13 @@ def _expected(found: Estimate) -> str:
     return f"at least {known.total:,.0f} duplicates expected{rest}"
 
 
-def _bandwidth(found: Estimate, space: Space) -> str:
+def _bandwidth(found: Estimate, limits: Limits) -> str:
     at = found.cluster
     if at.bandwidth is None and at.nodes > 1:
         return "how fast it is for all nodes together cannot be measured and does not count: set bandwidth="
     if at.bandwidth is None:
         return "how fast it is could not be measured and does not count: set bandwidth="
-    if space.bandwidth_told:
+    if limits.bandwidth_told:
         return f"{size(at.bandwidth)}/s from all nodes together"
     return f"{size(at.bandwidth)}/s, measured past the page cache"
 

@@ -21,6 +21,8 @@ from ..spec.shards import is_eval
 from ..spec.versions import check_version
 from .packed import PACKED_SCHEMA
 
+SplitId = tuple[str, str]  # dataset, split: what tells a split from the others of its corpus
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
@@ -54,8 +56,8 @@ class Split:
         )
 
     @property
-    def part(self) -> tuple[str, str]:
-        """Dataset and split: what tells it from the others of its corpus."""
+    def id(self) -> SplitId:
+        """Dataset and split."""
         return self.dataset, self.name
 
     @property

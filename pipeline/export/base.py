@@ -22,7 +22,7 @@ _SPOOL_ITEMS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class TokenRows:
     """The tokens of a row group, end to end."""
 
     tokens: NDArray[Any]  # [tokens], of the dtype of the export
@@ -43,7 +43,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ExportedSplit:
     """The rows of one split of a dataset."""
 
     reader: SplitReader
@@ -88,7 +88,7 @@ class Part:
                     yield batch
             self.on_shard(record)
 
-    def rows(self) -> Iterator[Rows]:
+    def rows(self) -> Iterator[TokenRows]:
         """The tokens in index order, a row group at a time, in the export's dtype."""
         for batch in self.batches(["input_ids", "loss_mask", *["starts"] * self.packed]):
             tokens, offsets = _whole(batch.column("input_ids"))
@@ -97,7 +97,7 @@ class Part:
             if self.packed:
                 starts, firsts = _whole(batch.column("starts"))
                 counts = np.diff(firsts).astype(np.int64)
-            yield Rows(
+            yield TokenRows(
                 tokens=tokens if self.dtype is None else tokens.astype(self.dtype, copy=False),
                 mask=mask,
                 lengths=(offsets[1:] - offsets[:-1]).astype(np.int64),
@@ -128,7 +128,7 @@ class Dataset:
     """A dataset of a corpus and those of its splits that are exported."""
 
     name: str
-    parts: list[Part]
+    parts: list[ExportedSplit]
     dtype: np.dtype[Any] | None  # as in its parts
     vocab_size: int | None  # the largest id + 1; None where it holds only texts
     names: Callable[[], dict[int, str]]  # id -> name

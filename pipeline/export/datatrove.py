@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Dataset, Files, Part
+from .base import Dataset, ExportedSplit, Files
 
 DTYPES = ("uint16", "uint32")
 TEXTS = False
@@ -23,7 +23,7 @@ def write(dataset: Dataset, files: Files) -> None:
         _write(part, files)
 
 
-def _write(part: Part, files: Files) -> None:
+def _write(part: ExportedSplit, files: Files) -> None:
     stem = f"{part.dataset}/{part.split}.ds"
     assert part.dtype is not None
     with (

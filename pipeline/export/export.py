@@ -24,7 +24,7 @@ from ..store.atomic import plain_errors
 from ..store.folder import Folder, json_bytes
 from ..store.open import open_folder
 from . import ALIASES, FORMATS
-from .base import Dataset, Files, Part
+from .base import Dataset, ExportedSplit, Files
 
 NAME = "export.json"
 FORMAT_VERSION = 1
@@ -118,7 +118,7 @@ def _dataset(
     vocab_size = None if len(texts) == len(readers) else corpus_vocab_size(spec, [name])
     dtype = None if vocab_size is None else _dtype(spec, name, vocab_size, to, module.DTYPES)
     parts = [
-        Part(
+        ExportedSplit(
             reader=reader,
             dtype=None if reader.split.of_texts else dtype,
             vocab_size=None if reader.split.of_texts else vocab_size,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Dataset, Files, Part, Rows
+from .base import Dataset, ExportedSplit, Files, TokenRows
 from .chunked import Samples, cut, fields, joined, write_chunk
 
 DTYPES = ("uint16", "uint32")
@@ -47,7 +47,7 @@ def write(dataset: Dataset, files: Files) -> None:
 
 
 def write_chunks(
-    part: Part, files: Files, samples: Iterable[Samples], config: dict[str, Any], id_bytes: int = 0
+    part: ExportedSplit, files: Files, samples: Iterable[Samples], config: dict[str, Any], id_bytes: int = 0
 ) -> None:
     """Write a split's chunks, then its index.
 
@@ -75,7 +75,7 @@ def write_chunks(
         file.write(json.dumps(index, sort_keys=True).encode())
 
 
-def _samples(rows: Rows) -> Samples:
+def _samples(rows: TokenRows) -> Samples:
     columns = [(rows.tokens, rows.lengths), (rows.mask, rows.lengths)]
     if rows.starts is not None and rows.counts is not None:
         columns.append((rows.starts, rows.counts))

@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from .base import Dataset, Files, Rows
+from .base import Dataset, Files, TokenRows
 from .chunked import Samples
 from .litdata import LEAF, write_chunks
 
@@ -37,6 +37,6 @@ def write(dataset: Dataset, files: Files) -> None:
         write_chunks(part, files, samples, config, id_bytes=part.dtype.itemsize)
 
 
-def _samples(rows: Rows) -> Samples:
+def _samples(rows: TokenRows) -> Samples:
     data = np.ascontiguousarray(rows.tokens).view(np.uint8)
     return Samples(data=data, sizes=rows.tokens.itemsize * rows.lengths)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Dataset, Files, Part, Rows
+from .base import Dataset, ExportedSplit, Files, TokenRows
 from .chunked import Samples, cut, fields, joined, write_chunk
 
 DTYPES = ("int32",)
@@ -36,7 +36,7 @@ def write(dataset: Dataset, files: Files) -> None:
         _write(part, files)
 
 
-def _write(part: Part, files: Files) -> None:
+def _write(part: ExportedSplit, files: Files) -> None:
     folder = f"{part.dataset}/{part.split}"
     columns = {"loss_mask": "ndarray:uint8", "starts": "ndarray:int32", "tokens": "ndarray:int32"}
     if not part.packed:
@@ -64,7 +64,7 @@ def _write(part: Part, files: Files) -> None:
         file.write(json.dumps({"shards": shards, "version": 2}, sort_keys=True).encode())
 
 
-def _samples(rows: Rows) -> Samples:
+def _samples(rows: TokenRows) -> Samples:
     columns = [(rows.mask, rows.lengths), (rows.tokens, rows.lengths)]
     if rows.starts is not None and rows.counts is not None:
         columns.insert(1, (rows.starts, rows.counts))

@@ -16,7 +16,7 @@ import struct
 
 import numpy as np
 
-from .base import Dataset, Files, Part
+from .base import Dataset, ExportedSplit, Files
 
 DTYPES = ("uint16", "int32")
 TEXTS = False
@@ -31,7 +31,7 @@ def write(dataset: Dataset, files: Files) -> None:
         _write(part, files)
 
 
-def _write(part: Part, files: Files) -> None:
+def _write(part: ExportedSplit, files: Files) -> None:
     stem = f"{part.dataset}/{part.split}"
     assert part.dtype is not None
     size, sequences = part.dtype.itemsize, 0

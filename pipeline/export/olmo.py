@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from .base import Dataset, Files, Part
+from .base import Dataset, ExportedSplit, Files
 
 DTYPES = ("uint16", "uint32")
 TEXTS = False
@@ -30,7 +30,7 @@ def write(dataset: Dataset, files: Files) -> None:
         _write(part, files)
 
 
-def _write(part: Part, files: Files) -> None:
+def _write(part: ExportedSplit, files: Files) -> None:
     stem = f"{part.dataset}/{part.split}"
     with (
         files.create(f"{stem}/token_ids.npy") as ids,

@@ -8,29 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..build.dedup.counts import spaces_of
-from ..corpus.split import splits_of
-
-Part = tuple[str, str]  # dataset, split
+from ..corpus.split import SplitId, splits_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
     """What can be said of a corpus's duplicates before it is made."""
 
-    least: Mapping[Part, float]  # expected ones of each split, no fewer
-    unknown: tuple[Part, ...]  # splits of which nothing is known
-    used_up: tuple[tuple[Part, int, int], ...]  # splits that ask for more than there is: asked, different
+    least: Mapping[SplitId, float]  # expected ones of each split, no fewer
+    unknown: tuple[SplitId, ...]  # splits of which nothing is known
+    used_up: tuple[tuple[SplitId, int, int], ...]  # splits that ask for more than there is: asked, different
 
     @property
     def total(self) -> float:
         return sum(self.least.values())
 
-    def changed(self, part: Part, shards: int) -> float:
+    def changed(self, part: SplitId, shards: int) -> float:
         """The share of a split's shards in which there is a duplicate, at least."""
         return -math.expm1(-self.least[part] / shards)
 
 
-def least_duplicates(spec: Mapping[str, Any], repeated: Mapping[Part, tuple[int, int]]) -> Duplicates:
+def least_duplicates(spec: Mapping[str, Any], repeated: Mapping[SplitId, tuple[int, int]]) -> Duplicates:
     """Lower bounds of the expected number of duplicates of a complete spec.
 
     repeated: of a sample of each split, how many examples one before equals, and how many there are. Two
@@ -38,8 +36,8 @@ def least_duplicates(spec: Mapping[str, Any], repeated: Mapping[Part, tuple[int,
     share of duplicates among the first n examples only rises with n. A split whose space others share
     (eval and train) has those as well, which are counted where all of it is used up.
     """
-    least: dict[Part, float] = {}
-    splits = {split.part: split for split in splits_of(spec)}
+    least: dict[SplitId, float] = {}
+    splits = {split.id: split for split in splits_of(spec)}
     unknown, used_up = [], []
     for part, split in splits.items():
         found, tried = repeated[part]

@@ -17,7 +17,7 @@ from ..build.shards.prints import RANGE_BITS
 from ..build.shards.warm import compile_seconds, warm_kernels
 from ..corpus.layout import STATISTICS
 from ..corpus.manifest import read_manifest
-from ..corpus.split import splits_of
+from ..corpus.split import SplitId, splits_of
 from ..spec.check import check_spec
 from ..spec.dedup import DEFAULT_MEMORY, searches
 from ..spec.shards import count_examples
@@ -26,7 +26,7 @@ from ..store.folder import json_bytes
 from .duplicates import Duplicates, least_duplicates
 from .manifest_size import LARGE_MANIFEST, ManifestSize, manifest_size
 from .measure import MOST_THREADS, Measured, SearchRates, measure, measure_search
-from .splits import Part, SplitPlan, split_plans
+from .splits import SplitPlan, split_plans
 
 MEASURING = 4.0  # seconds
 _STARTING = 7.0  # seconds: Python, its libraries and a Ray of one's own, measured on 2 cores
@@ -99,7 +99,7 @@ class Estimate:
     spec: Mapping[str, Any]  # complete
     cluster: Cluster
     splits: tuple[SplitPlan, ...]
-    measured: Mapping[Part, Measured]
+    measured: Mapping[SplitId, Measured]
     side_files: tuple[tuple[str, int], ...]  # path and bytes of the vocabulary and the statistics
     manifest: ManifestSize
     search: Search | None
@@ -192,7 +192,7 @@ class Estimate:
         """Seconds of the command, from its start to its last line."""
         return sum(self.around.values()) + sum(step.wall for step in self.steps(all_again))
 
-    def _making(self, name: str, shares: Mapping[Part, float], beside: int) -> Step:
+    def _making(self, name: str, shares: Mapping[SplitId, float], beside: int) -> Step:
         """Make shards, or these shares of them; beside: bytes that are written too."""
         files = 2 + (beside > 0)  # a shard, its record, its fingerprints
         waits = files * self.cluster.latency
@@ -241,7 +241,7 @@ def estimate(
     warm_kernels(spec)
     resolved = list(splits_of(spec))
     threads = min(cluster.cores, len(os.sched_getaffinity(0)), MOST_THREADS)
-    measured = {split.part: measure(split, threads, seconds / len(resolved)) for split in resolved}
+    measured = {split.id: measure(split, threads, seconds / len(resolved)) for split in resolved}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     splits = split_plans(spec, measured)
     statistics = json_bytes(
@@ -273,7 +273,7 @@ def estimate(
 def _search(
     spec: Mapping[str, Any],
     splits: tuple[SplitPlan, ...],
-    measured: Mapping[Part, Measured],
+    measured: Mapping[SplitId, Measured],
     cluster: Cluster,
 ) -> Search:
     """What finding the duplicates takes: the first draws, which are nearly all of the work."""

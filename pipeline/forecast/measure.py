@@ -145,7 +145,7 @@ def _spread_shards(split: Split, step: int, wanted: int) -> list[Shard]:
     """Row groups of `step` examples, evenly spread over a split, none overlapping, as shards of their own."""
     whole = split.examples // step
     chosen = min(wanted, whole)
-    shard = replace(next(shards_of(split.spec, *split.part)), number=0, total=1, count=step)
+    shard = replace(next(shards_of(split.spec, *split.id)), number=0, total=1, count=step)
     places = (number * (whole - 1) // max(1, chosen - 1) for number in range(chosen))
     return [replace(shard, first_index=place * step) for place in places]
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..build.shards.prints import prints_size
-from ..corpus.split import Split, splits_of
+from ..corpus.split import Split, SplitId, splits_of
 from ..spec.dedup import searches
 from ..store.folder import json_bytes
 from .measure import Measured, Spread
-
-Part = tuple[str, str]  # dataset, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +37,9 @@ class SplitPlan:
     record_bytes: int  # of the records that stand beside the shards until the build is done
 
 
-def split_plans(spec: Mapping[str, Any], measured: Mapping[Part, Measured]) -> tuple[SplitPlan, ...]:
+def split_plans(spec: Mapping[str, Any], measured: Mapping[SplitId, Measured]) -> tuple[SplitPlan, ...]:
     """What each split of a complete spec takes."""
-    return tuple(_split_plan(split, measured[split.part]) for split in splits_of(spec))
+    return tuple(_split_plan(split, measured[split.id]) for split in splits_of(spec))
 
 
 def _split_plan(split: Split, costs: Measured) -> SplitPlan:

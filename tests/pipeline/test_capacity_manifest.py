@@ -15,11 +15,11 @@ from ostraca.pipeline.corpus.changes import Changes
 from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest, write_manifest
 from ostraca.pipeline.corpus.numbers import encode_numbers
 from ostraca.pipeline.corpus.records import ShardRecord
-from ostraca.pipeline.corpus.split import splits_of
+from ostraca.pipeline.corpus.split import SplitId, splits_of
 from ostraca.pipeline.corpus.split_statistics import Statistics
 from ostraca.pipeline.forecast.manifest_size import LARGE_MANIFEST, manifest_size
 from ostraca.pipeline.forecast.measure import Measured, Spread
-from ostraca.pipeline.forecast.splits import Part, split_plans
+from ostraca.pipeline.forecast.splits import split_plans
 from ostraca.pipeline.spec.check import check_spec
 from ostraca.pipeline.spec.shards import plan
 from ostraca.tasks import get_task
@@ -27,7 +27,7 @@ from ostraca.tasks import get_task
 FILES = [("tokenizer.json", 12_345), ("tokenizer_config.json", 321)]
 
 
-def costs_of(spec: dict[str, Any], part: Part) -> Measured:
+def costs_of(spec: dict[str, Any], part: SplitId) -> Measured:
     """Made-up costs: a byte a token, 2 % more or less."""
     entry = spec["datasets"][part[0]]["splits"][part[1]]
     step = min(entry["row_group_examples"], entry["shard_examples"], entry["examples"])
@@ -67,7 +67,7 @@ def test_the_size_is_that_of_as_many_records(
         "test": {"examples": 3000, "form": "test"},
     }
     spec = check_spec({"datasets": {"depo": {"task": "depo", "splits": splits}}, **extra})
-    measured = {split.part: costs_of(spec, split.part) for split in splits_of(spec)}
+    measured = {split.id: costs_of(spec, split.id) for split in splits_of(spec)}
     plans = split_plans(spec, measured)
     size = manifest_size(spec, plans, FILES, {("depo", "train"): float(duplicates)})
 
@@ -136,7 +136,7 @@ def preset(name: str) -> dict[str, Any]:
 def test_the_manifest_of_a_trillion_tokens_is_small(name: str, form: str) -> None:
     """Its size does not depend on how many row groups there are: 4 million in each."""
     spec = check_spec({**preset(name), "format": form})
-    plans = split_plans(spec, {split.part: costs_of(spec, split.part) for split in splits_of(spec)})
+    plans = split_plans(spec, {split.id: costs_of(spec, split.id) for split in splits_of(spec)})
     # With digests and sizes that nobody could compress, as they are.
     size = manifest_size(spec, plans, FILES, {})
     assert size.bytes < LARGE_MANIFEST

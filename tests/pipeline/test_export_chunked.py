@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracles.exports import mds_array
 
 from ostraca.pipeline.export import mds
-from ostraca.pipeline.export.base import Rows
+from ostraca.pipeline.export.base import TokenRows
 from ostraca.pipeline.export.chunked import Samples, cut
 
 
@@ -58,7 +58,7 @@ def test_a_chunk_is_as_full_as_it_may_be(
 def test_mds_writes_a_length_in_as_few_bytes_as_hold_it(length: int) -> None:
     ids, mask = np.arange(length, dtype="<i4"), np.ones(length, dtype=np.uint8)
     lengths = np.array([length], dtype=np.int64)
-    data = mds._samples(Rows(tokens=ids, mask=mask, lengths=lengths)).data.tobytes()
+    data = mds._samples(TokenRows(tokens=ids, mask=mask, lengths=lengths)).data.tobytes()
     first, second = struct.unpack_from("<2I", data)
     assert mds_array(data[8 : 8 + first], "uint8") == mask.tolist()
     assert mds_array(data[8 + first :], "int32") == ids.tolist()

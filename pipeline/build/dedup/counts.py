@@ -14,7 +14,7 @@ MOST_QUIET = 1 << 22  # and at most: a single one takes about 60 microseconds
 
 
 @dataclass(kw_only=True)
-class Counts:
+class Score:
     """Examples of one split."""
 
     asked: int = 0
@@ -56,7 +56,7 @@ def spaces_of(splits: Iterable[Split]) -> list[Space]:
     spaces = []
     for own in sharing.values():
         known = [split.distinct for split in own if split.distinct is not None]
-        spaces.append(Space(parts=tuple(split.part for split in own), size=max(known, default=None)))
+        spaces.append(Space(parts=tuple(split.id for split in own), size=max(known, default=None)))
     return spaces
 
 
@@ -64,13 +64,13 @@ def spaces_of(splits: Iterable[Split]) -> list[Space]:
 class Standing:
     """How all splits of a search fare."""
 
-    counts: Mapping[tuple[str, str], Counts]
+    counts: Mapping[tuple[str, str], Score]
     spaces: Sequence[Space]
 
     @staticmethod
     def of(splits: Collection[Split]) -> Standing:
         """Before the first round; how many are asked for has still to be counted."""
-        return Standing(counts={split.part: Counts() for split in splits}, spaces=spaces_of(splits))
+        return Standing(counts={split.id: Score() for split in splits}, spaces=spaces_of(splits))
 
     def exhausted(self, among: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
         """Those of some splits that are not full and whose draws give nothing new.
@@ -96,5 +96,5 @@ class Standing:
         return sum(self.counts[part].stayed for part in space.parts) == space.size
 
 
-def _is_quiet(counts: Counts) -> bool:
+def _is_quiet(counts: Score) -> bool:
     return counts.quiet >= min(max(QUIET * counts.stayed, LEAST_QUIET), MOST_QUIET)
