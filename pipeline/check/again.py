@@ -63,9 +63,7 @@ class FromManifest:
 
     def _libraries(self, made: Mapping[str, Any]) -> str:
         """What wrote the files there and here, where it differs."""
-        there, here = self.manifest.get("libraries"), made["libraries"]
-        if not isinstance(there, Mapping):
-            return ""
+        there, here = self.manifest["libraries"], made["libraries"]
         changed = [
             f"{name} {shown(there.get(name))} there, {shown(here[name])} here"
             for name in here

@@ -119,9 +119,9 @@ def _differences(left: _Corpus, right: _Corpus) -> Iterator[Difference]:
             a, b = (f"{str(side.digests[part])[:16]}…" for side in (left, right))
             yield Difference(what="content", where=where, path=a, other=b)
     yield from _in_files(left, right, parts)
-    for name in ("python", *left.manifest.get("libraries", {})):
+    for name in ("python", *left.manifest["libraries"]):
         made = [
-            side.manifest.get(name) if name == "python" else side.manifest.get("libraries", {}).get(name)
+            side.manifest["python"] if name == "python" else side.manifest["libraries"].get(name)
             for side in (left, right)
         ]
         if made[0] != made[1]:
