@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import examples
 from ..base import Look, Task, ValidationResult
+from ..core.tokenizer import Loaded, read_back
 from . import generate, validate
 from .audit import audit_of
 from .config import KEYS, address, check, count, seeded, tokenizer_of
 from .generate import schema
 from .lengths import max_tokens, mean_tokens
-from .tokenizer import Loaded, read_back
 
 if TYPE_CHECKING:
     import datasets
