@@ -19,8 +19,9 @@ from .pipeline.build.jobs.address_space import out_of_memory, require_address_sp
 from .pipeline.build.jobs.stopping import Stopped, stoppable
 from .pipeline.commands.output import lost_output, output_failed, steady_streams, to_nowhere
 from .pipeline.spec.words import key_of, quoted
+from .tasks import register_modules
 from .tasks.core.counts import whole
-from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
+from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest, shown
 
 # Command -> the module that runs it, imported at first use, and its line in the list.
 COMMANDS = {
@@ -175,8 +176,17 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
     require_address_space()
     # `overrides`: what the user set, for commands that must tell it from a default.
     config = {**compose(command, overrides), "overrides": overrides}
+    register_modules(_modules(config.pop("task_modules", None)))
     status = importlib.import_module(f".{target}", __package__).run(config)
     return int(status or 0)
+
+
+def _modules(given: Any) -> list[str]:
+    """The modules that task_modules=[a,b] names, or task_modules=a."""
+    modules = [given] if isinstance(given, str) else given or []
+    if not isinstance(modules, list):
+        raise ConfigError(f"task_modules={shown(given)} must be a list of modules, e.g. [parity]")
+    return modules
 
 
 def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[str, Any]:

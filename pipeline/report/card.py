@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...tasks import TASKS
 from ...tasks.errors import shown
+from ...tasks.registry import HOUSE
 from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
 from ..corpus.split_statistics import Counts
 from ..spec.presets import aliases, likeness
@@ -92,7 +92,7 @@ def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts])
 def short_names(datasets: Sequence[str]) -> dict[str, str]:
     """depo1 of depo1-225, by which it was built: what a preset is called for short, if nothing else is."""
     # Of depo and depo1 the latter: a task's bare name is the last resort.
-    names = sorted(aliases().items(), key=lambda each: each[0] not in TASKS)
+    names = sorted(aliases().items(), key=lambda each: each[0] not in HOUSE)
     shorter = {target: name for name, target in names}
     return {each: shorter[each] for each in datasets if each in shorter and shorter[each] not in datasets}
 
@@ -185,6 +185,8 @@ def _setting(seed: int, dataset: str, entry: Mapping[str, Any]) -> str:
     """Which published preset this is, exactly, or where it differs."""
     split = "train" if "train" in entry["splits"] else next(iter(entry["splits"]))
     near = likeness(entry["task"], entry["splits"][split]["config"], seed)
+    if near is None:
+        return ""
     if not near.differences:
         return f"Setting ({split}): the preset `{near.preset}`, exactly."
     but = ", ".join(
