@@ -14,7 +14,7 @@ from ...tasks.registry import HOUSE
 from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
 from ..corpus.split_statistics import Counts
 from ..spec.presets import aliases, likeness
-from .columns import PAPER, about_column, about_task, schema_of, type_name
+from .columns import about_column, about_task, paper_of, schema_of, sources, type_name
 from .figures import (
     Key,
     dedup_mode,
@@ -105,8 +105,10 @@ def pattern(manifest: Mapping[str, Any], key: Key) -> str:
 
 def _what(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
     every = total(figures_of(manifest, statistics).values())
+    paper = paper_of(manifest["tasks"])
+    of = "" if paper is None else f" of *{paper.title.partition(':')[0]}*"
     return (
-        f"{every.examples:,} examples of synthetic pretraining tasks of *Physics of Language Models*, "
+        f"{every.examples:,} examples of synthetic pretraining tasks{of}, "
         f"{short(every.tokens)} tokens, {percent(every.learned_share)} of them learned. Made by Ostraca: "
         "every example was validated by code that did not make it, and anyone can make every one again from "
         "`manifest.json` alone.\n\n"
@@ -262,4 +264,4 @@ the task versions: {tasks}; seed {spec["seed"]}.
 | all | `{manifest["content_digest"]}` |
 {splits}
 
-Spec digest: `{manifest["spec_digest"]}`. The tasks are those of *{PAPER}* (arXiv 2512.17351)."""
+Spec digest: `{manifest["spec_digest"]}`. {sources(manifest["tasks"], "*")}""".rstrip()
