@@ -174,9 +174,10 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
         print(_help(command, line, compose(command, overrides, resolve=False)))
         return 0
     require_address_space()
-    # `overrides`: what the user set, for commands that must tell it from a default.
-    config = {**compose(command, overrides), "overrides": overrides}
+    config = compose(command, overrides)
     register_modules(_modules(config.pop("task_modules", None)))
+    # `overrides`: what the user set, for commands that must tell it from a default.
+    config["overrides"] = [word for word in overrides if key_of(word) != "task_modules"]
     status = importlib.import_module(f".{target}", __package__).run(config)
     return int(status or 0)
 
