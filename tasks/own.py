@@ -3,7 +3,9 @@
     from ostraca.tasks.own import Key, Task, Wrong, example_schema, generate_each, validate_each
 
 See examples/parity. An example a call is slower than a kernel that makes a batch (under ten thousand examples
-a second and core); a task that outgrows it writes `generate` and `validate` itself, with `tasks.core`.
+a second and core); a task that outgrows it writes `generate` and `validate` itself, with `tasks.core`. A
+kernel of one's own stands in the same file as the helpers that it inlines, or its cache would not notice that
+they changed (see `tasks.core.kernels`).
 """
 
 from __future__ import annotations

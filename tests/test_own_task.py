@@ -107,7 +107,7 @@ def test_through_the_whole_house(built: Path, here: Path, run_here: Run, tmp_pat
         ["diff", "path=corpus", f"other={tmp_path}/again"],
         ["plan", "dataset=parity.yaml", f"out={tmp_path}", *SMALL],
     ):
-        done = run_here(*words, GIVEN)
+        done = run_here(*words, "task_modules=parity")
         assert done.returncode == 0, (words, done.stdout, done.stderr)
     assert files_of(tmp_path / "again") == files_of(built)
     assert len(files_of(built)) > 2
@@ -123,6 +123,16 @@ def test_workers_of_ray_are_told(built: Path, here: Path, ray_session: Any, tmp_
     spec = json.loads((built / "manifest.json").read_text())["spec"]
     build(spec, tmp_path / "corpus", engine="ray", workers=2)
     assert files_of(tmp_path / "corpus") == files_of(built)
+
+
+def test_a_model_learns_it(here: Path, run_here: Run) -> None:
+    pytest.importorskip("transformers")
+    few = ("train.max_steps=2", "train.batch_size=2", "eval_examples=2")
+    done = run_here("train-minimal", "dataset=parity.yaml", GIVEN, *few)
+    assert done.returncode == 0, done.stderr
+    assert "learned tokens right" in done.stdout
+    done = run_here("curve", "dataset=parity.yaml", GIVEN)
+    assert done.stderr.endswith("dataset.task='parity': curves by hop are for depo alone\n")
 
 
 @pytest.fixture(scope="module")
