@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .pipeline.check.verify import verify
     from .pipeline.export.export import export
     from .pipeline.forecast.room import build_where_room_is as build
-    from .tasks import TASKS, get_task
+    from .tasks import TASKS, get_task, register_modules
     from .tasks.errors import ConfigError, OstracaError
 
 # Public name -> the module that has it, and its name there where that is another.
@@ -39,6 +39,7 @@ _HOMES = {
     "TokenStream": "loaders",
     "TASKS": "tasks",
     "get_task": "tasks",
+    "register_modules": "tasks",
     "ConfigError": "tasks.errors",
     "OstracaError": "tasks.errors",
 }
@@ -59,6 +60,7 @@ __all__ = [
     "export",
     "get_task",
     "merge",
+    "register_modules",
     "reproduce",
     "verify",
 ]

@@ -19,8 +19,9 @@ from .pipeline.build.jobs.address_space import out_of_memory, require_address_sp
 from .pipeline.build.jobs.stopping import Stopped, stoppable
 from .pipeline.commands.output import lost_output, output_failed, steady_streams, to_nowhere
 from .pipeline.spec.words import key_of, quoted
+from .tasks import register_modules
 from .tasks.core.counts import whole
-from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest
+from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest, shown
 
 # Command -> the module that runs it, imported at first use, and its line in the list.
 COMMANDS = {
@@ -173,10 +174,20 @@ def _run(command: str, overrides: list[str], wants_help: bool) -> int:
         print(_help(command, line, compose(command, overrides, resolve=False)))
         return 0
     require_address_space()
+    config = compose(command, overrides)
+    register_modules(_modules(config.pop("task_modules", None)))
     # `overrides`: what the user set, for commands that must tell it from a default.
-    config = {**compose(command, overrides), "overrides": overrides}
+    config["overrides"] = [word for word in overrides if key_of(word) != "task_modules"]
     status = importlib.import_module(f".{target}", __package__).run(config)
     return int(status or 0)
+
+
+def _modules(given: Any) -> list[str]:
+    """The modules that task_modules=[a,b] names, or task_modules=a."""
+    modules = [given] if isinstance(given, str) else given or []
+    if not isinstance(modules, list):
+        raise ConfigError(f"task_modules={shown(given)} must be a list of modules, e.g. [parity]")
+    return modules
 
 
 def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[str, Any]:

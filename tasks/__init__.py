@@ -1,34 +1,16 @@
-"""The synthetic tasks. A new task is a file and a line in `TASKS`."""
+"""The synthetic tasks: the five of ostraca, and those that `tasks.registry` finds elsewhere."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .base import Task
+from .registry import HOUSE, TASKS, get_task, register_modules
 
-# Task name -> the module that holds its record `TASK`; imported at first use.
-TASKS = {
-    "depo": "ostraca.tasks.depo",
-    "brevo": "ostraca.tasks.brevo",
-    "mano": "ostraca.tasks.mano",
-    "lano": "ostraca.tasks.lano",
-    "capo": "ostraca.tasks.capo",
-}
-
-
-def get_task(name: str) -> Task:
-    """The record of the task called `name`; ConfigError names the known ones."""
-    from .errors import ConfigError, nearest, shown
-
-    if not isinstance(name, str) or name not in TASKS:
-        raise ConfigError(f"unknown task {shown(name)}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
-    task: Task = importlib.import_module(TASKS[name]).TASK
-    return task
+__all__ = ["TASKS", "get_task", "register_modules"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in TASKS:
-        return importlib.import_module(TASKS[name])
+    if name in HOUSE:
+        return importlib.import_module(HOUSE[name])
     raise AttributeError(f"module 'ostraca.tasks' has no attribute {name!r}")

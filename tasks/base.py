@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from .auditing import Audit
 from .errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
 
 INT32_MAX = 2**31 - 1
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_MEASURED = 1000  # examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,32 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paper:
+    """Where a task was published."""
+
+    title: str
+    arxiv: str  # its number there, e.g. "2512.17351"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hops:
+    """Questions that go a number of steps, each number measured by itself: `ostraca curve`.
+
+    config(config, steps, test form) is the complete config whose questions all go so many steps;
+    answer(config) the id that stands before each answer, which ends where no token is learned or the next one
+    stands; chance(config) the accuracy of naming any of the example's nodes, 0..1.
+    """
+
+    key: str  # of the config: the largest number of steps
+    config: Callable[[Mapping[str, Any], int, bool], dict[str, Any]]
+    answer: Callable[[Mapping[str, Any]], int]
+    chance: Callable[[Mapping[str, Any]], float]
+
+
+_FILLED_IN: Any = None  # by Task.__post_init__
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A task: pure functions around a complete config (one that `check` returned).
 
@@ -127,19 +156,29 @@ class Task:
     `input_ids` list<int32>, `loss_mask` list<uint8>, `index` int64 and the task's own metadata.
     `validate(batch, config)` solves them again from their tokens; it also checks whatever of the mask
     and the metadata the batch has. It shares no code with `generate`.
+
+    What has a default here may be left out; see `tasks.own` for tasks of plain Python and NumPy. ConfigError
+    where the name is none.
     """
 
-    name: str
+    name: str  # lowercase letters, digits and '_'
     version: int  # rises whenever the example at some address changes
     keys: Mapping[str, Key]
-    check: Callable[[Mapping[str, Any] | None], dict[str, Any]]
     schema: Callable[[Mapping[str, Any]], pa.Schema]
     generate: Callable[[Mapping[str, Any], NDArray[np.uint64], NDArray[np.int64]], pa.RecordBatch]
     validate: Callable[[pa.RecordBatch, Mapping[str, Any]], Verdicts]
-    mean_tokens: Callable[[Mapping[str, Any]], float]  # expected tokens of an example
     max_tokens: Callable[[Mapping[str, Any]], int]  # no example has more
     tokens: Callable[[Mapping[str, Any]], dict[int, str]]  # every id an example can hold -> its name
-    look: Callable[[Mapping[str, Any], Mapping[str, Any], bool], Look]  # (example, config, with its tree)
+    # The complete config of what is given, or ConfigError; by default each key is checked by itself.
+    check: Callable[[Mapping[str, Any] | None], dict[str, Any]] = _FILLED_IN
+    # Expected tokens of an example; by default they are counted over some.
+    mean_tokens: Callable[[Mapping[str, Any]], float] = _FILLED_IN
+    # (example, config, with its tree) -> how it is shown; by default its tokens and no more.
+    look: Callable[[Mapping[str, Any], Mapping[str, Any], bool], Look] = lambda *_: Look()
+    about: str = "a synthetic task"  # what it asks of a model, in a line, for whoever meets it first
+    columns: Mapping[str, str] = field(default_factory=dict)  # what each column of its own holds
+    paper: Paper | None = None
+    hops: Hops | None = None
     test_form: Mapping[str, Any] = field(default_factory=dict)  # what the published test sets differently
     # How many examples there are and of what keys, e.g. (5_000_000, "num_people x exposures"), where the
     # config decides it.
@@ -159,6 +198,35 @@ class Task:
     strata: Mapping[str, str] = field(default_factory=dict)
     # What `ostraca audit` holds the examples to; see `tasks.auditing`.
     audit: Callable[[Mapping[str, Any]], Audit] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"task {shown(self.name)}: a name is lowercase letters, digits and '_', a letter first"
+            )
+        if self.check is _FILLED_IN:
+            object.__setattr__(self, "check", lambda given: check_keys(self.name, given, self.keys))
+        if self.mean_tokens is _FILLED_IN:
+            object.__setattr__(self, "mean_tokens", _measured(self))
+
+
+def _measured(task: Task) -> Callable[[Mapping[str, Any]], float]:
+    """The mean length of the first examples of a stream that is the same everywhere."""
+    known: dict[str, float] = {}
+
+    def mean_tokens(config: Mapping[str, Any]) -> float:
+        from .core.batch import unragged
+        from .core.rng import canonical_json, stream_key
+
+        text = canonical_json(dict(config))
+        if text not in known:
+            key = stream_key(task.name, task.version, config, 0, "train")
+            batch = task.generate(config, key, np.arange(_MEASURED, dtype=np.int64))
+            _, offsets = unragged(batch.column(0))
+            known[text] = float(offsets[-1] - offsets[0]) / _MEASURED
+        return known[text]
+
+    return mean_tokens
 
 
 def vocab_size(task: Task, config: Mapping[str, Any]) -> int:

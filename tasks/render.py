@@ -112,7 +112,7 @@ def tokenizer_names(name_or_path: str, renaming: Renaming | None = None) -> Call
 
 def _from_disk(path: str) -> Any:
     """The tokenizer in a folder or file."""
-    from .capo.tokenizer import UnusableError, load_tokenizer
+    from .core.tokenizer import UnusableError, load_tokenizer
 
     try:
         return load_tokenizer(path).backend
@@ -124,7 +124,7 @@ def _from_hub(name: str) -> Any:
     """A tokenizer of transformers, by its name on the Hugging Face hub."""
     from transformers import AutoTokenizer
 
-    from .capo.tokenizer import wants_code
+    from .core.tokenizer import wants_code
 
     try:
         try:  # first without the network: offline, the hub's client would retry for a long while

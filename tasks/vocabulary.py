@@ -3,8 +3,8 @@
 `published`: every dataset has the ids of its task's config, as in the paper; two tasks use the same id for
 different things. `shared`: ids are dense and disjoint over the tasks of a corpus, so that one model with a
 small embedding trains on all. A tokenizer's ids (Capo's) come first and stay as they are; then every task's
-tokens, named <task:name>, in the order of `tasks.TASKS` and of their published ids. A token that means the
-same in two datasets of a task is one.
+tokens, named <task:name>: tasks in the order of `tasks.registry.in_order`, tokens in that of their published
+ids. A token that means the same in two datasets of a task is one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from . import TASKS, get_task
+from . import get_task
 from .core.batch import ragged, unragged
 from .errors import ConfigError
+from .registry import in_order
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 TOKENIZERS = "tokenizers"  # the folder of those of single datasets
@@ -89,7 +90,7 @@ def shared_ids(datasets: Mapping[str, Any]) -> dict[tuple[str, str], int]:
                 f"tokens of {next(iter(tokenizers))} go up to id {following - 1:,}; set vocabulary=published"
             )
     written = {name: (task, name) for task, name in ids}
-    for wanted in TASKS:
+    for wanted in in_order(entry["task"] for entry in datasets.values()):
         for task, config in _configs(datasets):
             if task != wanted or get_task(task).tokenizer is not None:
                 continue

@@ -40,8 +40,11 @@ LOADERS_SEE = {"spec", "store", "corpus"}
 HOMES = {
     "ray": (("pipeline/build/jobs/engine.py",), False),
     "torch": (("training/",), True),
-    "transformers": (("training/", "tasks/render.py", "tasks/capo/tokenizer.py"), False),
-    "tokenizers": (("tasks/capo/tokenizer.py", "tasks/capo/train_tokenizer.py"), False),
+    "transformers": (("training/", "tasks/render.py", "tasks/core/tokenizer.py"), False),
+    "tokenizers": (
+        ("tasks/core/tokenizer", "tasks/capo/tokenizer.py", "tasks/capo/train_tokenizer.py"),
+        False,
+    ),
     "hydra": (("ostraca/cli.py",), False),
     "omegaconf": (("ostraca/cli.py",), False),
     "datasets": (("tasks/examples.py",), False),
@@ -210,8 +213,8 @@ VALIDATORS = {
     "lano": (("validate", "parse", "weights", "spans", "trees", "tables", "inside"), ("grammar",)),
     "capo": (("validate", "parse", "reading", "told"), ("text", "people", "tokenizer", "config")),
 }
-# What anyone may know: types, columns, the compiler, errors.
-NEUTRAL = {"tasks.base", "tasks.core.batch", "tasks.core.kernels", "tasks.errors"}
+# What anyone may know: types, columns, the compiler, tokenizers, errors.
+NEUTRAL = {"tasks.base", "tasks.core.batch", "tasks.core.kernels", "tasks.core.tokenizer", "tasks.errors"}
 
 
 def test_every_task_has_a_validator_here() -> None:

@@ -16,14 +16,15 @@ import torch
 from ..loaders import CorpusSource, Source, TaskSource, TokenStream
 from ..pipeline.spec.given import dataset_name
 from ..pipeline.store.atomic import plain_errors
-from ..tasks import get_task
+from ..tasks import TASKS, get_task
+from ..tasks.base import Hops
 from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_path
 from ..tasks.examples import check_seed
 from ..tasks.vocabulary import Renaming
 from .base import LanguageModel, resolve_device
 from .data import StreamDataset
-from .evaluate import depo
+from .evaluate.hops import HopScore, choose_hops, hop_dataset, score_hop
 from .models import build_model
 from .plots import METRICS, draw_runs
 from .record import MetricsCsv, Wandb
@@ -45,9 +46,10 @@ def run(config: Mapping[str, Any]) -> None:
     source, name, measured = open_source(config)
     out = local_path(check_path("out", config["out"] or f"runs/{name}-{config['model']['name']}"))
     task_config = measured.config
-    hops = depo.choose_hops(evaluation.hops, task_config)
-    sets = {hop: depo.hop_config(task_config, hop, qa=evaluation.qa) for hop in hops}
-    longest = max(int(get_task("depo").max_tokens(each)) for each in sets.values())
+    asks = measured.hops
+    hops = choose_hops(evaluation.hops, asks.key, int(task_config[asks.key]))
+    sets = {hop: asks.config(task_config, hop, evaluation.qa) for hop in hops}
+    longest = max(int(get_task(measured.task).max_tokens(each)) for each in sets.values())
     length = context_length(settings.context_length, longest, source.row_length)
     stream = TokenStream(source, batch_size=settings.batch_size, length=length)
     data = StreamDataset(stream)
@@ -65,7 +67,7 @@ def run(config: Mapping[str, Any]) -> None:
         with Wandb(wandb, config, out) as tracker, plain_errors(out), MetricsCsv(out / METRICS) as table:
             (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
             measure = _Measure(
-                model, sets, measured.renaming, evaluation, settings, seed + evaluation.seed_offset, device
+                model, sets, measured, evaluation, settings, seed + evaluation.seed_offset, device
             )
             _run(model, data, settings, evaluation, device, measure, table, tracker)
     draw_runs([out], out / PICTURE)
@@ -74,25 +76,31 @@ def run(config: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The Depo that is measured."""
+    """The task that is measured."""
 
+    task: str
+    hops: Hops
     config: Mapping[str, Any]  # of the training examples
     renaming: Renaming | None  # to the ids that the model is trained on
 
 
 def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
-    """The training examples, a name for them, and the Depo among them: a built corpus where `corpus_path` is
-    set, else made on the fly.
+    """The training examples, a name for them, and the task with hops (Depo) among them.
+
+    A built corpus where `corpus_path` is set, else made on the fly.
 
     A corpus decides task and config; ConfigError where the user set `dataset` beside it. A corpus with the
-    shared vocabulary can be read as one mixture; one of its datasets must be of Depo.
+    shared vocabulary can be read as one mixture; one of its datasets must be of a task
+    with hops.
     """
     seed, dataset = check_seed(config["seed"]), config["dataset"]
-    if dataset["task"] != "depo":
-        raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for depo alone")
+    asks = get_task(dataset["task"]).hops
+    if asks is None:
+        raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for {_with_hops()} alone")
     if config["corpus_path"] is None:
-        made = TaskSource("depo", dataset["config"], seed=seed)
-        return made, dataset_name(config), Measured(config=made.config, renaming=None)
+        made = TaskSource(dataset["task"], dataset["config"], seed=seed)
+        measured = Measured(task=made.task, hops=asks, config=made.config, renaming=None)
+        return made, dataset_name(config), measured
     set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
     if set_too:
         raise ConfigError(
@@ -102,15 +110,22 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
     source = CorpusSource(
         check_path("corpus_path", config["corpus_path"]), dataset=config["corpus_dataset"], seed=seed
     )
-    found = [name for name in source.datasets if source.task_of(name) == "depo"]
+    found = [(name, hops) for name in source.datasets if (hops := get_task(source.task_of(name)).hops)]
     if len(found) != 1:
         held = ", ".join(f"{name} ({source.task_of(name)})" for name in source.datasets)
         raise ConfigError(
-            f"{config['corpus_path']} holds {held}; curves by hop need one dataset of depo among them: "
-            "say which with corpus_dataset"
+            f"{config['corpus_path']} holds {held}; curves by hop need one dataset of {_with_hops()} among "
+            "them: say which with corpus_dataset"
         )
-    measured = Measured(config=source.config_of(found[0]), renaming=source.renaming(found[0]))
+    ((name, hops),) = found
+    measured = Measured(
+        task=source.task_of(name), hops=hops, config=source.config_of(name), renaming=source.renaming(name)
+    )
     return source, "-".join(source.datasets), measured
+
+
+def _with_hops() -> str:
+    return " or ".join(name for name in TASKS if get_task(name).hops is not None)
 
 
 def context_length(asked: int | None, longest: int, packed: int | None = None) -> int:
@@ -142,37 +157,37 @@ class _Measure:
         self,
         model: LanguageModel,
         sets: Mapping[int, Mapping[str, Any]],
-        renaming: Renaming | None,
+        measured: Measured,
         evaluation: EvalSettings,
         settings: TrainSettings,
         seed: int,
         device: torch.device,
     ) -> None:
         self._model, self._sets, self._evaluation = model, sets, evaluation
-        self._renaming = renaming
+        self._measured = measured
         self._precision, self._seed, self._device = settings.precision, seed, device
         self._done = 0
 
-    def __call__(self) -> dict[int, tuple[depo.HopScore, float]]:
+    def __call__(self) -> dict[int, tuple[HopScore, float]]:
         """hop -> its score and the chance level."""
         count = self._evaluation.num_examples_per_hop
         start = self._done * count if self._evaluation.resample_each_eval else 0
         self._done += 1
-        scores = {}
+        hops, renaming, scores = self._measured.hops, self._measured.renaming, {}
         for hop, config in self._sets.items():
-            data = depo.hop_dataset(
+            data = hop_dataset(
+                self._measured.task,
                 config,
                 seed=self._seed,
-                start=start,
-                count=count,
+                indices=range(start, start + count),
                 batch_size=self._evaluation.batch_size,
-                renaming=self._renaming,
+                renaming=renaming,
             )
-            answer = int(config["answer_token_id"])
-            if self._renaming is not None:
-                answer = int(self._renaming.ids(np.array([answer], dtype=np.int32))[0])
-            score = depo.score_hop(self._model, data, answer, device=self._device, precision=self._precision)
-            scores[hop] = score, depo.chance(config)
+            answer = hops.answer(config)
+            if renaming is not None:
+                answer = int(renaming.ids(np.array([answer], dtype=np.int32))[0])
+            score = score_hop(self._model, data, answer, device=self._device, precision=self._precision)
+            scores[hop] = score, hops.chance(config)
         return scores
 
 

@@ -11,7 +11,7 @@ from ..tasks.errors import check_integer
 from ..tasks.examples import check_seed
 from .base import resolve_device
 from .data import StreamDataset
-from .evaluate import depo
+from .evaluate.hops import score_hop
 from .evaluate.tokens import score_tokens
 from .models import build_model
 from .settings import TrainSettings, read_settings
@@ -43,10 +43,10 @@ def run(config: Mapping[str, Any]) -> None:
         batches = StreamDataset(
             TokenStream(test, batch_size=settings.batch_size, length=length, mode="padded")
         )
-        if task.name == "depo":
-            answer = int(source.config["answer_token_id"])
-            score = depo.score_hop(model, batches, answer, device=device, precision=settings.precision)
-            chance = depo.chance(source.config)
+        if task.hops is not None:
+            answer = task.hops.answer(source.config)
+            score = score_hop(model, batches, answer, device=device, precision=settings.precision)
+            chance = task.hops.chance(source.config)
             line = f"answers right: {score.accuracy:.1%} of {score.answers:,} (chance {chance:.1%})"
         else:
             learned = score_tokens(model, batches, device=device, precision=settings.precision)

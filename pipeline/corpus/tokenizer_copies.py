@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tasks.core.temporary import folder_of_process
+from ...tasks.core.tokenizer_file import MOST_BYTES
 from ...tasks.errors import OstracaError
 from ...tasks.vocabulary import TOKENIZER_FILES, tokenizer_files, tokenizer_folder
 from ..store.folder import Folder, write_bytes
@@ -31,8 +32,6 @@ def own_tokenizer(folder: Folder, dataset: str) -> str | None:
         return None
     if isinstance(folder, LocalFolder):
         return str(Path(folder.url) / below / TOKENIZER_FILES[0])
-    from ...tasks.capo.tokenizer_file import MOST_BYTES  # Capo is loaded where it is needed
-
     files = {}
     for name in TOKENIZER_FILES:
         path = f"{below}/{name}"

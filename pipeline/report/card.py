@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...tasks import TASKS
 from ...tasks.errors import shown
+from ...tasks.registry import HOUSE
 from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
 from ..corpus.split_statistics import Counts
 from ..spec.presets import aliases, likeness
-from .columns import PAPER, about_column, about_task, schema_of, type_name
+from .columns import about_column, about_task, paper_of, schema_of, sources, type_name
 from .figures import (
     Key,
     dedup_mode,
@@ -92,7 +92,7 @@ def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts])
 def short_names(datasets: Sequence[str]) -> dict[str, str]:
     """depo1 of depo1-225, by which it was built: what a preset is called for short, if nothing else is."""
     # Of depo and depo1 the latter: a task's bare name is the last resort.
-    names = sorted(aliases().items(), key=lambda each: each[0] not in TASKS)
+    names = sorted(aliases().items(), key=lambda each: each[0] not in HOUSE)
     shorter = {target: name for name, target in names}
     return {each: shorter[each] for each in datasets if each in shorter and shorter[each] not in datasets}
 
@@ -105,8 +105,10 @@ def pattern(manifest: Mapping[str, Any], key: Key) -> str:
 
 def _what(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
     every = total(figures_of(manifest, statistics).values())
+    paper = paper_of(manifest["tasks"])
+    of = "" if paper is None else f" of *{paper.title.partition(':')[0]}*"
     return (
-        f"{every.examples:,} examples of synthetic pretraining tasks of *Physics of Language Models*, "
+        f"{every.examples:,} examples of synthetic pretraining tasks{of}, "
         f"{short(every.tokens)} tokens, {percent(every.learned_share)} of them learned. Made by Ostraca: "
         "every example was validated by code that did not make it, and anyone can make every one again from "
         "`manifest.json` alone.\n\n"
@@ -185,6 +187,8 @@ def _setting(seed: int, dataset: str, entry: Mapping[str, Any]) -> str:
     """Which published preset this is, exactly, or where it differs."""
     split = "train" if "train" in entry["splits"] else next(iter(entry["splits"]))
     near = likeness(entry["task"], entry["splits"][split]["config"], seed)
+    if near is None:
+        return ""
     if not near.differences:
         return f"Setting ({split}): the preset `{near.preset}`, exactly."
     but = ", ".join(
@@ -260,4 +264,4 @@ the task versions: {tasks}; seed {spec["seed"]}.
 | all | `{manifest["content_digest"]}` |
 {splits}
 
-Spec digest: `{manifest["spec_digest"]}`. The tasks are those of *{PAPER}* (arXiv 2512.17351)."""
+Spec digest: `{manifest["spec_digest"]}`. {sources(manifest["tasks"], "*")}""".rstrip()

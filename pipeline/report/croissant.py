@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .columns import PAPER, about_column, schema_of
+from .columns import about_column, paper_of, schema_of
 from .figures import Key, keys_of, shards_of
 
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
@@ -50,6 +50,8 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordB
     Licence and date of publication are left out: they are for whoever publishes the corpus to say.
     """
     spec, keys = manifest["spec"], keys_of(manifest)
+    paper = paper_of(manifest["tasks"])
+    of = "" if paper is None else f" of {paper.title} (arXiv {paper.arxiv})"
     shards = [_shard(record) for key in keys for record in shards_of(manifest, key)]
     made: dict[str, Any] = {
         "@context": _CONTEXT,
@@ -57,7 +59,7 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordB
         "conformsTo": SPECIFICATION,
         "name": manifest["name"],
         "description": (
-            f"Synthetic pretraining tasks ({', '.join(manifest['tasks'])}) of {PAPER} (arXiv 2512.17351), "
+            f"Synthetic pretraining tasks ({', '.join(manifest['tasks'])}){of}, "
             f"made by Ostraca. Content digest {manifest['content_digest']}. manifest.json says how to make "
             "it again."
         ),

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..corpus.split_statistics import Counts
-from .columns import PAPER
+from .columns import sources
 from .figures import (
     Figures,
     Key,
@@ -186,7 +186,7 @@ def _again(manifest: Mapping[str, Any]) -> str:
         "examples alone, whatever the shards, the file format and the libraries: cite it.</p>"
         f"<pre>{escape(commands)}</pre>{code}"
         f'<div class="scroll"><table><tbody>{lines}</tbody></table></div>'
-        f"<p class='note'>The tasks are those of {escape(PAPER)} (arXiv 2512.17351).</p></section>"
+        f"<p class='note'>{escape(sources(manifest['tasks']))}</p></section>"
     )
 
 

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from ...conf import CONF
-from ...tasks import TASKS, get_task
+from ...tasks import get_task
 from ...tasks.core.rng import canonical_json
 from ...tasks.errors import ConfigError
 from ...tasks.examples import complete_config
+from ...tasks.registry import HOUSE
 
 _FILES = CONF / "dataset"
 
@@ -61,11 +62,14 @@ def cited(name: str, seed: int = 0) -> Preset | None:
 
     seed: of the corpus, which Capo's population follows.
     """
-    return None if name in TASKS else _preset(aliases().get(name, name), seed)
+    return None if name in HOUSE else _preset(aliases().get(name, name), seed)
 
 
-def likeness(task: str, config: Mapping[str, Any], seed: int = 0) -> Likeness:
-    """The preset nearest to a config of a task: that with the fewest keys of other values."""
+def likeness(task: str, config: Mapping[str, Any], seed: int = 0) -> Likeness | None:
+    """The preset nearest to a config of a task: that with the fewest keys of other values.
+
+    None where the task has no preset.
+    """
     own = _complete(task, config, seed)
     first = set(aliases().values())
     found = [
@@ -76,7 +80,7 @@ def likeness(task: str, config: Mapping[str, Any], seed: int = 0) -> Likeness:
         for preset in (_preset(name, seed) for name, file in _files().items() if file.get("task") == task)
         if preset is not None
     ]
-    return min(found, key=lambda each: (len(each.differences), each.preset not in first))
+    return min(found, key=lambda each: (len(each.differences), each.preset not in first), default=None)
 
 
 def true_name(name: str, task: str, config: Mapping[str, Any], *, given: bool) -> str:
@@ -91,7 +95,7 @@ def true_name(name: str, task: str, config: Mapping[str, Any], *, given: bool) -
     if (task, own) == (preset.task, preset.config):
         return name
     near = likeness(task, config)
-    other = f"{preset.name}-{mark_of([task, own])}" if near.differences else near.preset
+    other = f"{preset.name}-{mark_of([task, own])}" if near is None or near.differences else near.preset
     if given:
         raise ConfigError(
             f"{name} is the name of a published preset, but this has another config; call it something else, "

@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import examples
 from ..base import Look, Task, ValidationResult
+from ..papers import PHYSICS_4_1
 from . import content, generate, validate
 from .answer import check_brevo_answer
 from .audit import audit_of
 from .config import KEYS, check, max_tokens, tokens
 from .generate import mean_tokens, schema
+from .texts import ABOUT, COLUMNS
 
 if TYPE_CHECKING:
     import datasets
@@ -65,6 +67,9 @@ TASK = Task(
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,
+    about=ABOUT,
+    columns=COLUMNS,
+    paper=PHYSICS_4_1,
     look=look,
     test_form={"qa": True},
     content=content.content,

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import examples
 from ..base import Look, Task, ValidationResult
+from ..core.tokenizer import Loaded, read_back
+from ..papers import PHYSICS_4_1
 from . import generate, validate
 from .audit import audit_of
 from .config import KEYS, address, check, count, seeded, tokenizer_of
 from .generate import schema
 from .lengths import max_tokens, mean_tokens
-from .tokenizer import Loaded, read_back
+from .texts import ABOUT, COLUMNS
 
 if TYPE_CHECKING:
     import datasets
@@ -86,6 +88,9 @@ TASK = Task(
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,
+    about=ABOUT,
+    columns=COLUMNS,
+    paper=PHYSICS_4_1,
     look=look,
     test_form={"exposures": 1},
     count=count,

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..base import Key, check_keys
 from ..core.paths import local_or_name
+from ..core.tokenizer import Loaded
 from ..errors import ConfigError, shown
 from .encode import Encoder, encoder
 from .people import count_names
@@ -27,7 +28,7 @@ from .text import (
     pools_of,
     read_lists,
 )
-from .tokenizer import Loaded, load_tokenizer
+from .tokenizer import load_tokenizer
 
 KEYS = {
     "num_people": Key(default=50_000, low=1, help="people that come up, out of the population"),

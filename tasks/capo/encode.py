@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.batch import texts
+from ..core.tokenizer import Loaded, read_back
+from ..core.tokenizer_file import check_texts
 from ..errors import ConfigError, OstracaError, shown
 from .people import EMPLOYER, PRONOUN
 from .pieces import Composed, Pieces, Plan, compose, encode_pieces, plan_of, text_pieces
 from .text import SENTENCES, Content
-from .tokenizer import Loaded, read_back
-from .tokenizer_file import check_texts
+from .tokenizer import encoding_of
 
 PREFIX = 8  # tokens at most of what a tokenizer puts before a text
 _SAMPLE = (200, 1000)  # biographies, at least and at most
@@ -133,7 +134,7 @@ def token_spans(
 
 def _token_pieces(plan: Plan, loaded: Loaded) -> Pieces:
     def encode(text: str, span: tuple[int, int]) -> tuple[list[int], int, int]:
-        encoding = loaded.encode(text)
+        encoding = encoding_of(loaded, text)
         start, end = span
         first = sum(stop <= start for _, stop in encoding.offsets)
         past = sum(begin < end for begin, _ in encoding.offsets)
@@ -176,7 +177,7 @@ def encoder(fields: Content | None, templates: Content | None, reverse_md: bool,
     if tokens is not None:
         composed = compose(tokens, facts, programs, max_elements(tokens))
         for row, text in enumerate(paragraphs):
-            expected = loaded.encode(text)
+            expected = encoding_of(loaded, text)
             ids = composed.elements[composed.offsets[row] : composed.offsets[row + 1]].tolist()
             spans = token_spans(expected.offsets, written.char_starts[row], written.char_ends[row])
             same = (composed.starts[row] == spans[0]).all() and (composed.ends[row] == spans[1]).all()
@@ -185,7 +186,7 @@ def encoder(fields: Content | None, templates: Content | None, reverse_md: bool,
                 break
     if tokens is None:
         for text in paragraphs:
-            if read_back(loaded, loaded.encode(text).ids) != text:
+            if read_back(loaded, encoding_of(loaded, text).ids) != text:
                 raise ConfigError(
                     f"capo: {loaded.name} works on whole texts only ({why}), and its tokens cannot be read "
                     "back as the text, so no example could be checked; pass another tokenizer, or bio=text"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ..core.tokenizer import Loaded
 from .config import encoder_of, fields_of, templates_of
 from .encode import PREFIX, encode_whole, max_elements, mean_elements, paragraphs_of, sample, tokens_per_byte
 from .pieces import Pieces, compose, text_pieces
-from .tokenizer import Loaded
 
 
 def mean_tokens(config: Mapping[str, Any]) -> float:

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.kernels import inlined, kernel
+from ..core.tokenizer import Loaded
 from . import people as facts
 from .text import DAYS, MONTHS, PRONOUNS, SENTENCES, YEARS, Content, default_templates, pools_of
-from .tokenizer import Loaded
+from .tokenizer import encoding_of
 
 VALUE_BEGINS, VALUE_ENDS, SUBJECT_BEGINS, SUBJECT_ENDS = 1, 2, 4, 8
 # The columns of `Reading.strings`.
@@ -77,7 +78,7 @@ class _Writer:
                 owners = [at for at, letter in enumerate(text) for _ in letter.encode()]
                 self.words[text] = list(text.encode()), [(at, at + 1) for at in owners]
             else:
-                encoding = self.loaded.encode(text)
+                encoding = encoding_of(self.loaded, text)
                 self.words[text] = encoding.ids, encoding.offsets
         return self.words[text]
 

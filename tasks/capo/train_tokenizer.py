@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..core.litter import is_empty
 from ..core.paths import local_path
+from ..core.tokenizer import FILES
 from ..errors import ConfigError
-from .tokenizer import END, FILES
+from .tokenizer import END
 
 # What the tokenizer that comes with the task is made with (see `train_tokenizer`).
 VOCAB_SIZE, NUM_PEOPLE, SEED = 4096, 20_000, 0

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from ..base import Verdicts
 from ..core.batch import unragged
+from ..core.tokenizer import Loaded, read_back
 from .config import encoder_of, fields_of, templates_of, tokenizer_of
 from .parse import AMBIGUOUS, GOES_ON, NO_NAME, OTHER_SPANS, TRUE, UNTRUE, find_names, read_rows
 from .people import FIRST, LAST, Population, population
 from .reading import Reading, reading
-from .tokenizer import Loaded, read_back
+from .tokenizer import encoding_of
 from .told import told_columns, untrue
 
 MESSAGES = (
@@ -263,7 +264,7 @@ def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], 
     )
     _check_people(as_text, batch, config, None)
     for row in np.flatnonzero(rows.codes == _VALID).tolist():
-        encoding = loaded.encode(paragraphs[row])
+        encoding = encoding_of(loaded, paragraphs[row])
         if encoding.ids != ids[row]:
             rows.fail(np.array([row]), _OTHER_IDS)
         elif all(map(len, rows.spans)):

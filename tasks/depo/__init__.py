@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import examples
 from ..base import Look, Task, ValidationResult
+from ..papers import PHYSICS_4_1
 from . import content, generate, validate
 from .audit import audit_of
 from .config import KEYS, check, hop_choices, max_tokens, mean_tokens, tokens
 from .content import count_distinct
 from .generate import schema
+from .hops import HOPS
+from .texts import ABOUT, COLUMNS
 
 if TYPE_CHECKING:
     import datasets
@@ -59,6 +62,10 @@ TASK = Task(
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,
+    about=ABOUT,
+    columns=COLUMNS,
+    paper=PHYSICS_4_1,
+    hops=HOPS,
     look=look,
     test_form={"qa": True},
     content=content.content,

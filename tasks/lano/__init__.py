@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import examples
 from ..base import Look, Task, ValidationResult
+from ..papers import PHYSICS_4_1
 from . import content, generate, validate
 from .audit import audit_of
 from .config import KEYS, check, max_tokens, mean_tokens, tokens
@@ -37,6 +38,7 @@ from .parse import (
     tree_lines,
     tree_text,
 )
+from .texts import ABOUT, COLUMNS
 
 if TYPE_CHECKING:
     import datasets
@@ -87,6 +89,9 @@ TASK = Task(
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,
+    about=ABOUT,
+    columns=COLUMNS,
+    paper=PHYSICS_4_1,
     look=look,
     content=content.content,
     distinct=distinct,

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import examples
 from ..base import Task, ValidationResult
+from ..papers import PHYSICS_4_1
 from . import content, generate, look, validate
 from .audit import audit_of
 from .config import KEYS, check, tokens
 from .content import distinct
 from .generate import max_tokens, mean_tokens, schema
+from .texts import ABOUT, COLUMNS
 
 if TYPE_CHECKING:
     import datasets
@@ -47,6 +49,9 @@ TASK = Task(
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,
+    about=ABOUT,
+    columns=COLUMNS,
+    paper=PHYSICS_4_1,
     look=look.look,
     test_form={"qa": True},
     content=content.content,

@@ -15,7 +15,7 @@ from ostraca import cli
 from ostraca.pipeline.check.audit.judge import Finding, judge
 from ostraca.pipeline.check.audit.streams import Sample, compare, count_made, sample_of
 from ostraca.pipeline.check.audit.tally import Tally
-from ostraca.tasks import get_task
+from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.auditing import Audit, Law
 from ostraca.tasks.brevo import generate as brevo
 from ostraca.tasks.examples import complete_config, generate_batches
@@ -86,7 +86,7 @@ def test_brevo_with_words_in_draw_order_is_flagged(monkeypatch: pytest.MonkeyPat
     assert found >= {"law query_length", "pair node_length → rank", "pair node_length → leaf"}
 
 
-@pytest.mark.parametrize("name", ["depo", "brevo", "mano", "lano", "capo"])
+@pytest.mark.parametrize("name", TASKS)
 def test_a_seed_reused_by_two_splits_is_found(name: str) -> None:
     """Whole examples that are equal, and every column; two real splits are independent."""
     task = get_task(name)

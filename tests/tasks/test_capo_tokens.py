@@ -19,9 +19,10 @@ from ostraca.tasks.capo.config import encoder_of, tokenizer_of
 from ostraca.tasks.capo.encode import token_spans, why_not_composable
 from ostraca.tasks.capo.lengths import max_tokens, mean_tokens
 from ostraca.tasks.capo.pieces import SPANS, plan_of
-from ostraca.tasks.capo.tokenizer import FILES, load_tokenizer
+from ostraca.tasks.capo.tokenizer import load_tokenizer
 from ostraca.tasks.capo.train_tokenizer import train_tokenizer
 from ostraca.tasks.capo.validate import validate
+from ostraca.tasks.core.tokenizer import FILES
 from ostraca.tasks.errors import ConfigError, OstracaError
 
 DATA = Path(__file__).resolve().parents[2] / "tasks" / "capo" / "data"

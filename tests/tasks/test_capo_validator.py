@@ -24,9 +24,9 @@ from ostraca.tasks.capo import TASK, check, generate_capo_example, validate_capo
 from ostraca.tasks.capo.config import encoder_of, tokenizer_of
 from ostraca.tasks.capo.generate import schema
 from ostraca.tasks.capo.parse import _find_names, _read_rows
-from ostraca.tasks.capo.tokenizer import read_back
 from ostraca.tasks.capo.validate import MESSAGES, validate
 from ostraca.tasks.core.batch import ragged, texts
+from ostraca.tasks.core.tokenizer import read_back
 from ostraca.tasks.examples import complete_config
 
 WORLDS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from capo_tokenizers import ALL, byte_level, save
 
 from ostraca.tasks.capo import check
 from ostraca.tasks.capo.tokenizer import load_tokenizer
-from ostraca.tasks.capo.tokenizer_file import MOST_BYTES, unfolded
+from ostraca.tasks.core.tokenizer_file import MOST_BYTES, unfolded
 from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.render import tokenizer_names
 

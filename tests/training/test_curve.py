@@ -13,7 +13,6 @@ from ostraca import cli
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.training import curve, minimal
 from ostraca.training.base import resolve_device
-from ostraca.training.evaluate import depo
 from ostraca.training.record import COLUMNS
 
 
@@ -62,13 +61,13 @@ def test_resampling_takes_fresh_examples(
     resample: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []
-    make = depo.hop_dataset
+    make = curve.hop_dataset
 
-    def noted(config: Any, **keys: Any) -> Any:
-        asked.append((config["fixed_k"], keys["start"]))
-        return make(config, **keys)
+    def noted(task: str, config: Any, **keys: Any) -> Any:
+        asked.append((config["fixed_k"], keys["indices"].start))
+        return make(task, config, **keys)
 
-    monkeypatch.setattr(depo, "hop_dataset", noted)
+    monkeypatch.setattr(curve, "hop_dataset", noted)
     curve.run(curve_config(tmp_path, "eval.hops=[2]", f"eval.resample_each_eval={str(resample).lower()}"))
     assert asked == [(2, 0), (2, 3), (2, 6)] if resample else [(2, 0)] * 3
 

@@ -10,15 +10,17 @@ from small import DEPO, VOCABULARY, Oracle, tiny_llama
 from ostraca.tasks import get_task
 from ostraca.tasks.errors import ConfigError
 from ostraca.training.base import LanguageModel
-from ostraca.training.evaluate.depo import HopScore, chance, choose_hops, hop_config, hop_dataset, score_hop
+from ostraca.training.evaluate.hops import HopScore, choose_hops, hop_dataset, score_hop
 
 TASK = get_task("depo")
+HOPS = TASK.hops
+assert HOPS is not None
 CPU = torch.device("cpu")
 
 
 def dataset(hop: int, *, qa: bool = True, start: int = 0, count: int = 13, batch_size: int = 4) -> Any:
-    config = hop_config(TASK.check(DEPO), hop, qa=qa)
-    return hop_dataset(config, seed=7, start=start, count=count, batch_size=batch_size)
+    config = HOPS.config(TASK.check(DEPO), hop, qa)
+    return hop_dataset("depo", config, seed=7, indices=range(start, start + count), batch_size=batch_size)
 
 
 def score(model: LanguageModel, **keys: Any) -> HopScore:
@@ -140,15 +142,15 @@ def test_sets_ask_their_hop_alone_and_differ_by_start() -> None:
 )
 def test_hops_that_cannot_be_measured_are_refused(hops: list[int], line: str) -> None:
     with pytest.raises(ConfigError, match=line):
-        choose_hops(hops, TASK.check(DEPO))
+        choose_hops(hops, "K", DEPO["K"])
 
 
 def test_hops_by_default_are_powers_of_two() -> None:
-    assert choose_hops(None, {"K": 1}) == (1,)
-    assert choose_hops(None, {"K": 11}) == (1, 2, 4, 8)
+    assert choose_hops(None, "K", 1) == (1,)
+    assert choose_hops(None, "K", 11) == (1, 2, 4, 8)
 
 
 def test_chance() -> None:
     config = TASK.check(DEPO)
-    assert chance(hop_config(config, 1, qa=True)) == pytest.approx(1 / 5)
-    assert 1 / 5 < chance(hop_config(config, 1, qa=False)) < 1 / 3
+    assert HOPS.chance(HOPS.config(config, 1, True)) == pytest.approx(1 / 5)
+    assert 1 / 5 < HOPS.chance(HOPS.config(config, 1, False)) < 1 / 3

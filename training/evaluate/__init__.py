@@ -1,1 +1,1 @@
-"""How well a model does a task: one file a task."""
+"""How well a model does a task: one file a measure."""

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypedDict, TypeVar
 
 from ....tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from ....tasks.registry import HandedOn, handed_on, take_over
 from .address_space import require_address_space
 from .ray_errors import give_token, refused_token, why_not
 from .stopping import Stopped, kept_signals
@@ -173,7 +174,7 @@ class _Ray:
         remote = ray.remote(max_retries=_RETRIES, **self._needs)(_run_warm)
         # Kept once in the object store, not sent with every item.
         try:
-            arguments = ray.put((job, self._prepare))
+            arguments = ray.put((job, self._prepare, handed_on()))
         except ray.exceptions.RayError as error:
             raise OstracaError(
                 f"Ray's object store takes nothing ({type(error).__name__}); free some of it or of the disk "
@@ -298,9 +299,10 @@ def _probe(ray: Any, address: str) -> None:
             raise OstracaError(why_not(refusal, address)) from refusal
 
 
-def _run_warm(arguments: tuple[Callable[[T], R], Callable[[], None]], item: T) -> R:
+def _run_warm(arguments: tuple[Callable[[T], R], Callable[[], None], HandedOn], item: T) -> R:
     """What runs in a Ray worker."""
-    job, prepare = arguments
+    job, prepare, handed = arguments
+    take_over(handed)
     prepare()
     return job(item)
 

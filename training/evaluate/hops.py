@@ -1,4 +1,4 @@
-"""Depo: whole-answer exact match on questions of one hop."""
+"""A task with hops (`tasks.base.Hops`): whole-answer exact match on questions of one hop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 import torch
 
 from ...loaders import TaskSource, TokenStream
-from ...tasks import get_task
 from ...tasks.core.batch import LABEL_IGNORED
-from ...tasks.core.sizes import MIN_SIZE, size_probabilities
 from ...tasks.errors import ConfigError
 from ...tasks.vocabulary import Renaming
 from ..base import LanguageModel, labelled_logits
@@ -34,56 +32,44 @@ class HopScore:
         return self.correct / max(1, self.answers)
 
 
-def choose_hops(hops: Sequence[int] | None, config: Mapping[str, Any]) -> tuple[int, ...]:
-    """The hops to measure; None means 1, 2, 4, ... up to K. ConfigError where one is not in 1..K."""
-    largest = int(config["K"])
+def choose_hops(hops: Sequence[int] | None, key: str, largest: int) -> tuple[int, ...]:
+    """The hops to measure; None means 1, 2, 4, ... up to `largest`.
+
+    key: of the config that holds `largest`. ConfigError where a hop is not in 1..largest, or is there twice.
+    """
     if hops is None:
         return tuple(1 << power for power in range(largest.bit_length()))
     if not hops:
-        raise ConfigError(f"eval.hops is empty; give hops from 1 to K={largest}, or null for 1, 2, 4, ...")
+        raise ConfigError(
+            f"eval.hops is empty; give hops from 1 to {key}={largest}, or null for 1, 2, 4, ..."
+        )
     for hop in hops:
         if not 1 <= hop <= largest:
             raise ConfigError(
-                f"eval.hops has {hop}, but the model is trained on hops 1 to K={largest} alone; leave it out "
-                f"or raise dataset.K"
+                f"eval.hops has {hop}, but the model is trained on hops 1 to {key}={largest} alone; leave it "
+                f"out or raise dataset.{key}"
             )
     if len(set(hops)) < len(hops):
         raise ConfigError(f"eval.hops={list(hops)} names a hop twice")
     return tuple(hops)
 
 
-def hop_config(config: Mapping[str, Any], hop: int, *, qa: bool) -> dict[str, Any]:
-    """The task config that asks `hop` alone; with `qa` all examples have n = N nodes."""
-    return get_task("depo").check({**config, "fixed_k": hop, "qa": qa})
-
-
 def hop_dataset(
+    task: str,
     config: Mapping[str, Any],
     *,
     seed: int,
-    start: int,
-    count: int,
+    indices: range,
     batch_size: int,
     renaming: Renaming | None = None,
 ) -> StreamDataset:
-    """Examples start..start+count-1 of the eval split of `config` (see `hop_config`), one a row.
+    """Examples at `indices` (step 1) of the eval split of `config`, which asks one hop, one a row.
 
     renaming: to the ids that the model was trained on.
     """
-    source = TaskSource("depo", config, seed=seed, split="eval", start=start, count=count, renaming=renaming)
+    start, count = indices.start, len(indices)
+    source = TaskSource(task, config, seed=seed, split="eval", start=start, count=count, renaming=renaming)
     return StreamDataset(TokenStream(source, batch_size=batch_size, length=None, mode="padded"))
-
-
-def chance(config: Mapping[str, Any]) -> float:
-    """Accuracy of naming one of the example's n nodes blindly, 0..1: 1/n, averaged over the answers."""
-    if config["qa"]:
-        return 1.0 / int(config["N"])
-    answers = total = 0.0
-    for n, probability in enumerate(size_probabilities(config["N"]), start=MIN_SIZE):
-        asked = min(int(config["M"]), n)
-        answers += float(probability) * asked
-        total += float(probability) * asked / n
-    return total / answers
 
 
 def score_hop(

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.outside import NotRegularError, open_regular
 from ..errors import OstracaError, shown
+from .outside import NotRegularError, open_regular
 
 if TYPE_CHECKING:
     import tokenizers

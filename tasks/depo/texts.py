@@ -1,0 +1,11 @@
+"""Depo in words, for whoever meets a corpus of it first."""
+
+from __future__ import annotations
+
+ABOUT = "reason deep: which word comes k steps on, around a directed cycle of n words?"
+COLUMNS = {
+    "n": "words in the cycle",
+    "query_hops": "steps that each question asks for",
+    "answer_starts": "first token of each answer, after <ans>",
+    "answer_ends": "one past its last token",
+}

@@ -1,0 +1,8 @@
+"""Lano in words, for whoever meets a corpus of it first."""
+
+from __future__ import annotations
+
+ABOUT = "find structure: sentences of a layered, ambiguous context-free grammar"
+COLUMNS = {
+    "length": "terminals in the sentence",
+}
