@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,61 +12,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .auditing import Audit
-from .errors import ConfigError, check_bool, check_integer, check_path, nearest, shown
+from .errors import ConfigError, shown
+from .keys import INT32_MAX, Key, check_keys
 
-INT32_MAX = 2**31 - 1
+__all__ = [
+    "INT32_MAX",
+    "Key",
+    "check_keys",
+]
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _MEASURED = 1000  # examples
-
-
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """One config key: its default, what it means, and what it may be."""
-
-    default: Any
-    help: str
-    kind: type = int  # int, bool, str, Path (a str too), or object: any plain value, checked by the task
-    low: int = 0  # of an int
-    high: int = INT32_MAX
-    choices: tuple[str, ...] = ()  # of a str (empty: any text)
-    optional: bool = False  # None is allowed too
-
-
-def check_keys(task: str, config: Mapping[str, Any] | None, keys: Mapping[str, Key]) -> dict[str, Any]:
-    """Return the complete config in the order of `keys`; ConfigError on the first thing that is wrong."""
-    if config is not None and not isinstance(config, Mapping):
-        raise ConfigError(f"{task}: the config must be a mapping of keys to values, not {shown(config)}")
-    given = dict(config or {})
-    for name in given:
-        if name not in keys:
-            raise ConfigError(
-                f"{task}: unknown key {shown(name)}{nearest(name, keys)}; known: {', '.join(keys)}"
-            )
-    return {name: _check_value(task, name, given.get(name, key.default), key) for name, key in keys.items()}
-
-
-def _check_value(task: str, name: str, value: Any, key: Key) -> Any:
-    if value is None and key.optional:
-        return None
-    if key.kind is object:
-        return value
-    if key.kind is bool:
-        return check_bool(f"{task}: {name}", value)
-    if key.kind is Path:
-        return check_path(f"{task}: {name}", value)
-    if key.kind is str:
-        return _check_text(f"{task}: {name}", value, key)
-    return check_integer(f"{task}: {name}", value, key.low, key.high, " or null" if key.optional else "")
-
-
-def _check_text(name: str, value: Any, key: Key) -> str:
-    also = " or null" if key.optional else ""
-    if key.choices and (not isinstance(value, str) or value not in key.choices):
-        known = ", ".join(key.choices)
-        raise ConfigError(f"{name}={shown(value)}{nearest(value, key.choices)} must be one of {known}{also}")
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name}={shown(value)} must be a text{also}")
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)

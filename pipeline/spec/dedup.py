@@ -17,11 +17,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ...tasks.errors import ConfigError, nearest, shown
+from ...tasks.errors import ConfigError, shown
+from ...tasks.keys import Key, check_keys
 
 MODES = ("disjoint", "off", "drop", "redraw")
 SEARCHING = ("drop", "redraw")  # modes that compare all examples with one another
 KEYS = ("tokens", "content")
+_CHECKED = {
+    "mode": Key(default=None, kind=str, choices=MODES, optional=True, help="what happens to duplicates"),
+    "key": Key(default=None, kind=str, choices=KEYS, optional=True, help="by what two examples are the same"),
+    "against": Key(default=None, kind=object, optional=True, help="corpora whose examples are left out"),
+}
 _AGAINST = ("name", "spec_digest", "content_digest")
 DEFAULT_MEMORY = 1 << 30  # bytes
 _LEAST_MEMORY = 1 << 20
@@ -38,25 +44,9 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
 
     against: of each corpus whose examples are left out, its path, name, spec_digest and content_digest.
     """
-    given = {} if given is None else given
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{where}: dedup={shown(given)} must be a mapping of mode, key and against")
-    known = ("mode", "key", "against")
-    for name in given:
-        if name not in known:
-            raise ConfigError(
-                f"{where}: dedup has no key {name!r}{nearest(name, known)}; known: {', '.join(known)}"
-            )
-    mode = "disjoint" if given.get("mode") is None else given["mode"]
-    mode = "off" if mode is False else mode  # YAML 1.1 reads a plain off as false
-    key = "tokens" if given.get("key") is None else given["key"]
-    for name, value, allowed in (("mode", mode, MODES), ("key", key, KEYS)):
-        if not isinstance(value, str) or value not in allowed:
-            raise ConfigError(
-                f"{where}: dedup.{name}={shown(value)}{nearest(value, allowed)} must be one of "
-                f"{', '.join(allowed)}"
-            )
-    against = [] if given.get("against") is None else given["against"]
+    found = check_keys(f"{where}: dedup.", _as_text(given), _CHECKED)
+    mode, key = found["mode"] or "disjoint", found["key"] or "tokens"
+    against = [] if found["against"] is None else found["against"]
     if not isinstance(against, list | tuple):
         raise ConfigError(f"{where}: dedup.against={shown(against)} must be a list of corpora's folders")
     if mode not in SEARCHING:
@@ -79,6 +69,11 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
         path = other.get("path")
         others.append({"path": path, **{name: other[name] for name in _AGAINST}})
     return {"mode": mode, "key": key if mode != "off" else "tokens", "against": others}
+
+
+def _as_text(given: Any) -> Any:
+    """YAML 1.1 reads a plain off as false."""
+    return {**given, "mode": "off"} if isinstance(given, Mapping) and given.get("mode") is False else given
 
 
 def searches(spec: Mapping[str, Any]) -> bool:

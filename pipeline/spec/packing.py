@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from ...tasks.errors import ConfigError, check_integer, nearest, shown
+from ...tasks.errors import ConfigError
+from ...tasks.keys import REQUIRED, Key, check_keys
 
 PACK_MODES = ("left_aligned", "whole", "best_fit", "concat")
 CUTTING = ("left_aligned", "concat")  # the modes that take a document longer than a row
 MAX_LENGTH = 1 << 24
+
+
+_KEYS = {
+    "length": Key(
+        default=REQUIRED, low=2, high=MAX_LENGTH, help="how many tokens a row has at most, e.g. 2048"
+    ),
+    "mode": Key(default="left_aligned", kind=str, choices=PACK_MODES, help="how documents share rows"),
+}
 
 
 def check_pack(given: Any, where: str) -> dict[str, Any] | None:
@@ -17,28 +25,7 @@ def check_pack(given: Any, where: str) -> dict[str, Any] | None:
 
     ConfigError, which begins with `where`, says in one line what is wrong with it.
     """
-    if given is None:
-        return None
-    where = f"{where}: pack"
-    if not isinstance(given, Mapping):
-        raise ConfigError(
-            f"{where}={shown(given)} must be null or a mapping, e.g. {{length: 2048, mode: best_fit}}"
-        )
-    known = ("length", "mode")
-    for key in given:
-        if key not in known:
-            raise ConfigError(
-                f"{where}: unknown key {shown(key)}{nearest(key, known)}; known: {', '.join(known)}"
-            )
-    if given.get("length") is None:
-        raise ConfigError(f"{where}: length is missing: how many tokens a row has at most, e.g. 2048")
-    length = check_integer(f"{where}: length", given["length"], 2, MAX_LENGTH)
-    mode = given.get("mode", "left_aligned")
-    if not isinstance(mode, str) or mode not in PACK_MODES:
-        raise ConfigError(
-            f"{where}: mode={shown(mode)}{nearest(mode, PACK_MODES)} must be one of {', '.join(PACK_MODES)}"
-        )
-    return {"length": length, "mode": mode}
+    return None if given is None else check_keys(f"{where}: pack: ", given, _KEYS)
 
 
 def check_fits(mode: str, length: int, longest: int, where: str) -> None:

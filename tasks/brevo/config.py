@@ -39,7 +39,7 @@ KEYS = {
 
 def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The complete config; ConfigError says in one line what is wrong with it."""
-    full = check_keys("brevo", config, KEYS)
+    full = check_keys("brevo: ", config, KEYS)
     if full["multi"]:
         check_words("brevo", full["N"], full["mini_vocab"], full["min_tlen"], full["max_tlen"])
     _check_ids(full)

@@ -60,7 +60,7 @@ _FORM = ("bio", "tokenizer_name_or_path", "tokenizer_sha256", "eos", "attributes
 
 def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The complete config; ConfigError says in one line what is wrong with it."""
-    full = check_keys("capo", config, KEYS)
+    full = check_keys("capo: ", config, KEYS)
     _take_in(full, "fields", POOLS)
     _take_in(full, "templates", SENTENCES)
     names = count_names(pools_of(fields_of(full)))

@@ -37,7 +37,7 @@ KEYS = {
 
 def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The complete config; ConfigError says in one line what is wrong with it."""
-    full = check_keys("depo", config, KEYS)
+    full = check_keys("depo: ", config, KEYS)
     check_words("depo", full["N"], full["mini_vocab"], full["min_tlen"], full["max_tlen"])
     if full["fixed_k"] is not None and full["fixed_k"] > full["K"]:
         raise ConfigError(

@@ -39,7 +39,7 @@ def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
     A file is read here and nowhere else: its grammar stands in the complete config as canonical text.
     """
-    full = check_keys("lano", config, KEYS)
+    full = check_keys("lano: ", config, KEYS)
     path, text = full["config_path"], full["grammar"]
     if path is not None and text is not None:
         raise ConfigError("lano: config_path and grammar cannot both be given; leave out one")

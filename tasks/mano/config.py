@@ -35,7 +35,7 @@ KEYS = {
 
 def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The complete config; ConfigError says in one line what is wrong with it."""
-    full = check_keys("mano", config, KEYS)
+    full = check_keys("mano: ", config, KEYS)
     full["ttype"] = _check_letters(full["ttype"])
     if full["fixed_length"] is not None and full["fixed_length"] > full["L"]:
         raise ConfigError(
@@ -71,7 +71,7 @@ def _check_division(full: Mapping[str, Any]) -> None:
     modulus, letters = full["value_mod"], full["ttype"]
     if not is_prime(modulus):
         below = next((m for m in range(modulus, 1, -1) if is_prime(m)), None)
-        above = next((m for m in range(modulus, KEYS["value_mod"].high + 1) if is_prime(m)), None)
+        above = next((m for m in range(modulus, int(KEYS["value_mod"].high) + 1) if is_prime(m)), None)
         primes = " or ".join(str(m) for m in (below, above) if m is not None)
         raise ConfigError(
             f"mano: value_mod={modulus} is not prime, so d (/) in ttype={letters} has no inverses; "

@@ -17,7 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol, TypedDict, TypeVar
 
-from ....tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
+from ....tasks.errors import OstracaError
+from ....tasks.keys import Key, check_keys
 from ....tasks.registry import HandedOn, handed_on, take_over
 from .address_space import require_address_space
 from .ray_errors import give_token, refused_token, why_not
@@ -27,12 +28,24 @@ from .times import Times
 T = TypeVar("T")
 R = TypeVar("R")
 ENGINES = ("ray", "local")
-RAY_KEYS = ("address", "num_cpus", "memory", "in_flight")
 _JOBS_A_SLOT = 2  # in flight at a time: one runs, one waits
 _RETRIES = 20  # of a job whose worker or node was lost
 _LOOK_SECONDS = 5.0  # without a result, after which it is asked whether a job can run anywhere
+_MOST = 2**63 - 1
 _MOST_ASKED = (2**63 - 1) // 10_000  # Ray counts ten-thousandths in 64 bits; of more it would ask for nothing
 _PATIENCE_SECONDS = 60.0  # for which a cluster may be without a node on which one can
+_KEYS = {
+    "engine": Key(default="ray", kind=str, choices=ENGINES, help="where jobs run"),
+    "workers": Key(default=None, low=1, high=_MOST, optional=True, help="jobs at a time"),
+}
+_RAY_KEYS = {
+    "address": Key(default=None, kind=str, what="auto or host:port", optional=True, help="of a cluster"),
+    "num_cpus": Key(default=None, low=1, high=_MOST_ASKED, optional=True, help="CPUs per job"),
+    "memory": Key(default=None, low=1, high=_MOST_ASKED, optional=True, help="bytes per job"),
+    "in_flight": Key(
+        default=None, low=1, high=_MOST_ASKED, optional=True, help="jobs handed to Ray at a time"
+    ),
+}
 
 
 class EngineSettings(TypedDict, total=False):
@@ -68,25 +81,8 @@ def check_engine(engine: Any, workers: Any, ray: Any = None) -> dict[str, Any]:
     ray: a mapping of `address` (auto, host:port or None: a Ray of its own), `num_cpus` and `memory` (bytes)
     that a job takes, and `in_flight` (jobs handed to Ray at a time), or None.
     """
-    if engine not in ENGINES:
-        raise ConfigError(
-            f"engine={shown(engine)}{nearest(engine, ENGINES)} must be one of {', '.join(ENGINES)}"
-        )
-    if workers is not None:
-        check_integer("workers", workers, 1)
-    if not isinstance(ray, Mapping | None):
-        raise ConfigError(f"ray={shown(ray)} must be a mapping; set ray.address=...")
-    given = dict(ray or {})
-    for name in given:
-        if name not in RAY_KEYS:
-            raise ConfigError(f"ray.{name}{nearest(name, RAY_KEYS)}: known are {', '.join(RAY_KEYS)}")
-    address = given.get("address")
-    if address is not None and (not isinstance(address, str) or not address):
-        raise ConfigError(f"ray.address={shown(address)} must be auto, host:port or null")
-    for name, least in (("num_cpus", 1), ("memory", 1), ("in_flight", 1)):
-        if given.get(name) is not None:
-            check_integer(f"ray.{name}", given[name], least, _MOST_ASKED)
-    return {name: given.get(name) for name in RAY_KEYS}
+    check_keys("", {"engine": engine, "workers": workers}, _KEYS)
+    return check_keys("ray.", ray, _RAY_KEYS)
 
 
 @contextmanager
