@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -40,20 +40,18 @@ def paper_of(names: Iterable[str]) -> Paper | None:
     return papers.pop() if len(papers) == 1 else None
 
 
-def sources(names: Iterable[str], mark: str = "") -> str:
-    """In a sentence or some, which papers these tasks are from; `mark` stands on both sides of a title."""
+def sources(names: Collection[str], mark: str = "") -> str:
+    """Which papers these tasks are from, a sentence each; `mark` stands on both sides of a title."""
     papers: dict[Paper, list[str]] = {}
-    of_none = False
     for name in names:
         paper = get_task(name).paper
-        if paper is None:
-            of_none = True
-        else:
+        if paper is not None:
             papers.setdefault(paper, []).append(name)
     lines = []
     for paper, of in papers.items():
-        which = "The tasks" if len(papers) == 1 and not of_none else f"The tasks {', '.join(of)}"
-        lines.append(f"{which} are those of {mark}{paper.title}{mark} (arXiv {paper.arxiv}).")
+        which = f"The tasks {', '.join(of)} are those" if len(of) > 1 else f"The task {of[0]} is that"
+        which = "The tasks are those" if len(of) == len(names) else which
+        lines.append(f"{which} of {mark}{paper.title}{mark} (arXiv {paper.arxiv}).")
     return " ".join(lines)
 
 
