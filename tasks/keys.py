@@ -50,7 +50,7 @@ def check_keys(where: str, given: Mapping[str, Any] | None, keys: Mapping[str, K
 
 def check_value(name: str, value: Any, key: Key) -> Any:
     """A value as the key wants it; ConfigError where it is none. name: as it stands in messages."""
-    if value is REQUIRED:
+    if value is REQUIRED or (value is None and key.default is REQUIRED and not key.optional):
         raise ConfigError(f"{name} is missing: {key.help}")
     if value is None and key.optional:
         return None
@@ -93,7 +93,7 @@ def _check_number(name: str, value: Any, key: Key, also: str) -> float:
     if not key.low <= value <= key.high:
         upper = (
             ""
-            if key.high == INT32_MAX
+            if key.high in (INT32_MAX, math.inf)
             else " and less than 1"
             if key.high < 1
             else f" and {key.high:g} or less"

@@ -56,15 +56,10 @@ class WandbSettings:
 Settings = TypeVar("Settings", TrainSettings, EvalSettings, WandbSettings)
 
 
-def _key(kind: type = int, low: float = 0, high: float = 2**63 - 1, **more: Any) -> Key:
-    return Key(
-        default=REQUIRED,
-        help="every key of its file in conf is needed",
-        kind=kind,
-        low=low,
-        high=high,
-        **more,
-    )
+def _key(kind: type = int, low: float = 0, high: float | None = None, **more: Any) -> Key:
+    most = math.inf if kind is float else 2**63 - 1
+    why = "conf has a file of this section in which every key stands"
+    return Key(default=REQUIRED, help=why, kind=kind, low=low, high=most if high is None else high, **more)
 
 
 _PRECISIONS = ("auto", "float32", "bfloat16")

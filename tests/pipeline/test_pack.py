@@ -323,7 +323,7 @@ def test_a_pack_that_is_complete_checks_to_itself() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (2048, "spec: pack=2048 must be null or a mapping"),
+        (2048, "spec: pack: must be a mapping"),
         ({"lenght": 2048}, "spec: pack: unknown key 'lenght' (did you mean 'length'?); known: length, mode"),
         ({}, "spec: pack: length is missing"),
         ({"mode": "whole", "length": None}, "spec: pack: length is missing"),

@@ -126,7 +126,7 @@ CARD: dict[str, tuple[str, ...]] = {
     "one again from `manifest.json` alone.": (*VALID, *AGAIN),
     "Content digest: `…`.": (*FACT, *DIGESTS),
     "`report.html` shows the distributions and rows.": (PAGE, ROWS),
-    "of Ostraca: packed, in a fixed order, resumed exactly": STREAM,
+    "packed, in a fixed order, resumed exactly": STREAM,
     "Only tokens with `loss_mask` 1 are learned; the model shifts the labels by one itself:": LEARNED,
     "-100: only read": LEARNED,
     '`AutoTokenizer.from_pretrained("PATH")` has the special tokens there are and one to pad with, so '
@@ -199,7 +199,7 @@ REPORT: dict[str, tuple[str, ...]] = {
     "…: how many fewer, below the line how many more": SHARES,
     "every byte against the manifest": BYTES,
     "make it again from the manifest alone, and compare": AGAIN,
-    "of Ostraca: packed, in a fixed order, resumed exactly": STREAM,
+    "packed, in a fixed order, resumed exactly": STREAM,
     "An example is a pure function of its task, version, config, seed, split and index.": PURE,
     "An example is a pure function of its task, version, config, seed, split and index, and where duplicates "
     "were drawn anew of the number of the draw.": PURE,
