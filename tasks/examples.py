@@ -32,7 +32,7 @@ def check_seed(seed: Any) -> int:
 def check_split(split: Any) -> str:
     """The split's name; ConfigError where it is none."""
     if not isinstance(split, str) or not _SPLIT.fullmatch(split):
-        raise ConfigError(f"split={shown(split)} must be small letters, digits and '_', e.g. 'train'")
+        raise ConfigError(f"split={shown(split)} must be lowercase letters, digits and '_', e.g. 'train'")
     return split
 
 
@@ -120,13 +120,13 @@ def validate_example(
 def _wanted(data_type: pa.DataType) -> str:
     if pa.types.is_list(data_type):
         return "made of integers"
-    return "a text" if pa.types.is_string(data_type) else "an integer"
+    return "a string" if pa.types.is_string(data_type) else "an integer"
 
 
 def _one_row(value: Any, data_type: pa.DataType) -> pa.Array:
     if pa.types.is_string(data_type):
         if not isinstance(value, str):
-            raise TypeError("not a text")
+            raise TypeError("not a string")
         return pa.array([value], data_type)
     if not pa.types.is_list(data_type):
         return pa.array([_whole(value)], data_type)

@@ -69,7 +69,7 @@ class Registry(Mapping[str, str]):
 
     def __init__(self) -> None:
         self._found: dict[str, list[Offer]] | None = None  # of others; not looked for yet
-        self._records: dict[str, Task] = {}
+        self._records: dict[str, Task] = {}  # of others
         self._lock = threading.RLock()
 
     def __getitem__(self, name: str) -> str:
@@ -89,9 +89,11 @@ class Registry(Mapping[str, str]):
         if not isinstance(name, str) or name not in self:
             known = ", ".join(self)
             raise ConfigError(f"unknown task {shown(name)}{nearest(name, self)}; known: {known}; {_HOW}")
+        if name in HOUSE:
+            task: Task = importlib.import_module(HOUSE[name]).TASK
+            return task
         if name not in self._records:
-            house = name in HOUSE
-            self._records[name] = importlib.import_module(HOUSE[name]).TASK if house else self._load(name)
+            self._records[name] = self._load(name)
         return self._records[name]
 
     def _load(self, name: str) -> Task:

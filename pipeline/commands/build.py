@@ -70,7 +70,7 @@ def run(config: Mapping[str, Any]) -> int:
     making, total = times.rest(), times.total()
     show_corpus(out, manifest)
     if made == 0:
-        print("it was whole already: nothing was made")
+        print("already complete; nothing to do")
     else:
         found = f"; {kept / 1e6:,.1f} M tokens were there already" if kept else ""
         spent = {**times.seconds, "making": making}

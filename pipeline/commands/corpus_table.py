@@ -32,7 +32,7 @@ def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:
     for name, counts in (manifest["dedup"] or {}).items():
         asked, redrawn, dropped = (counts[key] for key in ("asked", "redrawn", "dropped"))
         if redrawn:
-            yield f"  {name}: {redrawn:,} drawn again, since their first draws were duplicates"
+            yield f"  {name}: {redrawn:,} redrawn, since their first draws were duplicates"
         if dropped and dedup["mode"] == "disjoint":
             yield f"  {name}: {dropped:,} of {asked:,} left out, which are in an eval split too"
         elif dropped and dedup["mode"] == "drop":

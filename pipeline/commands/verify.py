@@ -43,7 +43,7 @@ def run(config: Mapping[str, Any]) -> int:
     how = "bytes and content" if content else "every byte"
     rows_are = "examples" if manifest["spec"]["pack"] is None else "packed rows"
     print(
-        f"{root}: whole: {totals['shards']:,} shards, {totals['rows']:,} {rows_are}, "
+        f"{root}: OK: {totals['shards']:,} shards, {totals['rows']:,} {rows_are}, "
         f"{totals['tokens']:,} tokens, {how} as the manifest says"
     )
     return _look_for_duplicates(root, manifest) if duplicates else 0

@@ -102,7 +102,7 @@ def _check_rows(spec: Mapping[str, Any], record: Mapping[str, Any], split: str) 
     if len(changes) and spec["dedup"]["mode"] == "disjoint" and is_eval(split):
         return "examples of an eval split were left out, but the spec asks for no such thing"
     if changes.attempts.any() and spec["dedup"]["mode"] != "redraw":
-        return "examples were drawn again, but the spec asks for none to be"
+        return "examples were redrawn, but the spec asks for none to be"
     if not record["rows"] <= record["tokens"] <= _MOST_FOLDED * record["bytes"]:
         sizes = f"{record['rows']:,} rows, {record['tokens']:,} tokens and {record['bytes']:,} bytes"
         return f"is said to have {sizes}, which no shard has"

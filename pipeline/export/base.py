@@ -26,7 +26,7 @@ class TokenRows:
     """The tokens of a row group, end to end."""
 
     tokens: NDArray[Any]  # [tokens], of the dtype of the export
-    mask: NDArray[np.uint8]  # [tokens]: 1 where the token is learned
+    mask: NDArray[np.uint8]  # [tokens]: 1 where the token is in the loss
     lengths: NDArray[np.int64]  # [rows]
     # Of packed rows, which hold several documents or pieces of them; None: a row is a document.
     starts: NDArray[np.int32] | None = None  # [documents]: where in its row each begins

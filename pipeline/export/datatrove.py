@@ -2,7 +2,7 @@
 
 .ds           the ids, end to end, little-endian uint16 or uint32
 .ds.index     uint64 [documents]: the end of each document, in tokens
-.ds.loss      one byte a token: 1 where it is learned
+.ds.loss      one byte a token: 1 where it is in the loss
 .ds.metadata  NAME|BYTES OF AN ID, then the number of tokens, then the same for people
 """
 

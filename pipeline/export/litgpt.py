@@ -18,7 +18,7 @@ from .litdata import LEAF, write_chunks
 DTYPES = ("uint16", "int32")
 TEXTS = False
 NOT_CARRIED = (
-    "the loss mask (every token is learned) and the metadata columns; TokensLoader does not see boundaries"
+    "the loss mask (every token is in the loss) and the metadata columns; TokensLoader sees no boundaries"
 )
 
 _CODES = {"uint16": 20, "int32": 16}  # litData's numbers of PyTorch's types

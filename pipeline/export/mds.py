@@ -2,7 +2,7 @@
 
 A sample is a row: a document or, of a packed corpus, several. Its columns, in the order of their names:
 
-    loss_mask  ndarray:uint8   1 where the token is learned (llm-foundry does not look at it)
+    loss_mask  ndarray:uint8   1 where the token is in the loss (llm-foundry does not look at it)
     starts     ndarray:int32   where each document begins; of packed corpora only
     tokens     ndarray:int32   the ids
 

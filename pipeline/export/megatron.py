@@ -20,7 +20,7 @@ from .base import Dataset, ExportedSplit, Files
 
 DTYPES = ("uint16", "int32")
 TEXTS = False
-NOT_CARRIED = "the loss mask (every token is learned) and the metadata columns"
+NOT_CARRIED = "the loss mask (every token is in the loss) and the metadata columns"
 
 _CODES = {"uint16": 8, "int32": 4}
 

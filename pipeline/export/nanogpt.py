@@ -13,7 +13,7 @@ from .base import Dataset, Files
 
 DTYPES = ("uint16",)
 TEXTS = False
-NOT_CARRIED = "document boundaries, the loss mask (every token is learned) and the metadata columns"
+NOT_CARRIED = "document boundaries, the loss mask (every token is in the loss) and the metadata columns"
 
 _PICKLE_PROTOCOL = 4  # fixed: the same corpus gives the same bytes with any Python
 

@@ -1,7 +1,7 @@
 """OLMo-core: SPLIT/token_ids.npy, a raw array without a header; labels_mask.npy and token_ids.csv.gz with it.
 
-`labels_mask.npy` (`label_mask_paths`) is one byte a token, 1 where it is learned. `token_ids.csv.gz` holds a
-line for every document: start, end (in tokens), id, source, index in the source. OLMo-core reads it where
+`labels_mask.npy` (`label_mask_paths`) has a byte per token, 1 if it is in the loss. `token_ids.csv.gz` holds
+a line for every document: start, end (in tokens), id, source, index in the source. OLMo-core reads it where
 it is told to (`use_array_if_local=False`); by default it looks for an end-of-text id, which not every task
 has.
 """

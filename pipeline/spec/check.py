@@ -163,7 +163,7 @@ def _refuse_counted(datasets: Mapping[str, Any]) -> None:
             if task.count is not None and task.count(split["config"]) is not None:
                 raise ConfigError(
                     f"spec: dedup.mode=redraw: the examples of {name} are counted "
-                    f"({task.count(split['config'])[1]}), so none can be drawn again; set dedup.mode=drop"
+                    f"({task.count(split['config'])[1]}), so none can be redrawn; set dedup.mode=drop"
                 )
 
 

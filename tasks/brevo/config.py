@@ -27,7 +27,9 @@ KEYS = {
         help="the node asked for: the last, or any of the last ceil(n/4)",
     ),
     "max_in": Key(default=4, low=1, high=64, help="most parents, and most children, of a node"),
-    "mini_vocab": Key(default=4, low=1, high=10**6, help="multi: different tokens at a place of a word"),
+    "mini_vocab": Key(
+        default=4, low=1, high=10**6, help="multi: different tokens at each position of a word"
+    ),
     "min_tlen": Key(default=2, low=1, high=64, help="multi: fewest tokens of a word"),
     "max_tlen": Key(default=4, low=1, high=64, help="multi: most tokens of a word"),
     "bos_token_id": Key(default=9999, help="id of <bos>"),

@@ -31,9 +31,9 @@ from .text import (
 from .tokenizer import load_tokenizer
 
 KEYS = {
-    "num_people": Key(default=50_000, low=1, help="people that come up, out of the population"),
-    "exposures": Key(default=100, low=1, help="how often each of them does"),
-    "order": Key(default=True, kind=bool, help="sentences in a random order, anew at each exposure"),
+    "num_people": Key(default=50_000, low=1, help="people in the corpus, out of the population"),
+    "exposures": Key(default=100, low=1, help="biographies per person"),
+    "order": Key(default=True, kind=bool, help="sentences in a new random order at each exposure"),
     "reverse_md": Key(default=False, kind=bool, help="dates as 18 of March, 1940, not March 18, 1940"),
     "bio": Key(default="tokens", kind=str, choices=("tokens", "text"), help="tokens, or plain text"),
     "tokenizer_name_or_path": Key(
@@ -52,7 +52,7 @@ KEYS = {
     "templates_dir": Key(default=None, kind=Path, optional=True, help="a folder with sentences of your own"),
     "fields": Key(default=None, kind=object, optional=True, help="the names and values (from fields_dir)"),
     "templates": Key(default=None, kind=object, optional=True, help="the sentences (from templates_dir)"),
-    "attributes": Key(default=False, kind=bool, help="the person's values as columns too, a text for each"),
+    "attributes": Key(default=False, kind=bool, help="also the person's values as columns of strings"),
 }
 # These choose the form of an example, not what it says: the same text whatever the tokenizer.
 _FORM = ("bio", "tokenizer_name_or_path", "tokenizer_sha256", "eos", "attributes")

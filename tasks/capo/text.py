@@ -136,7 +136,7 @@ def check_lists(given: Any, names: Sequence[str], what: str) -> dict[str, list[s
             raise ConfigError(f"capo: {what}.{name}={shown(entries)} must be a list of texts")
         for place, entry in enumerate(entries):
             if type(entry) is not str:
-                raise ConfigError(f"capo: {what}.{name}[{place}]={shown(entry)} must be a text")
+                raise ConfigError(f"capo: {what}.{name}[{place}]={shown(entry)} must be a string")
     content = content_of(given, names)
     _check_content(content, what)
     return {name: list(entries) for name, entries in content}

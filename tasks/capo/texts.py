@@ -6,7 +6,7 @@ ABOUT = "store knowledge: paragraphs on people, each person many times in other 
 COLUMNS = {
     "text": "the paragraph",
     "person": "whose biography it is, a number in the population",
-    "exposure": "the how-manieth of this person, from 0",
+    "exposure": "exposure number of this person, from 0",
     "population": "the seed of the people",
     "value_starts": "first token (of a text: character) of each fact about the person",
     "value_ends": "one past its last",

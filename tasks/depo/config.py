@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 KEYS = {
     "N": Key(default=225, low=3, high=10**6, help="largest number of nodes"),
     "K": Key(default=8, low=1, high=10**6, help="largest number of hops"),
-    "M": Key(default=10, low=1, high=10**6, help="questions an example (fewer when n < M)"),
+    "M": Key(default=10, low=1, high=10**6, help="questions per example (fewer when n < M)"),
     "qa": Key(default=False, kind=bool, help="test form: n = N, hops 1, 2, 4, ... and K"),
     "separator": Key(default=False, kind=bool, help="put a separator before each edge"),
-    "mini_vocab": Key(default=50, low=1, high=10**6, help="different tokens at a place of a word"),
+    "mini_vocab": Key(default=50, low=1, high=10**6, help="different tokens at each position of a word"),
     "min_tlen": Key(default=1, low=1, high=64, help="fewest tokens of a word"),
     "max_tlen": Key(default=2, low=1, high=64, help="most tokens of a word"),
     "fixed_k": Key(default=None, low=1, high=10**6, optional=True, help="ask this hop only"),

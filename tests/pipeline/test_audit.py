@@ -191,7 +191,7 @@ def test_what_duplicates_left_out_may_change_is_not_judged(
     assert cli.main(["audit", f"path={tmp_path / 'c'}", "json=true", "report=true"]) == 0
     document = json.loads(capsys.readouterr().out)
     (train,) = (each for each in document["audits"] if each["name"].endswith(", train"))
-    assert "were left out or drawn again" in train["note"]
+    assert "were left out or redrawn" in train["note"]
     verdicts = {each["name"]: each["verdict"] for each in train["findings"] if each["kind"] == "law"}
     assert verdicts["operators"] == "not judged"
     assert verdicts["operator"] == "ok"

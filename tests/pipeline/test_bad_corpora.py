@@ -110,7 +110,7 @@ def test_texts_cannot_be_packed_nor_redrawn(say: Callable[..., str], tmp_path: P
         "engine=local",
     ]
     assert "texts, which cannot be packed; set bio=tokens" in say(*capo, "dataset.bio=text", "pack.length=99")
-    assert "none can be drawn again; set dedup.mode=drop" in say(*capo, "dedup.mode=redraw")
+    assert "none can be redrawn; set dedup.mode=drop" in say(*capo, "dedup.mode=redraw")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -227,7 +227,7 @@ def test_reading_an_edited_manifest_opens_no_file_outside(built: Path, tmp_path:
     [
         (50_000, "redraw", ["25,391 of 50,000 asked: its config has no more that differ in tokens"]),
         (500, "drop", [" of 500 dropped as duplicates"]),
-        (500, "redraw", [" drawn again, since their first draws were duplicates"]),
+        (500, "redraw", [" redrawn, since their first draws were duplicates"]),
     ],
 )
 def test_build_says_what_became_of_duplicates(

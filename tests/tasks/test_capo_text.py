@@ -182,7 +182,7 @@ def test_missing_folders_files_and_empty_files_are_refused(tmp_path: Path) -> No
         ({name: entries for name, entries in FIELDS.items() if name != "majors"}, "lacks the list majors"),
         ({**FIELDS, "majors": "Law"}, "fields.majors='Law' must be a list"),
         ({**FIELDS, "majors": None}, "fields.majors=None must be a list"),
-        ({**FIELDS, "majors": ["Law", 5]}, "fields.majors[1]=5 must be a text"),
+        ({**FIELDS, "majors": ["Law", 5]}, "fields.majors[1]=5 must be a string"),
         ({**FIELDS, "majors": []}, "fields.majors is empty"),
         ({**FIELDS, "majors": ["a\ud800"]}, "cannot be printed"),
     ],

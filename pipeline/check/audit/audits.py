@@ -111,7 +111,7 @@ def _kept(manifest: Mapping[str, Any], dataset: str, split: str, cut: Mapping[st
     changed = counts.get("redrawn", 0) + counts.get("dropped", 0)
     kept, why = 1.0 - changed / max(counts.get("asked", 1), 1), []
     if changed:
-        why.append(f"{changed:,} of {counts['asked']:,} examples were left out or drawn again")
+        why.append(f"{changed:,} of {counts['asked']:,} examples were left out or redrawn")
     if mode in CUTTING and cut.get("begun"):
         kept *= cut["whole"] / cut["begun"]
         why.append(f"pack.mode={mode} cuts examples, {cut['whole']:,} of {cut['begun']:,} are whole")
