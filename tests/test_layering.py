@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,16 @@ def test_every_file_of_pipeline_is_in_a_room() -> None:
     }
     assert rooms == set(FLOORS)
     assert [path.name for path in ROOT.glob("pipeline/*.py")] == ["__init__.py"]
+
+
+def test_the_architecture_names_the_rooms() -> None:
+    """docs/architecture.md lists just the rooms that there are."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert set(re.findall(r"^\| `pipeline/(\w+)/`", text, flags=re.MULTILINE)) == set(FLOORS)
+    assert set(re.findall(r"^\| `(\w+)/`", text, flags=re.MULTILINE)) == set(MAY_IMPORT) - {
+        "ostraca",
+        "pipeline",
+    }
 
 
 def test_nothing_in_pipeline_imports_upwards() -> None:
