@@ -17,7 +17,7 @@ from ..corpus.layout import LOCK, SPEC, STATE, aside_path, prints_path
 from ..corpus.records import ShardRecord, records_of
 from ..corpus.tokenizer_copies import listed_files
 from ..corpus.totals import Totals, are_lost, write_totals
-from ..report.samples_read import write_reports
+from ..report.write import write_reports
 from ..spec.check import check_spec, spec_digest
 from ..spec.dedup import check_memory, searches
 from ..spec.shards import WHOLE, Part, Shard, plan

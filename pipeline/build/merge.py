@@ -18,7 +18,7 @@ from ..corpus.manifest_checks import require_records
 from ..corpus.progress import Progress, Silent
 from ..corpus.records import ShardRecord, records_of
 from ..corpus.totals import Totals, read_totals, write_totals
-from ..report.samples_read import write_reports
+from ..report.write import write_reports
 from ..spec.shards import Part, plan
 from ..store.atomic import plain_errors
 from ..store.fence import Fence

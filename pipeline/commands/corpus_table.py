@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ..report.samples_read import statistics_of
 from ..report.table import screen_table
+from ..report.write import statistics_of
 from ..store.open import open_folder
 from .tables import print_table
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 from ...tasks.errors import shown
 from ...tasks.registry import HOUSE
 from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
+from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
 from ..spec.presets import aliases, likeness
 from .columns import about_column, about_task, paper_of, schema_of, sources, type_name
 from .figures import (
-    Key,
     dedup_mode,
     figures_of,
     keys_of,
@@ -37,8 +37,8 @@ _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
 def make_card(
     manifest: Mapping[str, Any],
-    statistics: Mapping[Key, Counts],
-    samples: Mapping[Key, pa.RecordBatch],
+    statistics: Mapping[SplitId, Counts],
+    samples: Mapping[SplitId, pa.RecordBatch],
     drawn: Sequence[str],
 ) -> str:
     """The whole card; drawn: the paths of the pictures that there are."""
@@ -47,7 +47,7 @@ def make_card(
         f"# {manifest['name']}",
         _what(manifest, statistics),
         _table(manifest, statistics),
-        _picture(MIXTURE, drawn, "Tokens of each dataset, and how many of them are learned"),
+        _picture(MIXTURE, drawn, "Tokens of each dataset, and how many of them are in the loss"),
         _loading(manifest),
         _labels(manifest),
         _datasets(manifest, samples, drawn),
@@ -66,7 +66,7 @@ def size_category(examples: int) -> str:
     return "n>1T"
 
 
-def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
+def _front_matter(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> str:
     examples = sum(counts.after.rows for counts in statistics.values())
     lines = ["---", f"pretty_name: {json.dumps(manifest['name'])}"]
     lines += ["task_categories:", "- text-generation", "size_categories:", f"- {size_category(examples)}"]
@@ -97,30 +97,30 @@ def short_names(datasets: Sequence[str]) -> dict[str, str]:
     return {each: shorter[each] for each in datasets if each in shorter and shorter[each] not in datasets}
 
 
-def pattern(manifest: Mapping[str, Any], key: Key) -> str:
+def pattern(manifest: Mapping[str, Any], key: SplitId) -> str:
     """A glob of a split's shards: depo/train-*.parquet."""
     name = PurePosixPath(shards_of(manifest, key)[0]["path"]).name
     return f"{key[0]}/{key[1]}-*.{name.partition('.')[2]}"
 
 
-def _what(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
+def _what(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> str:
     every = total(figures_of(manifest, statistics).values())
     paper = paper_of(manifest["tasks"])
     of = "" if paper is None else f" of *{paper.title.partition(':')[0]}*"
     return (
         f"{every.examples:,} examples of synthetic pretraining tasks{of}, "
-        f"{short(every.tokens)} tokens, {percent(every.learned_share)} of them learned. Made by Ostraca: "
+        f"{short(every.tokens)} tokens, {percent(every.learned_share)} of them in the loss. Made by Ostraca: "
         "every example was validated by code that did not make it, and anyone can make every one again from "
         "`manifest.json` alone.\n\n"
         f"Content digest: `{manifest['content_digest']}`. `report.html` shows the distributions and rows."
     )
 
 
-def _table(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
+def _table(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> str:
     figures, packed = figures_of(manifest, statistics), manifest["spec"].get("pack")
     mode = told_mode(manifest, figures)
     heads = ["dataset", "split", "examples", *(["packed rows"] if packed else []), "tokens", "mean length"]
-    heads += ["learned", *([] if mode == "off" else [f"duplicates {_gone(mode)}"]), "size"]
+    heads += ["in the loss", *([] if mode == "off" else [f"duplicates {_gone(mode)}"]), "size"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * 2}{'---:|' * (len(heads) - 2)}"]
     for (dataset, split), each in figures.items():
         cells = [dataset, split, f"{each.examples:,}", *([f"{each.rows:,}"] if packed else [])]
@@ -131,7 +131,7 @@ def _table(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str
 
 
 def _gone(mode: str) -> str:
-    return "dropped" if mode == "drop" else "drawn anew"
+    return "dropped" if mode == "drop" else "redrawn"
 
 
 def _picture(path: str, drawn: Sequence[str], words: str) -> str:
@@ -149,7 +149,7 @@ def _labels(manifest: Mapping[str, Any]) -> str:
     if of_texts(manifest, dataset) or manifest["spec"]["format"] != "parquet":
         return ""
     own = "" if manifest["spec"]["vocabulary"] == "shared" else f"/{tokenizer_folder(dataset)}"
-    return f"""Only tokens with `loss_mask` 1 are learned; the model shifts the labels by one itself:
+    return f"""Only tokens with `loss_mask` 1 are in the loss; the model shifts the labels by one itself:
 
 ```python
 def labels(row):  # -100: only read
@@ -162,7 +162,7 @@ dataset = dataset.map(labels)
 
 
 def _datasets(
-    manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordBatch], drawn: Sequence[str]
+    manifest: Mapping[str, Any], samples: Mapping[SplitId, pa.RecordBatch], drawn: Sequence[str]
 ) -> str:
     """A section for each dataset: what it asks, its distributions, its columns."""
     parts = []
@@ -219,7 +219,7 @@ def _vocabulary(manifest: Mapping[str, Any]) -> str:
     return f"## Vocabulary\n\n{words}"
 
 
-def _duplicates(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> str:
+def _duplicates(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> str:
     dedup, mode = manifest["spec"].get("dedup") or {}, dedup_mode(manifest)
     if mode == "off":
         words = "Not looked for: an example stands as often as it was drawn."

@@ -12,7 +12,7 @@ from ...tasks.base import Paper
 
 _COLUMNS = {
     "input_ids": "the tokens",
-    "loss_mask": "1 where a token is learned, 0 where it is only read",
+    "loss_mask": "1 where a token is in the loss, 0 where it is only read",
     "index": "the example's address in its split, from 0",
     "offset": "which of the first document's tokens the row begins with",
     "starts": "where in the row each document begins",

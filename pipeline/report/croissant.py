@@ -7,12 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..corpus.split import SplitId
+from ..spec.formats import FORMATS
 from .columns import about_column, paper_of, schema_of
-from .figures import Key, keys_of, shards_of
+from .figures import keys_of, shards_of
 
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 _SPLITS = "splits"  # the record set of their names
-_FORMATS = {"parquet": "application/x-parquet", "tar": "application/x-tar"}  # others: tars with zstd
 _TYPES = {pa.uint8(): "cr:UInt8", pa.int32(): "cr:Int32", pa.int64(): "cr:Int64", pa.string(): "sc:Text"}
 # The context that the specification gives, term for term.
 _TERMS: tuple[str, ...] = (
@@ -44,7 +45,7 @@ _CONTEXT: dict[str, Any] = {
 }
 
 
-def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordBatch]) -> dict[str, Any]:
+def make_croissant(manifest: Mapping[str, Any], samples: Mapping[SplitId, pa.RecordBatch]) -> dict[str, Any]:
     """The JSON-LD: every shard with its sha256 and, of Parquet, a record set for each dataset.
 
     Licence and date of publication are left out: they are for whoever publishes the corpus to say.
@@ -52,7 +53,8 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordB
     spec, keys = manifest["spec"], keys_of(manifest)
     paper = paper_of(manifest["tasks"])
     of = "" if paper is None else f" of {paper.title} (arXiv {paper.arxiv})"
-    shards = [_shard(record) for key in keys for record in shards_of(manifest, key)]
+    media_type = FORMATS[spec["format"]].media_types[spec["compression"]]
+    shards = [_shard(record, media_type) for key in keys for record in shards_of(manifest, key)]
     made: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -70,7 +72,7 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordB
         "isLiveDataset": False,
         "distribution": shards,
     }
-    if spec.get("format", "parquet") == "parquet":
+    if spec["format"] == "parquet":
         datasets = list(spec["datasets"])
         made["distribution"] = [*shards, *map(_files, datasets)]
         made["recordSet"] = [_splits([split for _, split in keys])]
@@ -81,7 +83,7 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[Key, pa.RecordB
     return made
 
 
-def _shard(record: Mapping[str, Any]) -> dict[str, Any]:
+def _shard(record: Mapping[str, Any], media_type: str) -> dict[str, Any]:
     path = record["path"]
     return {
         "@type": "cr:FileObject",
@@ -89,7 +91,7 @@ def _shard(record: Mapping[str, Any]) -> dict[str, Any]:
         "name": path,
         "contentUrl": path,
         "contentSize": f"{record['bytes']} B",
-        "encodingFormat": _FORMATS.get(path.rpartition(".")[2], "application/zstd"),
+        "encodingFormat": media_type,
         "sha256": record["sha256"],
     }
 
@@ -101,7 +103,7 @@ def _files(dataset: str) -> dict[str, Any]:
         "@id": f"{dataset}-shards",
         "name": f"{dataset}-shards",
         "description": f"All shards of {dataset}.",
-        "encodingFormat": _FORMATS["parquet"],
+        "encodingFormat": FORMATS["parquet"].media_types["zstd"],
         "includes": f"{dataset}/*.parquet",
     }
 

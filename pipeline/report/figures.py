@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...tasks import get_task
+from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
+from ..spec.formats import FORMATS
 
-Key = tuple[str, str]  # dataset, split
 _SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -46,12 +47,12 @@ class Figures:
         return self.bytes / max(self.tokens, 1)
 
 
-def figures_of(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> dict[Key, Figures]:
+def figures_of(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> dict[SplitId, Figures]:
     """The figures of every split of every dataset: datasets in the spec's order, train first."""
     return {key: _of_split(manifest, key, statistics[key]) for key in keys_of(manifest)}
 
 
-def keys_of(manifest: Mapping[str, Any]) -> list[Key]:
+def keys_of(manifest: Mapping[str, Any]) -> list[SplitId]:
     """(dataset, split) of all that a corpus, or a part of one, holds: in the spec's order, train first."""
     held = {
         (record["dataset"], split)
@@ -71,7 +72,7 @@ def first_split(manifest: Mapping[str, Any], dataset: str) -> str:
     return next(split for name, split in keys_of(manifest) if name == dataset)
 
 
-def shards_of(manifest: Mapping[str, Any], key: Key) -> list[Mapping[str, Any]]:
+def shards_of(manifest: Mapping[str, Any], key: SplitId) -> list[Mapping[str, Any]]:
     """The records of a split's shards."""
     dataset, split = key
     return [record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset]
@@ -101,11 +102,8 @@ def usage(manifest: Mapping[str, Any], path: str) -> str:
 
 def read_by_datasets(manifest: Mapping[str, Any]) -> bool:
     """Whether Hugging Face's `datasets` reads the shards: it does not unpack a tar with zstd."""
-    return all(
-        shard["path"].endswith((".parquet", ".tar"))
-        for key in keys_of(manifest)
-        for shard in shards_of(manifest, key)
-    )
+    spec = manifest["spec"]
+    return spec["compression"] in FORMATS[spec["format"]].for_datasets
 
 
 def total(figures: Iterable[Figures]) -> Figures:
@@ -113,7 +111,7 @@ def total(figures: Iterable[Figures]) -> Figures:
     return sum(figures, Figures())
 
 
-def _of_split(manifest: Mapping[str, Any], key: Key, counts: Counts) -> Figures:
+def _of_split(manifest: Mapping[str, Any], key: SplitId, counts: Counts) -> Figures:
     shards = shards_of(manifest, key)
     return Figures(
         examples=counts.after.rows,
@@ -133,7 +131,7 @@ def dedup_mode(manifest: Mapping[str, Any]) -> str:
     return str((manifest["spec"].get("dedup") or {}).get("mode", "off"))
 
 
-def told_mode(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
+def told_mode(manifest: Mapping[str, Any], figures: Mapping[SplitId, Figures]) -> str:
     """What tables tell of duplicates: nothing (off), what was dropped, or what was drawn again (redraw)."""
     mode = dedup_mode(manifest)
     if mode == "disjoint":

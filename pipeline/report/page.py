@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
 from .columns import sources
 from .figures import (
     Figures,
-    Key,
     dedup_mode,
     figures_of,
     megabytes,
@@ -29,7 +29,9 @@ from .svg import element
 
 
 def make_page(
-    manifest: Mapping[str, Any], statistics: Mapping[Key, Counts], samples: Mapping[Key, pa.RecordBatch]
+    manifest: Mapping[str, Any],
+    statistics: Mapping[SplitId, Counts],
+    samples: Mapping[SplitId, pa.RecordBatch],
 ) -> str:
     """The whole page."""
     figures, datasets = figures_of(manifest, statistics), list(manifest["spec"]["datasets"])
@@ -47,7 +49,7 @@ def make_page(
     )
 
 
-def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
+def _head(manifest: Mapping[str, Any], figures: Mapping[SplitId, Figures]) -> str:
     """The title, the figures that matter, and where to find what."""
     spec, every = manifest["spec"], total(figures.values())
     datasets = list(spec["datasets"])
@@ -56,7 +58,7 @@ def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
     facts = [
         (short(every.examples), "examples, each validated"),
         (short(every.tokens), units),
-        (percent(every.learned_share), f"of the {units} are learned"),
+        (percent(every.learned_share), f"of the {units} are in the loss"),
         (f"{every.mean:,.0f}", f"{units} of an example, on average"),
         (megabytes(every.bytes), f"in {every.shards:,} shards, {every.bytes_per_token:.2f} bytes a token"),
     ]
@@ -65,7 +67,7 @@ def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
         facts.append((short(every.dropped), "left out of train, as they are in an eval split"))
     elif mode != "off":
         gone = every.dropped if mode == "drop" else every.redrawn
-        verb = "dropped" if mode == "drop" else "drawn anew"
+        verb = "dropped" if mode == "drop" else "redrawn"
         share = f", {percent(gone / max(gone + every.examples, 1))} of all" if mode == "drop" else ""
         facts.append((short(gone), f"duplicates {verb}{share}"))
     pack = spec.get("pack")
@@ -83,7 +85,7 @@ def _head(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
     )
 
 
-def _overview(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
+def _overview(manifest: Mapping[str, Any], figures: Mapping[SplitId, Figures]) -> str:
     """How the tokens are shared out among the datasets, or the splits of one, and the table of all."""
     datasets = list(manifest["spec"]["datasets"])
     if len(datasets) > 1:
@@ -100,7 +102,7 @@ def _overview(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> st
             f"{_share_bar(each, most)}"
         )
     legend = (
-        '<p class="note"><span class="key b"></span>learned (loss_mask 1)&ensp; '
+        '<p class="note"><span class="key b"></span>in the loss (loss_mask 1)&ensp; '
         '<span class="key r"></span>only read</p>'
     )
     mixture = f"<h3>Tokens</h3>{legend}<div class='mix'>{''.join(lines)}</div>"
@@ -111,7 +113,7 @@ def _share_bar(each: Figures, most: int) -> str:
     """Tokens as a bar of 100 units for the largest dataset, what is learned of them darker."""
     wide = 100 * each.tokens / max(most, 1)
     learned = wide * each.learned_share
-    tip = f"{each.tokens:,} tokens, {percent(each.learned_share)} learned"
+    tip = f"{each.tokens:,} tokens, {percent(each.learned_share)} in the loss"
     bars = [
         element("rect", {"x": float(x), "y": 0, "width": float(width), "height": 10, "class": style})
         for x, width, style in ((0.0, learned, "bar"), (learned, wide - learned, "read"))
@@ -121,9 +123,9 @@ def _share_bar(each: Figures, most: int) -> str:
     return element("svg", box, element("title", {}, escape(tip)), *bars)
 
 
-def _table(manifest: Mapping[str, Any], figures: Mapping[Key, Figures]) -> str:
+def _table(manifest: Mapping[str, Any], figures: Mapping[SplitId, Figures]) -> str:
     mode, packed = told_mode(manifest, figures), bool(manifest["spec"].get("pack"))
-    heads = ["examples", *(["packed rows"] if packed else []), "tokens", "mean length", "learned"]
+    heads = ["examples", *(["packed rows"] if packed else []), "tokens", "mean length", "in the loss"]
     heads += [] if mode == "off" else ["duplicates"]
     heads += ["shards", "MB", "bytes / token"]
     head = "".join(f'<th class="n">{each}</th>' for each in heads)
@@ -173,7 +175,7 @@ def _again(manifest: Mapping[str, Any]) -> str:
     }
     address = "its task, version, config, seed, split and index"
     if dedup_mode(manifest) == "redraw":
-        address += ", and where duplicates were drawn anew of the number of the draw"
+        address += ", and if it was redrawn of the number of the draw"
     lines = "".join(
         f"<tr><th>{escape(name)}</th><td><code>{escape(str(value))}</code></td></tr>"
         for name, value in facts.items()

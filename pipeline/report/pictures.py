@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
 from .bins import Bins, round_ticks
 from .charts import Chart, charts_of
-from .figures import Key, brief, figures_of, of_texts, percent, short, total
+from .figures import brief, figures_of, of_texts, percent, short, total
 
 MIXTURE = "report/mixture.png"
 _INK, _FAINT, _GRID = "#1d2127", "#636b75", "#dfe3e8"
@@ -28,7 +29,7 @@ def picture_of(dataset: str) -> str:
 
 
 def draw_pictures(
-    manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]
+    manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]
 ) -> Iterator[tuple[str, bytes]]:
     """(path, PNG) of the tokens of several datasets, of each one's distributions; none without matplotlib."""
     if find_spec("matplotlib") is None:
@@ -71,7 +72,7 @@ def _png(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def _mixture(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> Any:
+def _mixture(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> Any:
     """A bar for each dataset: its tokens, what is learned of them darker."""
     figures, datasets = figures_of(manifest, statistics), list(manifest["spec"]["datasets"])
     sums = [total(each for key, each in figures.items() if key[0] == dataset) for dataset in datasets]
@@ -94,7 +95,7 @@ def _mixture(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> A
     panel.set_xticks([])
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    panel.set_title("Tokens: dark, learned; light, only read", loc="left", color=_FAINT, fontsize=9)
+    panel.set_title("Tokens: dark, in the loss; light, only read", loc="left", color=_FAINT, fontsize=9)
     return figure
 
 

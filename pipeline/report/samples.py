@@ -12,13 +12,13 @@ from ...tasks import get_task
 from ...tasks.base import Look
 from ...tasks.core.batch import rows_of
 from ...tasks.vocabulary import split_renaming
-from .figures import Key
+from ..corpus.split import SplitId
 
 MOST_TOKENS = 400
 HEAD_TOKENS, TAIL_TOKENS = 120, 200  # of a longer example; what is learned stands mostly at its end
 
 
-def sample_rows(spec: Mapping[str, Any], key: Key, batch: pa.RecordBatch) -> list[str]:
+def sample_rows(spec: Mapping[str, Any], key: SplitId, batch: pa.RecordBatch) -> list[str]:
     """A figure for each row of a split's shards, with published ids and names whatever those in the rows."""
     dataset, split = key
     entry = spec["datasets"][dataset]

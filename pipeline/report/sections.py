@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from ...tasks import get_task
+from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
 from .charts import charts_of, shares_of
 from .columns import about_column, about_task, schema_of, type_name
-from .figures import Figures, Key, of_texts, percent
+from .figures import Figures, of_texts, percent
 from .samples import sample_rows
 from .svg import histogram, shares
 
@@ -22,9 +23,9 @@ from .svg import histogram, shares
 def section(
     manifest: Mapping[str, Any],
     dataset: str,
-    figures: Mapping[Key, Figures],
-    statistics: Mapping[Key, Counts],
-    samples: Mapping[Key, pa.RecordBatch],
+    figures: Mapping[SplitId, Figures],
+    statistics: Mapping[SplitId, Counts],
+    samples: Mapping[SplitId, pa.RecordBatch],
 ) -> str:
     """All about one dataset, as HTML."""
     spec = manifest["spec"]
@@ -52,7 +53,9 @@ def section(
 
 def _sentence(split: str, each: Figures) -> str:
     learned = "all" if each.learned == each.counted else percent(each.learned_share)
-    return f"<b>{escape(split)}</b> {each.examples:,} examples of {each.mean:,.1f} tokens, {learned} learned"
+    return (
+        f"<b>{escape(split)}</b> {each.examples:,} examples of {each.mean:,.1f} tokens, {learned} in the loss"
+    )
 
 
 def _legend(counts: Mapping[str, Counts]) -> str:

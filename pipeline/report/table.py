@@ -7,17 +7,18 @@ from typing import Any
 
 from rich.table import Table
 
+from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
-from .figures import Figures, Key, figures_of, megabytes, told_mode, total
+from .figures import Figures, figures_of, megabytes, told_mode, total
 
 
-def screen_table(manifest: Mapping[str, Any], statistics: Mapping[Key, Counts]) -> Table:
+def screen_table(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> Table:
     """A line for every split of every dataset, and their sum."""
     figures = figures_of(manifest, statistics)
     mode, packed = told_mode(manifest, figures), bool(manifest["spec"].get("pack"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
-    headings = ["examples", *(["packed rows"] if packed else []), "tokens", "mean", "learned"]
+    headings = ["examples", *(["packed rows"] if packed else []), "tokens", "mean", "in loss"]
     headings += [] if mode == "off" else ["dropped" if mode == "drop" else "redrawn"]
     for heading in [*headings, "shards", "size", "bytes/token"]:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -121,13 +121,13 @@ TASKS: dict[str, tuple[str, ...]] = {
 # Every sentence, with … for what differs from corpus to corpus, and what guards it.
 CARD: dict[str, tuple[str, ...]] = {
     "… examples of synthetic pretraining tasks of *Physics of Language Models*, … tokens, … of them "
-    "learned.": COUNTED,
+    "in the loss.": COUNTED,
     "Made by Ostraca: every example was validated by code that did not make it, and anyone can make every "
     "one again from `manifest.json` alone.": (*VALID, *AGAIN),
     "Content digest: `…`.": (*FACT, *DIGESTS),
     "`report.html` shows the distributions and rows.": (PAGE, ROWS),
     "packed, in a fixed order, resumed exactly": STREAM,
-    "Only tokens with `loss_mask` 1 are learned; the model shifts the labels by one itself:": LEARNED,
+    "Only tokens with `loss_mask` 1 are in the loss; the model shifts the labels by one itself:": LEARNED,
     "-100: only read": LEARNED,
     '`AutoTokenizer.from_pretrained("PATH")` has the special tokens there are and one to pad with, so '
     "`transformers.DataCollatorForSeq2Seq` and `transformers.Trainer` take these rows as they are.": TRAINED,
@@ -164,7 +164,7 @@ CARD: dict[str, tuple[str, ...]] = {
     "Two examples of a task that ask the same are one.": UNIQUE,
     "Two examples of a task that have the same tokens are one.": UNIQUE,
     "… were dropped: none stands twice, in whichever splits.": UNIQUE,
-    "… were drawn anew: none stands twice, in whichever splits.": UNIQUE,
+    "… were redrawn: none stands twice, in whichever splits.": UNIQUE,
     "None is in … either.": (
         "tests/pipeline/test_dedup_against.py::test_no_example_of_another_corpus_stays",
     ),
@@ -183,26 +183,26 @@ REPORT: dict[str, tuple[str, ...]] = {
     "examples, each validated": VALID,
     "tokens": COUNTED,
     "bytes of text": TEXTS,
-    "of the … are learned": COUNTED,
+    "of the … are in the loss": COUNTED,
     "… of an example, on average": COUNTED,
     "in … shards, … bytes a token": COUNTED,
     "left out of train, as they are in an eval split": DISJOINT,
     "duplicates dropped, … of all": UNIQUE,
-    "duplicates drawn anew": UNIQUE,
+    "duplicates redrawn": UNIQUE,
     "rows of … tokens (…), … full": PACKED,
-    "learned (loss_mask 1) only read": LEARNED,
+    "in the loss (loss_mask 1) only read": LEARNED,
     "in the corpus gone as duplicates": (
         "tests/pipeline/test_report.py::test_duplicates_are_told_everywhere",
     ),
-    "… examples of … tokens, … learned.": COUNTED,
+    "… examples of … tokens, … in the loss.": COUNTED,
     "…: share of the examples that are gone": SHARES,
     "…: how many fewer, below the line how many more": SHARES,
     "every byte against the manifest": BYTES,
     "make it again from the manifest alone, and compare": AGAIN,
     "packed, in a fixed order, resumed exactly": STREAM,
     "An example is a pure function of its task, version, config, seed, split and index.": PURE,
-    "An example is a pure function of its task, version, config, seed, split and index, and where duplicates "
-    "were drawn anew of the number of the draw.": PURE,
+    "An example is a pure function of its task, version, config, seed, split and index, and if it was "
+    "redrawn of the number of the draw.": PURE,
     "The manifest holds all of these, so that anyone can make every example of this corpus again and prove "
     "that it is the same.": AGAIN,
     "The content digest is of the examples alone, whatever the shards, the file format and the libraries: "
@@ -397,7 +397,7 @@ def test_the_figures_are_those_of_the_manifest(corpora: Mapping[str, Corpus]) ->
             assert row["examples"] == f"{len(rows[part]):,}"
             assert row["tokens"] == f"{len(masks):,}"
             share = 100 * sum(masks) / len(masks)
-            assert row["learned"] == ("100%" if share == 100 else f"{share:.1f}%")
+            assert row["in the loss"] == ("100%" if share == 100 else f"{share:.1f}%")
             assert row["duplicates dropped"] == f"{gone[part]:,}"
         words = "that were drawn for train are left out" if name == "disjoint" else "were dropped"
         assert f" {sum(gone.values()):,} {words}" in " ".join(corpus.said["README.md"])

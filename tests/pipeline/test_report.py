@@ -204,6 +204,7 @@ def test_a_card_promises_no_more_than_datasets_can_read() -> None:
     statistics = {("mano", "train"): Counts(before=Statistics(), after=Statistics())}
     assert "load_dataset(" in make_card(manifest, statistics, {}, [])
     manifest["splits"]["train"]["shards"][0]["path"] += ".zst"
+    manifest["spec"]["compression"] = "zstd"
     card = make_card(manifest, statistics, {}, [])
     assert "configs" not in front_matter(card)
     assert "load_dataset(" not in card
@@ -224,6 +225,7 @@ def tar_manifest() -> dict[str, Any]:
             "seed": 0,
             "vocabulary": "published",
             "format": "webdataset",
+            "compression": "none",
             "datasets": {"mano": {"task": "mano", "version": 1, "splits": {"train": split}}},
         },
         "splits": {"train": {"content_digest": "0" * 32, "shards": [record]}},
@@ -509,7 +511,7 @@ def test_duplicates_are_told_everywhere(two: Built, mode: str) -> None:
     card = make_card(made.manifest, made.statistics, made.samples, [])
     (row,) = [line for line in card.splitlines() if line.startswith("| mano | train |")]
     assert f" | {gone:,} | " in row
-    assert f"{gone:,} were {'dropped' if mode == 'drop' else 'drawn anew'}" in card
+    assert f"{gone:,} were {'dropped' if mode == 'drop' else 'redrawn'}" in card
     assert "None is in test either." in card
     read = read_page(made)
     assert ("Duplicates by length" in read.text) == (mode == "drop")
