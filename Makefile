@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(if 
 BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-lowest lint audit bench soak peers clean
