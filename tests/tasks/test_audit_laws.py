@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lano_configs import GRAMMARS
+from facts.lano import GRAMMARS
 from oracles import capo as oracle
 from oracles.brevo_law import ancestors, graphs, queries
 from oracles.lano import rules_of

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from brevo_configs import VARIED, key_of, lists, make
+from facts.brevo import VARIED, key_of, make
+from facts.kinds import lists
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.brevo_judge import judge

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from brevo_configs import PRESETS, make
+from facts.brevo import PRESETS, make
 
 from ostraca import cli
 from ostraca.tasks.brevo import KEYS, TASK, check, mean_tokens

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from brevo_configs import PRESETS, VARIED, key_of, lists, make
 from brevo_mutants import damage_parts, damage_tokens, join, single_replacements, solve, split
+from facts.brevo import PRESETS, VARIED, key_of, make
+from facts.kinds import lists
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.brevo_judge import judge, parse, possible_sizes

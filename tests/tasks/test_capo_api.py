@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capo_configs import DEFAULT_SMALL, SMALL, VARIED, made
+from facts.capo import DEFAULT_SMALL, SMALL, VARIED, made
 from oracles.capo import SPANS, person
 
 from ostraca.tasks.base import Look
@@ -149,7 +149,7 @@ def test_a_corpus_is_built_verified_and_reproduced(tmp_path: Any, bio: str) -> N
     """From the manifest alone, though the lists were read from a folder that is gone."""
     import shutil
 
-    from capo_configs import FIELDS, write_lists
+    from facts.capo import FIELDS, write_lists
 
     from ostraca.pipeline.build.build import build
     from ostraca.pipeline.check.reproduce import reproduce

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capo_configs import FIELDS, ONE, TEMPLATES, VARIED, lists, made
+from facts.capo import FIELDS, ONE, TEMPLATES, VARIED, made
+from facts.kinds import lists
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

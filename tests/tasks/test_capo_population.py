@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capo_configs import DEFAULT_SMALL, FIELDS, made
+from facts.capo import DEFAULT_SMALL, FIELDS, made
 from numpy.typing import NDArray
 from oracles.capo import person
 from scipy import stats

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capo_configs import FIELDS, TEMPLATES, lists, made, write_lists
+from facts.capo import FIELDS, TEMPLATES, made, write_lists
+from facts.kinds import lists
 from oracles.capo import lines
 
 from ostraca.tasks.capo import check

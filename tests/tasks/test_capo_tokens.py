@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from capo_configs import DEFAULT_SMALL, FIELDS, SMALL, lists, made
 from capo_tokenizers import ALL, COMPOSABLE, LOSSY, save, word_piece
+from facts.capo import DEFAULT_SMALL, FIELDS, SMALL, made
+from facts.kinds import lists
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from ostraca.pipeline.commands.train_tokenizer import run as train_tokenizer_run

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from capo_configs import DEFAULT_SMALL, FIELDS, SMALL, TEMPLATES, VARIED, lists, made
 from capo_mutants import damage_letters, retell
 from capo_tokenizers import ALL, LOSSY, save
+from facts.capo import DEFAULT_SMALL, FIELDS, SMALL, TEMPLATES, VARIED, made
+from facts.kinds import lists
 from oracles.capo import judge, person
 
 from ostraca.tasks.base import Verdicts

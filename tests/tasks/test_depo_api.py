@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from depo_configs import VARIED, make
+from facts.depo import VARIED, make
 
 from ostraca import tasks
 from ostraca.tasks import examples

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from depo_configs import DEPO1, DEPO2, PRESETS, key_of, lists, make
+from facts.depo import DEPO1, DEPO2, PRESETS, key_of, make
+from facts.kinds import lists
 from numpy.typing import NDArray
 from scipy import stats
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from depo_configs import PRESETS, make
+from facts.depo import PRESETS, make
 
 from ostraca import cli
 from ostraca.tasks.core.batch import unragged

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from depo_configs import PRESETS, VARIED, key_of, lists, make
 from depo_mutants import damage_parts, damage_tokens, join, single_replacements, split
+from facts.depo import PRESETS, VARIED, key_of, make
+from facts.kinds import lists
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.depo_judge import judge

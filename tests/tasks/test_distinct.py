@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from contents import made
-from lano_configs import GRAMMARS
+from facts.lano import GRAMMARS
 from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language
 from oracles.mano_judge import evaluate

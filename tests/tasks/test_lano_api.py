@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from lano_configs import VARIED, make
+from facts.lano import VARIED, make
 
 from ostraca.tasks import get_task
 from ostraca.tasks.core.batch import rows_of, with_labels

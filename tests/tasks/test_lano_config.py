@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facts.lano import VARIED, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lano_configs import VARIED, make
 from oracles.lano import of_config
 from oracles.lano_cyk import judge
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facts.lano import GRAMMARS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lano_configs import GRAMMARS
 from oracles.lano import published as published_rules
 from oracles.lano import rules_of
 from oracles.lano_cyk import enumerate_language

@@ -12,7 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from lano_configs import GRAMMARS, PRESETS, VARIED, key_of, lists, make, sentences
+from facts.kinds import lists
+from facts.lano import GRAMMARS, PRESETS, VARIED, key_of, make, sentences
 from oracles.lano import published, rules_of
 from oracles.lano_cyk import enumerate_language
 from scipy import stats

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facts.lano import GRAMMARS, damage, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lano_configs import GRAMMARS, damage, sentences
 from oracles.lano import Rules, derive, rules_of
 from oracles.lano import published as published_rules
 from oracles.lano_cyk import Chart, cyk, enumerate_language

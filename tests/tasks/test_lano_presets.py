@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lano_configs import PRESETS
+from facts.lano import PRESETS
 
 from ostraca import cli
 from ostraca.tasks.lano.config import KEYS, check

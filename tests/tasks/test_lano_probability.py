@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lano_configs import GRAMMARS, sentences
+from facts.lano import GRAMMARS, sentences
 from numpy.typing import NDArray
 from oracles.lano import Rules, derive, rules_of
 from oracles.lano import published as published_rules

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from lano_configs import PRESETS, VARIED, damage, key_of, lists, make
+from facts.kinds import lists
+from facts.lano import PRESETS, VARIED, damage, key_of, make
 from oracles.lano import of_config
 from oracles.lano_cyk import judge
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from mano_configs import VARIED, make
+from facts.mano import VARIED, make
 
 from ostraca import tasks
 from ostraca.tasks.core.batch import rows_of, with_labels

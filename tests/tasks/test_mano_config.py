@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facts.kinds import lists
+from facts.mano import VARIED, key_of, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mano_configs import VARIED, key_of, lists, make
 from oracles.mano_judge import judge
 
 from ostraca.tasks.errors import ConfigError

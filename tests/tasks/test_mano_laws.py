@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mano_configs import lists, make, prefix_of
+from facts.kinds import lists
+from facts.mano import make, prefix_of
 from numpy.typing import NDArray
 from oracles.mano_law import answers, expressions, masses, whole_law
 from scipy import stats

@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 import pytest
-from mano_configs import VARIED, lists, make
+from facts.kinds import lists
+from facts.mano import VARIED, make
 from mano_mutants import damage_tokens
 from oracles.mano_judge import evaluate
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mano_configs import PRESETS, make
+from facts.mano import PRESETS, make
 
 from ostraca import cli
 from ostraca.tasks.core.batch import unragged

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from facts.kinds import lists
+from facts.mano import PRESETS, VARIED, key_of, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mano_configs import PRESETS, VARIED, key_of, lists, make
 from mano_mutants import damage_parts, damage_tokens, single_replacements
 from oracles.mano_judge import judge
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from oracles.capo import replay
 
 from ostraca.tasks.capo import TASK
-from ostraca.tasks.capo.generate import generate
-from ostraca.tasks.core.batch import unragged
-from ostraca.tasks.examples import complete_config, stream_of
+
+from .kinds import Facts
 
 # A world in which texts are easily mistaken: names within names, values within values, a template of two
 # sentences, one that continues another, letters of two bytes, no glue and long glue.
@@ -58,6 +54,9 @@ SMALL = {"num_people": 60, "exposures": 3, "fields": FIELDS, "templates": TEMPLA
 DEFAULT_SMALL = {"num_people": 20, "exposures": 5}
 ONE = {name: entries[:1] for name, entries in FIELDS.items()}
 
+SIZES = {"50k": 50_000, "100k": 100_000, "200k": 200_000, "500k": 500_000, "1m": 1_000_000, "2m": 2_000_000}
+PRESETS = {f"capo-{size}": {"num_people": people} for size, people in SIZES.items()}
+
 VARIED: dict[str, dict[str, Any]] = {
     "published": {},
     "two million": {"num_people": 2_000_000},
@@ -77,21 +76,6 @@ VARIED: dict[str, dict[str, Any]] = {
 }
 
 
-def made(
-    given: dict[str, Any], rows: int | NDArray[np.int64], seed: int = 0, split: str = "train"
-) -> tuple[dict[str, Any], pa.RecordBatch]:
-    """The complete config, and its examples 0..rows-1 (or at these indices)."""
-    config = complete_config(TASK, given, seed)
-    indices = np.arange(rows, dtype=np.int64) if isinstance(rows, int) else rows
-    return config, generate(config, stream_of(TASK, config, seed, split), indices)
-
-
-def lists(array: pa.ListArray) -> list[NDArray[Any]]:
-    """The rows of a ragged column as NumPy views."""
-    values, offsets = unragged(array)
-    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
-
-
 def write_lists(folder: Path, given: dict[str, list[str]]) -> str:
     """A folder of text files as a user has them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,3 +84,22 @@ def write_lists(folder: Path, given: dict[str, list[str]]) -> str:
             "# comment\n# another\n" + "\n".join(entries) + "\n", encoding="utf-8"
         )
     return str(folder)
+
+
+FACTS = Facts(
+    task=TASK,
+    presets=PRESETS,
+    varied=VARIED,
+    plain="own world",
+    rich="own world",
+    too_many=({}, 2**25),
+    replay=replay,
+    replay_given={"bio": "text"},
+    replay_rows=(30, 8),
+    replay_far={},
+    plainly={"published": {}, "own world": SMALL, "text": {**SMALL, "order": False, "bio": "text"}},
+    plain_rows=4,
+    plain_damaged="person",
+    plain_reasons=3,
+)
+made = FACTS.make

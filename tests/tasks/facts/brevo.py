@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from oracles.brevo import replay
 
-from ostraca.tasks.brevo import VERSION, check
-from ostraca.tasks.brevo.generate import generate
-from ostraca.tasks.core.batch import unragged
-from ostraca.tasks.core.rng import stream_key
+from ostraca.tasks.brevo import TASK
+
+from .kinds import Facts, by_key
 
 # The published sizes, for train (qa false) and test (qa true).
 PRESETS = {
@@ -50,21 +46,27 @@ VARIED: dict[str, dict[str, Any]] = {
     },
 }
 
-
-def key_of(config: dict[str, Any], seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
-    """The stream of a complete config."""
-    return stream_key("brevo", VERSION, config, seed, split)
-
-
-def make(
-    given: dict[str, Any], rows: int, seed: int = 0, split: str = "train"
-) -> tuple[dict[str, Any], pa.RecordBatch]:
-    """The complete config and its examples 0..rows-1."""
-    config = check(given)
-    return config, generate(config, key_of(config, seed, split), np.arange(rows, dtype=np.int64))
-
-
-def lists(array: pa.ListArray) -> list[NDArray[Any]]:
-    """The rows of a ragged column as NumPy views."""
-    values, offsets = unragged(array)
-    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
+FACTS = Facts(
+    task=TASK,
+    presets=PRESETS,
+    varied=VARIED,
+    plain="words",
+    rich="words",
+    too_many=({"N": 10**5, "multi": True, "mini_vocab": 2, "min_tlen": 61, "max_tlen": 61, "qa": True}, 99),
+    replay=by_key(replay, TASK),
+    replay_forms=tuple(
+        {"qa": qa, "query": query} for qa in (False, True) for query in ("last", "last_quarter")
+    ),
+    replay_rows=(50, 12),
+    replay_far={"N": 6},
+    # 600 nodes named by words of 22,764: a hashed table, and many nodes that have no more room.
+    replay_large=(
+        ({"N": 600, "qa": True, "multi": True, "mini_vocab": 28, "min_tlen": 1, "max_tlen": 3}, 2),
+    ),
+    plainly=VARIED,
+    plain_rows=5,
+    plain_damaged="edges",
+    plain_reasons=6,
+    plain_more=lambda place, config, batch: TASK.mean_tokens(config) if place < 2 else 0,
+)
+key_of, make = FACTS.key_of, FACTS.make

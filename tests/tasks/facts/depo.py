@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
+from oracles.depo import replay
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from ostraca.tasks.depo import TASK
 
-from ostraca.tasks.core.batch import unragged
-from ostraca.tasks.core.rng import stream_key
-from ostraca.tasks.depo import VERSION, check
-from ostraca.tasks.depo.generate import generate
+from .kinds import Facts, by_key
 
 DEPO1 = {"K": 8, "mini_vocab": 50, "min_tlen": 1, "max_tlen": 2}
 DEPO2 = {"K": 16, "mini_vocab": 3, "min_tlen": 5, "max_tlen": 7}
@@ -51,21 +45,22 @@ VARIED = {
     },
 }
 
-
-def key_of(config: dict[str, Any], seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
-    """The stream of a complete config."""
-    return stream_key("depo", VERSION, config, seed, split)
-
-
-def make(
-    given: dict[str, Any], rows: int, seed: int = 0, split: str = "train"
-) -> tuple[dict[str, Any], pa.RecordBatch]:
-    """The complete config and its examples 0..rows-1."""
-    config = check(given)
-    return config, generate(config, key_of(config, seed, split), np.arange(rows, dtype=np.int64))
-
-
-def lists(array: pa.ListArray) -> list[NDArray[Any]]:
-    """The rows of a ragged column as NumPy views."""
-    values, offsets = unragged(array)
-    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
+FACTS = Facts(
+    task=TASK,
+    presets=PRESETS,
+    varied=VARIED,
+    plain="default words",
+    rich="separator",
+    too_many=({"N": 10**6, "M": 10**6, "mini_vocab": 2, "min_tlen": 61, "max_tlen": 61, "qa": True}, 9),
+    replay=by_key(replay, TASK),
+    replay_forms=({"qa": False}, {"qa": True}),
+    replay_rows=(30, 8),
+    replay_far={"N": 6, "mini_vocab": 3},
+    # 3,000 of 22,764 words: the hashed table probes often, and many draws repeat a word.
+    replay_large=(({"N": 3000, "qa": True, "mini_vocab": 28, "min_tlen": 1, "max_tlen": 3}, 2),),
+    plainly=VARIED,
+    plain_rows=5,
+    plain_damaged="n",
+    plain_reasons=6,
+)
+key_of, make = FACTS.key_of, FACTS.make

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
+from oracles.mano import replay
 
-from ostraca.tasks.core.batch import unragged
-from ostraca.tasks.core.rng import stream_key
-from ostraca.tasks.mano import VERSION, check
-from ostraca.tasks.mano.generate import generate
+from ostraca.tasks.mano import TASK
+
+from .kinds import Facts, by_key
 
 # The published sizes (facts of the paper), for train (qa false) and test (qa true).
 PRESETS = {f"mano-{L}": {"L": L} for L in (10, 13, 16)}
@@ -38,27 +36,40 @@ VARIED = {
 }
 
 
-def key_of(config: dict[str, Any], seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
-    """The stream of a complete config."""
-    return stream_key("mano", VERSION, config, seed, split)
-
-
-def make(
-    given: dict[str, Any], rows: int, seed: int = 0, split: str = "train"
-) -> tuple[dict[str, Any], pa.RecordBatch]:
-    """The complete config and its examples 0..rows-1."""
-    config = check(given)
-    return config, generate(config, key_of(config, seed, split), np.arange(rows, dtype=np.int64))
-
-
-def lists(array: pa.ListArray) -> list[NDArray[Any]]:
-    """The rows of a ragged column as NumPy views."""
-    values, offsets = unragged(array)
-    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
-
-
 def prefix_of(tokens: NDArray[np.int32]) -> tuple[Any, ...]:
     """The expression of an example: values as numbers, operators and their aliases as "+-*/"."""
     return tuple(
         token - 5000 if token >= 5000 else "+-*/"[(token - 1) % 4] for token in tokens.tolist()[2:-2]
     )
+
+
+FACTS = Facts(
+    task=TASK,
+    presets=PRESETS,
+    varied=VARIED,
+    plain="all operators",
+    rich="all operators",
+    too_many=({"L": 499}, 2**31 // 1003 + 1),
+    replay=by_key(replay, TASK),
+    replay_forms=({"qa": False}, {"qa": True}),
+    replay_rows=(50, 100),
+    replay_far={"ttype": "asmd"},
+    # 499 operators, where trees are deep; with division too, where many are drawn again.
+    replay_large=(({"L": 499, "qa": True}, 3), ({"L": 320, "ttype": "asmd", "qa": True}, 3)),
+    plainly=VARIED,
+    plain_rows=20,
+    plain_damaged="answer",
+    plain_others=(
+        {
+            "L": 10,
+            "ttype": "asmd",
+            "qa": False,
+            "fixed_length": None,
+            "value_mod": 23,
+            "bos_token_id": 9999,
+            "knowledge_augment": True,
+        },
+    ),
+    plain_reasons=6,
+)
+key_of, make = FACTS.key_of, FACTS.make

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from oracles.lano import replay
 
-from ostraca.tasks.core.batch import unragged
-from ostraca.tasks.core.rng import stream_key
-from ostraca.tasks.lano import VERSION
-from ostraca.tasks.lano.config import check
-from ostraca.tasks.lano.generate import generate
+from ostraca.tasks.lano import (
+    TASK,
+    ancestors,
+    as_batch,
+    grammar_of,
+    log_probability,
+    next_token_distribution,
+    parse_counts,
+)
 from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
+
+from .kinds import Config, Facts, by_key, lists
 
 PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}
 
@@ -48,25 +52,6 @@ VARIED: dict[str, dict[str, Any]] = {
 }
 
 
-def key_of(config: dict[str, Any], seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
-    """The stream of a complete config."""
-    return stream_key("lano", VERSION, config, seed, split)
-
-
-def make(
-    given: dict[str, Any], rows: int, seed: int = 0, split: str = "train"
-) -> tuple[dict[str, Any], pa.RecordBatch]:
-    """The complete config and its examples 0..rows-1."""
-    config = check(given)
-    return config, generate(config, key_of(config, seed, split), np.arange(rows, dtype=np.int64))
-
-
-def lists(array: pa.ListArray) -> list[NDArray[Any]]:
-    """The rows of a ragged column as NumPy views."""
-    values, offsets = unragged(array)
-    return [values[begin:end] for begin, end in itertools.pairwise(offsets)]
-
-
 def sentences(config: dict[str, Any], rows: int, seed: int = 0) -> list[list[int]]:
     """The sentences of the first examples, without <bos> and <eos>."""
     _, batch = make(config, rows, seed)
@@ -96,3 +81,30 @@ def damage(draw: random.Random, ids: list[int], pool: list[int], edits: int = 3)
         else:
             mutant[at:high] = reversed(mutant[at:high])
     return mutant
+
+
+def parsed(place: int, config: Config, batch: pa.RecordBatch) -> list[str]:
+    """Everything that is known of the sentences, of one that was cut, of one that is none, of none."""
+    rows = [row[config["bos"] : len(row) - config["eos"]].tolist() for row in lists(batch["input_ids"])]
+    grammar, tokens = grammar_of(config), as_batch([*rows, rows[0][:-1], [77], []])
+    found = [*ancestors(grammar, *tokens), *parse_counts(grammar, *tokens)]
+    found += [log_probability(grammar, *tokens), next_token_distribution(grammar, *tokens)]
+    return [str(array.tolist()) for array in found]
+
+
+FACTS = Facts(
+    task=TASK,
+    presets=PRESETS,
+    varied=VARIED,
+    plain="unary rules",
+    rich="eos",
+    replay=by_key(replay, TASK),
+    replay_rows=(30, 8),
+    replay_far={"config_name": "cfg3b"},
+    plainly={**VARIED, "cfg3b": {"config_name": "cfg3b"}},
+    plain_rows=4,
+    plain_damaged="length",
+    plain_reasons=3,
+    plain_more=parsed,
+)
+key_of, make = FACTS.key_of, FACTS.make
