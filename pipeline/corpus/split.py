@@ -55,6 +55,10 @@ class Split:
             row_group_examples=own["row_group_examples"],
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what it is of: a task's functions need not be picklable, and are found by its name."""
+        return Split.of, (self.spec, *self.id)
+
     @property
     def id(self) -> SplitId:
         """Dataset and split."""

@@ -134,6 +134,7 @@ def _drive(order: dict[str, Any], pipe: int) -> None:
 def _build(order: dict[str, Any], pipe: int) -> None:
     from ostraca.pipeline.build.build import build
     from ostraca.pipeline.build.dedup import search
+    from ostraca.pipeline.build.jobs.watch import Watch
     from ostraca.pipeline.corpus import manifest
 
     if order.get("small"):
@@ -163,8 +164,10 @@ def _build(order: dict[str, Any], pipe: int) -> None:
     options = {key: order[key] for key in ("workers", "ray", "report") if key in order}
     engine = order.get("engine", "local")
     if engine == "ray":  # the files are made by other processes
-        options["on_shard"] = lambda record, kept: at_point("a shard is made")
-        options["on_step"] = lambda what, done, of: at_point("a step is done")
+        options["watch"] = Watch(
+            on_shard=lambda record, kept: at_point("a shard is made"),
+            on_step=lambda what, done, of: at_point("a step is done"),
+        )
     build(order["spec"], order["root"], engine=engine, **{"workers": 2, **options})
 
 

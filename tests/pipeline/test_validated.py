@@ -35,7 +35,7 @@ def test_an_example_that_is_not_valid_ends_the_build(
         return batch.set_column(0, batch.schema.field(0), pa.array(rows, batch.schema.field(0).type))
 
     monkeypatch.setattr(
-        "ostraca.pipeline.build.shards.shard.get_task", lambda name: replace(task, generate=generate)
+        "ostraca.pipeline.corpus.split.get_task", lambda name: replace(task, generate=generate)
     )
     with pytest.raises(OstracaError, match=r"train-.*: example 1234 is .*generator and validator disagree"):
         build(spec(), tmp_path / "c", engine="local")
@@ -57,7 +57,7 @@ def test_every_example_goes_past_the_validator(
         return task.validate(batch, config)
 
     monkeypatch.setattr(
-        "ostraca.pipeline.build.shards.shard.get_task", lambda name: replace(task, validate=validate)
+        "ostraca.pipeline.corpus.split.get_task", lambda name: replace(task, validate=validate)
     )
     splits = {"train": {"examples": 300}, "test": {"examples": 40}}
     dataset = {"task": "mano", "config": {"L": 1, "value_mod": 5}, "splits": splits}

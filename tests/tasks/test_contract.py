@@ -175,7 +175,7 @@ def test_unknown_keys_and_wrong_kinds_get_one_line(name: str) -> None:
     task = get_task(name)
     with pytest.raises(ConfigError, match=rf"{name}: unknown key 'Q_'"):
         task.check({"Q_": 1})
-    with pytest.raises(ConfigError, match=f"{name}: the config must be a mapping"):
+    with pytest.raises(ConfigError, match=f"{name}: must be a mapping"):
         task.check([1])  # type: ignore[arg-type]
     for key, entry in task.keys.items():
         if entry.kind is object:
