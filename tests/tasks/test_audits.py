@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import brevo_configs
-import capo_configs
-import depo_configs
-import lano_configs
-import mano_configs
 import numpy as np
 import pyarrow as pa
 import pytest
+from facts import brevo as brevo_configs
+from facts import capo as capo_configs
+from facts import depo as depo_configs
+from facts import lano as lano_configs
+from facts import mano as mano_configs
 from numpy.typing import NDArray
 
 from ostraca.pipeline.check.audit import tests as audit_tests

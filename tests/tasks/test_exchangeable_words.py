@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-import brevo_configs
-import depo_configs
 import numpy as np
 import pytest
 from brevo_mutants import split
+from facts import brevo as brevo_configs
+from facts import depo as depo_configs
 from scipy import stats
 from test_depo_laws import Edges, parsed
 
@@ -102,7 +102,7 @@ def test_a_word_tells_nothing_of_its_role_in_the_graph(name: str) -> None:
 
 def graphs(given: dict[str, Any], rows: int, seed: int) -> Iterator[tuple[Any, Word, list[Word]]]:
     """Edges, query and answer of Brevo2's examples, words as tuples."""
-    config, batch = brevo_configs.make(given, rows, seed=seed)
+    config, batch = brevo_configs.FACTS.make(given, rows, seed=seed)
     for row in rows_of(batch):
         edges, query, answer = split(config, row["input_ids"])
         yield (
