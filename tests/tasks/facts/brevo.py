@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 from oracles.brevo import replay
 from oracles.brevo_judge import judge
 
 from ostraca.tasks.brevo import TASK
 
-from .kinds import Facts, by_key, judged
+from .kinds import COLUMNS, Config, Facts, by_key, judged
 
 # The published sizes, for train (qa false) and test (qa true).
 PRESETS = {
@@ -75,6 +76,16 @@ SPACES = [
     (9, 1, 2),
 ]
 
+
+def whole(config: Config, example: Config) -> None:
+    """The mask covers `<ans>`, the answer and `<eos>`, which are the end."""
+    tokens, start, end = example["input_ids"], example["answer_start"], example["answer_end"]
+    assert tokens[start - 1] == config["answer_token_id"]
+    assert tokens[end:] == [config["eos_token_id"]]
+    assert example["loss_mask"] == [0] * (start - 1) + [1] * (len(tokens) - start + 1)
+    assert config["multi"] or example["answer_length"] == end - start
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
@@ -82,6 +93,12 @@ FACTS = Facts(
     plain="words",
     rich="words",
     too_many=({"N": 10**5, "multi": True, "mini_vocab": 2, "min_tlen": 61, "max_tlen": 61, "qa": True}, 99),
+    columns=COLUMNS
+    | dict.fromkeys(("n", "edges", "depth", "answer_length", "answer_start", "answer_end"), "int32"),
+    whole=whole,
+    address=({"N": 30}, {"max_in": 3}, {"bos_token_id": 9000}),
+    as_default={"N": np.int32(70)},
+    bad=({"N": 2}, "N=2"),
     defaults={
         "N": 70,
         "multi": False,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 from oracles.capo import judge, person, replay
 
 from ostraca.tasks.capo import TASK
 
-from .kinds import Config, Facts
+from .kinds import COLUMNS, Config, Facts
 
 # A world in which texts are easily mistaken: names within names, values within values, a template of two
 # sentences, one that continues another, letters of two bytes, no glue and long glue.
@@ -127,6 +128,14 @@ def is_biography(config: Config, row: Config) -> bool:
     return judge(config, row, people)
 
 
+def whole(config: Config, example: Config) -> None:
+    """Loss on all tokens; eight spans of values within them."""
+    assert example["loss_mask"] == [1] * len(example["input_ids"])
+    for start, end in zip(example["value_starts"], example["value_ends"], strict=True):
+        assert 0 <= start < end <= len(example["input_ids"])
+    assert len(example["value_starts"]) == len(example["char_starts"]) == 8
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
@@ -134,6 +143,13 @@ FACTS = Facts(
     plain="own world",
     rich="own world",
     too_many=({}, 2**25),
+    columns=COLUMNS
+    | dict.fromkeys(("person", "exposure", "population"), "int64")
+    | dict.fromkeys(("value_starts", "value_ends", "char_starts", "char_ends"), "int32s"),
+    whole=whole,
+    address=({}, {"num_people": 5}, {"exposures": 5}),
+    as_default={"num_people": np.int32(50_000)},
+    bad=({"num_people": 0}, "num_people=0"),
     defaults={
         "num_people": 50_000,
         "exposures": 100,

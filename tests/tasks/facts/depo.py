@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 from oracles.depo import replay
 from oracles.depo_judge import judge
 
 from ostraca.tasks.depo import TASK
 
-from .kinds import Facts, by_key, judged
+from .kinds import COLUMNS, Config, Facts, by_key, judged
 
 DEPO1 = {"K": 8, "mini_vocab": 50, "min_tlen": 1, "max_tlen": 2}
 DEPO2 = {"K": 16, "mini_vocab": 3, "min_tlen": 5, "max_tlen": 7}
@@ -77,6 +78,20 @@ SPACES = [
     (9, 1, 2),
 ]
 
+
+def whole(config: Config, example: Config) -> None:
+    """The mask covers `<ans>` and the answers, and nothing else."""
+    tokens, answer_id = example["input_ids"], config["answer_token_id"]
+    assert len(example["query_hops"]) == len(example["answer_starts"]) == len(example["answer_ends"])
+    covered = set()
+    for begin, end in zip(example["answer_starts"], example["answer_ends"], strict=True):
+        assert tokens[begin - 1] == answer_id
+        assert answer_id not in tokens[begin:end]
+        covered |= set(range(begin - 1, end))
+    assert [place in covered for place in range(len(tokens))] == [bit == 1 for bit in example["loss_mask"]]
+    assert tokens.count(answer_id) == len(example["query_hops"])
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
@@ -84,6 +99,12 @@ FACTS = Facts(
     plain="default words",
     rich="separator",
     too_many=({"N": 10**6, "M": 10**6, "mini_vocab": 2, "min_tlen": 61, "max_tlen": 61, "qa": True}, 9),
+    columns=COLUMNS
+    | {"n": "int32", "query_hops": "int32s", "answer_starts": "int32s", "answer_ends": "int32s"},
+    whole=whole,
+    address=({"N": 30}, {"M": 11}, {"bos_token_id": 9999}),
+    as_default={"N": np.int32(225)},
+    bad=({"N": 2}, "N=2"),
     defaults={
         "N": 225,
         "K": 8,

@@ -23,6 +23,9 @@ from ostraca.tasks.examples import complete_config, stream_of
 
 Config = Mapping[str, Any]
 
+# Of an example in tokens, before the task's own.
+COLUMNS = {"input_ids": "int32s", "loss_mask": "uint8s", "labels": "int32s", "index": "int64"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -34,6 +37,13 @@ class Facts:
     plain: str  # one of them
     rich: str  # another, with all that an example can have
     too_many: tuple[Config, int] | None = None  # examples that no batch can hold; None: costs too much to try
+
+    # Its examples: the columns with their types, and whatever else holds of (complete config, example).
+    columns: Mapping[str, str]  # "int32s": a list of them
+    whole: Callable[[Config, Config], None]  # raises AssertionError
+    address: tuple[Config, Config, Config]  # a config, and what makes other examples of it
+    as_default: Config  # the defaults, some of them written otherwise
+    bad: tuple[Config, str]  # a config, and what its refusal says
 
     # Its config: what it is where nothing is said, misspelt keys and those that were meant.
     defaults: Config

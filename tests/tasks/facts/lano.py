@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 from oracles.lano import of_config, replay
@@ -22,7 +23,7 @@ from ostraca.tasks.lano import (
 )
 from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
 
-from .kinds import Config, Facts, by_key, judged, lists
+from .kinds import COLUMNS, Config, Facts, by_key, judged, lists
 
 PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}
 
@@ -114,12 +115,26 @@ def parsed(place: int, config: Config, batch: pa.RecordBatch) -> list[str]:
     return [str(array.tolist()) for array in found]
 
 
+def whole(config: Config, example: Config) -> None:
+    """Loss on all tokens; the sentence between <bos> and <eos>."""
+    ids = example["input_ids"]
+    assert example["loss_mask"] == [1] * len(ids)
+    assert example["length"] == len(ids) - config["bos"] - config["eos"]
+    assert (ids[0] == config["bos_token_id"]) or not config["bos"]
+    assert (ids[-1] == config["eos_token_id"]) or not config["eos"]
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
     varied=VARIED,
     plain="unary rules",
     rich="eos",
+    columns=COLUMNS | {"length": "int32"},
+    whole=whole,
+    address=({}, {"config_name": "cfg3g"}, {"bos_token_id": 9}),
+    as_default={"bos_token_id": np.int32(0)},
+    bad=({"config_name": "x"}, "config_name='x'"),
     defaults={
         "config_name": "cfg3f",
         "config_path": None,

@@ -12,7 +12,7 @@ from oracles.mano_judge import judge
 
 from ostraca.tasks.mano import TASK
 
-from .kinds import Facts, by_key, judged
+from .kinds import COLUMNS, Config, Facts, by_key, judged
 
 # The published sizes (facts of the paper), for train (qa false) and test (qa true).
 PRESETS = {f"mano-{L}": {"L": L} for L in (10, 13, 16)}
@@ -55,6 +55,14 @@ INSIDE: dict[str, st.SearchStrategy[Any]] = {
     "fixed_length": st.one_of(st.none(), st.integers(1, 40)),
 }
 
+
+def whole(config: Config, example: Config) -> None:
+    """Loss on all of 2 * length + 5 tokens, of which the last is the answer."""
+    assert len(example["input_ids"]) == 2 * example["length"] + 5
+    assert example["loss_mask"] == [1] * len(example["input_ids"])
+    assert example["input_ids"][-1] == 5000 + example["answer"]
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
@@ -62,6 +70,11 @@ FACTS = Facts(
     plain="all operators",
     rich="all operators",
     too_many=({"L": 499}, 2**31 // 1003 + 1),
+    columns=COLUMNS | {"length": "int32", "answer": "int32"},
+    whole=whole,
+    address=({"L": 16, "qa": True}, {"ttype": "asmd"}, {"bos_token_id": 9997}),
+    as_default={"L": np.int32(10), "ttype": "mas"},
+    bad=({"L": 0}, "L=0"),
     defaults={
         "L": 10,
         "ttype": "asm",
