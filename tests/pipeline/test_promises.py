@@ -144,10 +144,7 @@ CARD: dict[str, tuple[str, ...]] = {
         "tests/tasks/test_vocabulary.py::test_one_tokenizer_reads_every_row_of_a_shared_corpus",
     ),
     "Every dataset has the ids of its task as published; two tasks use the same id for different things.": (
-        "tests/tasks/test_depo_config.py::test_defaults_are_the_published_ones",
-        "tests/tasks/test_brevo_config.py::test_defaults_are_the_published_ones",
-        "tests/tasks/test_mano_config.py::test_defaults_are_the_published_ones",
-        "tests/tasks/test_lano_config.py::test_defaults_are_the_published_ones",
+        "tests/tasks/test_config.py::test_defaults_are_the_published_ones",
     ),
     "Largest id plus 1: ….": (IDS,),
     "`tokenizers/DATASET/tokenizer.json` names every one of a dataset's "

@@ -1,124 +1,17 @@
-"""Style 4: a config is checked once at the door, in one line that names the key, or it works."""
+"""Brevo's keys alone: words, ids that may not meet, sizes; and what is shown."""
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from facts.brevo import VARIED, key_of, make
-from facts.kinds import lists
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from oracles.brevo_judge import judge
+from facts.brevo import VARIED, make, refusal
 
 from ostraca.tasks.base import vocab_size
 from ostraca.tasks.brevo import KEYS, TASK, check, look, max_tokens, mean_tokens, tokens
-from ostraca.tasks.brevo.generate import generate
 from ostraca.tasks.brevo.validate import validate
 from ostraca.tasks.core.batch import rows_of, unragged
-from ostraca.tasks.core.words import count_words
-from ostraca.tasks.errors import ConfigError
-
-DEFAULTS = {name: key.default for name, key in KEYS.items()}
-
-
-def refusal(config: Any) -> str:
-    """The one line that refuses this config."""
-    with pytest.raises(ConfigError) as caught:
-        check(config)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert text.startswith("brevo: ")
-    return text
-
-
-def test_defaults_are_the_published_ones() -> None:
-    assert check({}) == check(None) == DEFAULTS
-    assert DEFAULTS == {
-        "N": 70,
-        "multi": False,
-        "qa": False,
-        "query": "last",
-        "max_in": 4,
-        "mini_vocab": 4,
-        "min_tlen": 2,
-        "max_tlen": 4,
-        "bos_token_id": 9999,
-        "eos_token_id": 9998,
-        "query_token_id": 9997,
-        "answer_token_id": 9998,
-    }
-
-
-@pytest.mark.parametrize("name", VARIED)
-def test_a_complete_config_checks_to_itself(name: str) -> None:
-    """What a manifest holds can be checked again; order and integer types are settled."""
-    config = check(VARIED[name])
-    assert list(config) == list(KEYS)
-    assert check(config) == config
-    assert check(dict(reversed(config.items()))) == config
-    of_numpy = {name: np.int64(value) if type(value) is int else value for name, value in config.items()}
-    checked = check(of_numpy)
-    assert checked == config
-    assert [type(value) for value in checked.values()] == [type(value) for value in config.values()]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "meant"),
-    [("n", "N"), ("QA", "qa"), ("mult", "multi"), ("maxin", "max_in"), ("eos_id", "eos_token_id")],
-)
-def test_a_misspelt_key_is_named_with_the_nearest_valid_one(wrong: str, meant: str) -> None:
-    text = refusal({wrong: 5})
-    assert f"unknown key {wrong!r} (did you mean {meant!r}?)" in text
-    assert ", ".join(KEYS) in text
-
-
-WRONG_TYPES = ["5", 5.0, 5.5, float("nan"), float("inf"), [5], {"a": 1}, (), b"5", object, 1j, "a\nb"]
-
-
-@pytest.mark.parametrize("name", KEYS)
-def test_wrong_types_and_values_out_of_range_are_refused_by_name(name: str) -> None:
-    """Every key: other types; one below and one beyond its range; None."""
-    key = KEYS[name]
-    values: list[Any] = [*WRONG_TYPES, None]
-    if key.kind is bool:
-        values += [0, 1, "true"]
-        allowed = "must be true or false"
-    elif key.kind is str:
-        values += [0, True, "LAST", "", "first"]
-        allowed = "must be one of last, last_quarter"
-    else:
-        values += [True, False, key.low - 1, key.high + 1, -(2**70), 2**70]
-        allowed = f"must be an integer from {key.low} to {key.high}"
-    for value in values:
-        text = refusal({name: value})
-        assert text.startswith(f"brevo: {name}={value!r}")
-        assert text.endswith(allowed)
-
-
-@pytest.mark.parametrize("config", [5, "N", b"N", ["N"], [("N", 5)], 1.5, True, {"N"}])
-def test_what_is_no_mapping_is_refused(config: Any) -> None:
-    assert "must be a mapping" in refusal(config)
-
-
-@pytest.mark.parametrize("space", [(1, 1, 3), (1, 3, 64), (2, 1, 2), (3, 2, 3), (50, 1, 1), (5, 3, 3)])
-@pytest.mark.parametrize("qa", [False, True])
-def test_exactly_as_many_words_as_nodes_works_and_one_more_node_is_refused(
-    space: tuple[int, int, int], qa: bool
-) -> None:
-    """Trap 1, loops that never end: every word there is gets used, and the draw ends."""
-    names = ("mini_vocab", "min_tlen", "max_tlen")
-    words = count_words(*space)
-    mapping = {**dict(zip(names, space, strict=True)), "N": words, "qa": qa, "multi": True}
-    config, batch = make(mapping, 20)
-    assert validate(batch, config).all_valid
-    text = refusal({**mapping, "N": words + 1})
-    assert f"N={words + 1}" in text
-    assert f"only {words}" in text
-    make({**mapping, "N": words + 1, "multi": False}, 20)  # nodes of one token need no words
 
 
 def test_impossible_words_matter_only_where_words_are_used() -> None:
@@ -213,59 +106,6 @@ def test_mean_tokens_of_large_graphs_costs_little_and_is_near(words: dict[str, A
 
 
 # ---- any config at all
-
-INSIDE: dict[str, st.SearchStrategy[Any]] = {
-    "N": st.integers(3, 40),
-    "multi": st.booleans(),
-    "qa": st.booleans(),
-    "query": st.sampled_from(["last", "last_quarter"]),
-    "max_in": st.one_of(st.integers(1, 6), st.integers(1, 64)),
-    "mini_vocab": st.one_of(st.integers(1, 60), st.integers(1, 5000)),
-    "min_tlen": st.integers(1, 6),
-    "max_tlen": st.one_of(st.integers(1, 8), st.integers(1, 64)),
-    "bos_token_id": st.one_of(st.just(0), st.integers(0, 20_000)),
-    "eos_token_id": st.one_of(st.just(9998), st.integers(0, 20_000)),
-    "query_token_id": st.integers(0, 20_000),
-    "answer_token_id": st.one_of(st.just(9998), st.integers(0, 2**31 - 1)),
-}
-assert set(INSIDE) == set(KEYS)
-OUTSIDE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([1]))
-
-
-def works_or_is_refused(mapping: dict[str, Any]) -> bool:
-    """True where it works; else the refusal is one line that names a key."""
-    try:
-        config = check(mapping)
-    except ConfigError as error:
-        text = str(error)
-        assert "\n" not in text
-        assert text.startswith("brevo: ")
-        names = [*KEYS, *map(repr, mapping)]
-        assert any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in names), text
-        return False
-    batch = generate(config, key_of(config), np.arange(4, dtype=np.int64))
-    assert validate(batch, config).all_valid
-    rows = [row.tolist() for row in lists(batch["input_ids"])]
-    assert all(judge(config, row) for row in rows)
-    assert max(map(len, rows)) <= max_tokens(config)
-    assert max(map(max, rows)) < vocab_size(TASK, config)
-    names = tokens(config)
-    assert set().union(*rows) <= set(names)
-    assert len(set(names.values())) == len(names)
-    return True
-
-
-@settings(derandomize=True, deadline=timedelta(seconds=5), max_examples=300)
-@given(st.fixed_dictionaries({}, optional=INSIDE))
-def test_any_config_near_the_ranges_works_or_is_refused_in_one_line(mapping: dict[str, Any]) -> None:
-    works_or_is_refused(mapping)
-
-
-@settings(derandomize=True, deadline=timedelta(seconds=5), max_examples=200)
-@given(st.dictionaries(st.one_of(st.sampled_from(sorted(KEYS)), st.text(max_size=8)), OUTSIDE, max_size=2))
-def test_any_values_and_any_further_keys_are_refused_in_one_line(more: dict[str, Any]) -> None:
-    if works_or_is_refused({"N": 20, **more}):
-        assert set(more) <= set(KEYS)
 
 
 # ---- names, and what `ostraca inspect` shows

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oracles.capo import replay
+import numpy as np
+from hypothesis import strategies as st
+from oracles.capo import judge, person, replay
 
 from ostraca.tasks.capo import TASK
 
-from .kinds import Facts
+from .kinds import COLUMNS, Config, Facts
 
 # A world in which texts are easily mistaken: names within names, values within values, a template of two
 # sentences, one that continues another, letters of two bytes, no glue and long glue.
@@ -86,6 +88,54 @@ def write_lists(folder: Path, given: dict[str, list[str]]) -> str:
     return str(folder)
 
 
+def words(pattern: str) -> st.SearchStrategy[str]:
+    """Texts of this form."""
+    return st.from_regex(pattern, fullmatch=True)
+
+
+ENTRY = st.one_of(words(r"[A-Za-zÀ-ÿ]{1,6}( [A-Za-z]{1,5})?"), st.text(max_size=6))
+LIST = st.lists(ENTRY, min_size=0, max_size=4)
+LINE = st.one_of(
+    st.sampled_from([line for group in TEMPLATES.values() for line in group]),
+    st.text(alphabet="{}Ssubjectvalue .,;", max_size=30),
+)
+INSIDE: dict[str, st.SearchStrategy[Any]] = {
+    "num_people": st.integers(1, 20),
+    "exposures": st.integers(1, 5),
+    "order": st.booleans(),
+    "reverse_md": st.booleans(),
+    "bio": st.sampled_from(["tokens", "text"]),
+    "eos": st.booleans(),
+    "population_seed": st.one_of(st.none(), st.integers(0, 2**63 - 1)),
+    "fields": st.builds(
+        lambda lists_, names: {**FIELDS, **dict(zip(names, lists_, strict=False))},
+        st.lists(LIST, max_size=2),
+        st.permutations(sorted(set(FIELDS) - {"employers"})),
+    ),
+    "templates": st.builds(
+        lambda group, name: {**TEMPLATES, name: group},
+        st.lists(LINE, min_size=0, max_size=3),
+        st.sampled_from(sorted(TEMPLATES)),
+    ),
+}
+
+
+def is_biography(config: Config, row: Config) -> bool:
+    """What the judge says of a text; tokens are held to the text elsewhere."""
+    if "text" not in row:
+        return True
+    people = {person(config, number)["name"]: number for number in range(config["num_people"])}
+    return judge(config, row, people)
+
+
+def whole(config: Config, example: Config) -> None:
+    """Loss on all tokens; eight spans of values within them."""
+    assert example["loss_mask"] == [1] * len(example["input_ids"])
+    for start, end in zip(example["value_starts"], example["value_ends"], strict=True):
+        assert 0 <= start < end <= len(example["input_ids"])
+    assert len(example["value_starts"]) == len(example["char_starts"]) == 8
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
@@ -93,6 +143,41 @@ FACTS = Facts(
     plain="own world",
     rich="own world",
     too_many=({}, 2**25),
+    columns=COLUMNS
+    | dict.fromkeys(("person", "exposure", "population"), "int64")
+    | dict.fromkeys(("value_starts", "value_ends", "char_starts", "char_ends"), "int32s"),
+    whole=whole,
+    address=({}, {"num_people": 5}, {"exposures": 5}),
+    as_default={"num_people": np.int32(50_000)},
+    bad=({"num_people": 0}, "num_people=0"),
+    defaults={
+        "num_people": 50_000,
+        "exposures": 100,
+        "order": True,
+        "reverse_md": False,
+        "bio": "tokens",
+        "tokenizer_name_or_path": None,
+        "tokenizer_sha256": None,
+        "eos": True,
+        "population_seed": None,
+        "fields_dir": None,
+        "templates_dir": None,
+        "fields": None,
+        "templates": None,
+    },
+    misspelt=[
+        ("num_person", "num_people"),
+        ("exposure", "exposures"),
+        ("Bio", "bio"),
+        ("EOS", "eos"),
+        ("template", "templates"),
+    ],
+    inside=INSIDE,
+    judge=is_biography,
+    tries=(30, 30),
+    inside_given={"num_people": 3},
+    around={"num_people": 3},
+    unguessed={"tokenizer_name_or_path"},  # a name is looked for elsewhere
     replay=replay,
     replay_given={"bio": "text"},
     replay_rows=(30, 8),
@@ -102,4 +187,4 @@ FACTS = Facts(
     plain_damaged="person",
     plain_reasons=3,
 )
-made = FACTS.make
+made, refusal = FACTS.make, FACTS.refusal

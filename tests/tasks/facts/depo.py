@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
 from oracles.depo import replay
+from oracles.depo_judge import judge
 
 from ostraca.tasks.depo import TASK
 
-from .kinds import Facts, by_key
+from .kinds import COLUMNS, Config, Facts, by_key, judged
 
 DEPO1 = {"K": 8, "mini_vocab": 50, "min_tlen": 1, "max_tlen": 2}
 DEPO2 = {"K": 16, "mini_vocab": 3, "min_tlen": 5, "max_tlen": 7}
@@ -45,6 +50,48 @@ VARIED = {
     },
 }
 
+INSIDE: dict[str, st.SearchStrategy[Any]] = {
+    "N": st.integers(3, 40),
+    "K": st.integers(1, 60),
+    "M": st.one_of(st.integers(1, 12), st.just(10**6)),
+    "qa": st.booleans(),
+    "separator": st.booleans(),
+    "mini_vocab": st.one_of(st.integers(1, 60), st.integers(1, 5000)),
+    "min_tlen": st.integers(1, 6),
+    "max_tlen": st.one_of(st.integers(1, 8), st.integers(1, 64)),
+    "fixed_k": st.one_of(st.none(), st.integers(1, 60)),
+    "bos_token_id": st.one_of(st.just(0), st.integers(0, 20_000)),
+    "separator_token_id": st.integers(9_000, 10_000),
+    "query_token_base": st.one_of(st.just(9000), st.integers(0, 20_000)),
+    "answer_token_id": st.one_of(st.just(9500), st.integers(0, 2**31 - 1)),
+}
+# (mini_vocab, min_tlen, max_tlen) of few words.
+SPACES = [
+    (1, 1, 3),
+    (1, 1, 61),
+    (1, 3, 64),
+    (2, 1, 2),
+    (2, 1, 7),
+    (3, 2, 3),
+    (50, 1, 1),
+    (5, 3, 3),
+    (9, 1, 2),
+]
+
+
+def whole(config: Config, example: Config) -> None:
+    """The mask covers `<ans>` and the answers, and nothing else."""
+    tokens, answer_id = example["input_ids"], config["answer_token_id"]
+    assert len(example["query_hops"]) == len(example["answer_starts"]) == len(example["answer_ends"])
+    covered = set()
+    for begin, end in zip(example["answer_starts"], example["answer_ends"], strict=True):
+        assert tokens[begin - 1] == answer_id
+        assert answer_id not in tokens[begin:end]
+        covered |= set(range(begin - 1, end))
+    assert [place in covered for place in range(len(tokens))] == [bit == 1 for bit in example["loss_mask"]]
+    assert tokens.count(answer_id) == len(example["query_hops"])
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
@@ -52,6 +99,45 @@ FACTS = Facts(
     plain="default words",
     rich="separator",
     too_many=({"N": 10**6, "M": 10**6, "mini_vocab": 2, "min_tlen": 61, "max_tlen": 61, "qa": True}, 9),
+    columns=COLUMNS
+    | {"n": "int32", "query_hops": "int32s", "answer_starts": "int32s", "answer_ends": "int32s"},
+    whole=whole,
+    address=({"N": 30}, {"M": 11}, {"bos_token_id": 9999}),
+    as_default={"N": np.int32(225)},
+    bad=({"N": 2}, "N=2"),
+    defaults={
+        "N": 225,
+        "K": 8,
+        "M": 10,
+        "qa": False,
+        "separator": False,
+        "mini_vocab": 50,
+        "min_tlen": 1,
+        "max_tlen": 2,
+        "fixed_k": None,
+        "bos_token_id": 0,
+        "separator_token_id": 9700,
+        "query_token_base": 9000,
+        "answer_token_id": 9500,
+    },
+    misspelt=[
+        ("n", "N"),
+        ("k", "K"),
+        ("minivocab", "mini_vocab"),
+        ("max_len", "max_tlen"),
+        ("min_tlen ", "min_tlen"),
+        ("seperator", "separator"),
+        ("fixed_K", "fixed_k"),
+        ("QA", "qa"),
+        ("answer_token", "answer_token_id"),
+        ("bos_id", "bos_token_id"),
+    ],
+    inside=INSIDE,
+    judge=judged(judge),
+    tries=(400, 300),
+    around={"N": 20},
+    also=("K", "qa", "M"),
+    spaces=SPACES,
     replay=by_key(replay, TASK),
     replay_forms=({"qa": False}, {"qa": True}),
     replay_rows=(30, 8),
@@ -63,4 +149,4 @@ FACTS = Facts(
     plain_damaged="n",
     plain_reasons=6,
 )
-key_of, make = FACTS.key_of, FACTS.make
+key_of, make, refusal = FACTS.key_of, FACTS.make, FACTS.refusal

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ostraca.tasks import TASKS
 from ostraca.tasks.base import Task
 from ostraca.tasks.core.batch import ragged, unragged
+from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.examples import complete_config, stream_of
 
 Config = Mapping[str, Any]
+
+# Of an example in tokens, before the task's own.
+COLUMNS = {"input_ids": "int32s", "loss_mask": "uint8s", "labels": "int32s", "index": "int64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,27 @@ class Facts:
     plain: str  # one of them
     rich: str  # another, with all that an example can have
     too_many: tuple[Config, int] | None = None  # examples that no batch can hold; None: costs too much to try
+
+    # Its examples: the columns with their types, and whatever else holds of (complete config, example).
+    columns: Mapping[str, str]  # "int32s": a list of them
+    whole: Callable[[Config, Config], None]  # raises AssertionError
+    address: tuple[Config, Config, Config]  # a config, and what makes other examples of it
+    as_default: Config  # the defaults, some of them written otherwise
+    bad: tuple[Config, str]  # a config, and what its refusal says
+
+    # Its config: what it is where nothing is said, misspelt keys and those that were meant.
+    defaults: Config
+    misspelt: list[tuple[str, str]]
+    inside: Mapping[str, st.SearchStrategy[Any]]  # values near and in the ranges of the keys
+    judge: Callable[[Config, Config], bool]  # (complete config, a row): whether it is an example
+    tries: tuple[int, int]  # configs of `inside`, and configs with wild values and keys
+    inside_given: Config = field(default_factory=dict)  # what those of `inside` stand beside
+    inside_says: str = ""  # in the refusal of any of them
+    around: Config  # what the wild ones stand beside
+    also: Collection[str] = ()  # and values of these keys
+    unguessed: Collection[str] = ()  # keys that get no wild values
+    spaces: list[tuple[int, int, int]] = field(default_factory=list)  # of words: vocabulary, lengths
+    spaces_given: Config = field(default_factory=dict)
 
     # Made again by the task's oracle: (complete config, seed, split, index) -> the example.
     replay: Callable[[Config, int, str, int], dict[str, Any]]
@@ -55,6 +82,15 @@ class Facts:
     def complete(self, given: Config | None, seed: int = 0) -> dict[str, Any]:
         """The complete config of a corpus of this seed."""
         return complete_config(self.task, given, seed)
+
+    def refusal(self, config: Any) -> str:
+        """The one line that refuses this config."""
+        with pytest.raises(ConfigError) as caught:
+            self.task.check(config)
+        text = str(caught.value)
+        assert "\n" not in text
+        assert text.startswith(f"{self.name}: ")
+        return text
 
     def key_of(self, config: Config, seed: int = 0, split: str = "train") -> NDArray[np.uint64]:
         """The stream of a complete config."""
@@ -110,3 +146,13 @@ def replaced(batch: pa.RecordBatch, name: str, rows: list[Any]) -> pa.RecordBatc
 def by_key(replay: Callable[[Config, NDArray[np.uint64], int], dict[str, Any]], task: Task) -> Any:
     """An oracle that asks for the stream's key, as one that asks for seed and split."""
     return lambda config, seed, split, index: replay(config, stream_of(task, config, seed, split), index)
+
+
+def judged(judge: Callable[..., bool]) -> Callable[[Config, Config], bool]:
+    """A judge of tokens with metadata beside them, as one of whole rows."""
+
+    def of_row(config: Config, row: Config) -> bool:
+        told = {name: value for name, value in row.items() if name != "input_ids"}
+        return judge(config, row["input_ids"], **told)
+
+    return of_row

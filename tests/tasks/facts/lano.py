@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from oracles.lano import replay
+from hypothesis import strategies as st
+from oracles.lano import of_config, replay
+from oracles.lano_cyk import judge
 
+from ostraca.tasks.errors import ConfigError
 from ostraca.tasks.lano import (
     TASK,
     ancestors,
@@ -19,7 +23,7 @@ from ostraca.tasks.lano import (
 )
 from ostraca.tasks.lano.grammar import PUBLISHED, random_grammar
 
-from .kinds import Config, Facts, by_key, lists
+from .kinds import COLUMNS, Config, Facts, by_key, judged, lists
 
 PRESETS = {f"lano-{name}": {"config_name": name} for name in PUBLISHED}
 
@@ -83,6 +87,25 @@ def damage(draw: random.Random, ids: list[int], pool: list[int], edits: int = 3)
     return mutant
 
 
+def drawn(seed: int, depth: int, symbols: int, rules: int) -> str:
+    """A random grammar; empty where there is none of these sizes."""
+    try:
+        return random_grammar(depth, symbols, (1, rules), 1, 2, seed).to_text()
+    except ConfigError:
+        return ""
+
+
+INSIDE: dict[str, st.SearchStrategy[Any]] = {
+    "grammar": st.builds(
+        drawn, st.integers(0, 2**31 - 1), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)
+    ).filter(bool),
+    "bos": st.booleans(),
+    "eos": st.booleans(),
+    "bos_token_id": st.integers(0, 8),
+    "eos_token_id": st.integers(0, 8),
+}
+
+
 def parsed(place: int, config: Config, batch: pa.RecordBatch) -> list[str]:
     """Everything that is known of the sentences, of one that was cut, of one that is none, of none."""
     rows = [row[config["bos"] : len(row) - config["eos"]].tolist() for row in lists(batch["input_ids"])]
@@ -92,12 +115,42 @@ def parsed(place: int, config: Config, batch: pa.RecordBatch) -> list[str]:
     return [str(array.tolist()) for array in found]
 
 
+def whole(config: Config, example: Config) -> None:
+    """Loss on all tokens; the sentence between <bos> and <eos>."""
+    ids = example["input_ids"]
+    assert example["loss_mask"] == [1] * len(ids)
+    assert example["length"] == len(ids) - config["bos"] - config["eos"]
+    assert (ids[0] == config["bos_token_id"]) or not config["bos"]
+    assert (ids[-1] == config["eos_token_id"]) or not config["eos"]
+
+
 FACTS = Facts(
     task=TASK,
     presets=PRESETS,
     varied=VARIED,
     plain="unary rules",
     rich="eos",
+    columns=COLUMNS | {"length": "int32"},
+    whole=whole,
+    address=({}, {"config_name": "cfg3g"}, {"bos_token_id": 9}),
+    as_default={"bos_token_id": np.int32(0)},
+    bad=({"config_name": "x"}, "config_name='x'"),
+    defaults={
+        "config_name": "cfg3f",
+        "config_path": None,
+        "grammar": None,
+        "bos": True,
+        "eos": False,
+        "bos_token_id": 0,
+        "eos_token_id": 4,
+    },
+    misspelt=[("name", "config_name"), ("path", "config_path"), ("Grammar", "grammar"), ("BOS", "bos")],
+    inside=INSIDE,
+    judge=judged(lambda config, *row, **told: judge(config, of_config(config), *row, **told)),
+    tries=(150, 100),
+    inside_given={"grammar": GRAMMARS["one level"]},
+    inside_says="already; move it",
+    around={"grammar": GRAMMARS["one level"]},
     replay=by_key(replay, TASK),
     replay_rows=(30, 8),
     replay_far={"config_name": "cfg3b"},
@@ -107,4 +160,4 @@ FACTS = Facts(
     plain_reasons=3,
     plain_more=parsed,
 )
-key_of, make = FACTS.key_of, FACTS.make
+key_of, make, refusal = FACTS.key_of, FACTS.make, FACTS.refusal
