@@ -97,7 +97,7 @@ def wrong_values(key: Key) -> tuple[list[Any], str]:
     if key.kind is Path:  # a number may be a file's name
         return [*OF_NO_KEY, "", True], "must be the path of a folder or file"
     if key.kind is str:
-        return [*OF_NO_KEY, *WHOLE, "", True], f"must be a text{or_null}"
+        return [*OF_NO_KEY, *WHOLE, "", True], f"must be a string{or_null}"
     return [*OF_NO_KEY, *TEXTS, *WHOLE, "", True], ""
 
 
