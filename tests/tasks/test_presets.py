@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from facts import FACTS, each
 
 from ostraca import cli
 from ostraca.pipeline.spec.check import check_spec
 from ostraca.pipeline.spec.given import corpus_spec
 from ostraca.tasks import TASKS, get_task
 
-PRESETS = {
-    "depo": [*(f"depo1-{n}" for n in (225, 300, 375)), *(f"depo2-{n}" for n in (75, 100, 125))],
-    "brevo": [*(f"brevo1-{n}" for n in (70, 90, 110)), *(f"brevo2-{n}" for n in (30, 40, 50))],
-    "mano": ["mano-10", "mano-13", "mano-16"],
-    "lano": [f"lano-cfg3{letter}" for letter in "bihgfjk"],
-    "capo": [f"capo-{size}" for size in ("50k", "100k", "200k", "500k", "1m", "2m")],
-}
 SHORT = {
     "depo": "depo1-225",
     "depo1": "depo1-225",
@@ -31,20 +26,36 @@ SHORT = {
     "lano": "lano-cfg3f",
     "capo": "capo-50k",
 }
-ALL = [name for names in PRESETS.values() for name in names]
+ALL = [name for facts in FACTS.values() for name in facts.presets]
+TEST_FORMS = {
+    "depo": {"qa": True},
+    "brevo": {"qa": True},
+    "mano": {"qa": True},
+    "lano": {},
+    "capo": {"exposures": 1},
+}
 
 
 def files(group: str) -> list[str]:
     return sorted(path.stem for path in (cli.CONF / group).glob("*.yaml"))
 
 
+@cache
 def dataset(name: str) -> dict[str, Any]:
+    """The `dataset` group of the command line's config."""
     loaded: dict[str, Any] = cli.compose("inspect", [f"dataset={name}"])["dataset"]
     return loaded
 
 
+@cache
+def corpus(name: str) -> dict[str, Any]:
+    """What `ostraca build corpus=name` is given."""
+    return cli.compose("build", [f"corpus={name}", "out=x"])
+
+
 def test_every_task_has_its_presets() -> None:
-    assert set(PRESETS) == set(TASKS)
+    assert set(FACTS) == set(TEST_FORMS) == set(TASKS)
+    assert len(ALL) == 28
     assert files("dataset") == sorted([*ALL, *SHORT, "depo-demo"])
     assert files("corpus") == sorted([*ALL, *SHORT, "depo-demo", "five-tasks"])
 
@@ -62,6 +73,22 @@ def test_every_dataset_file_is_complete_and_valid(name: str) -> None:
     assert {k: v for k, v in checked.items() if k not in filled} == {
         k: v for k, v in loaded["config"].items() if k not in filled
     }
+
+
+@pytest.mark.parametrize(("task", "name"), each("presets"))
+def test_presets_hold_the_published_numbers(task: str, name: str) -> None:
+    facts = FACTS[task]
+    unsaid = {key: facts.task.keys[key].default for key in facts.task.keys if key not in facts.defaults}
+    config = {**unsaid, **facts.defaults, **facts.presets[name]}
+    assert dataset(name) == {"name": name, "task": task, "config": config}
+    assert facts.task.check(facts.presets[name]) == facts.task.check(config)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_preset_called_like_its_task_is_what_the_task_defaults_to(task: str) -> None:
+    check = get_task(task).check
+    assert check({}) == check(dataset(task)["config"])
+    assert get_task(task).test_form == TEST_FORMS[task]
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -82,13 +109,27 @@ def test_comments_say_what_the_keys_say(name: str) -> None:
 @pytest.mark.parametrize("name", [*ALL, *SHORT, "depo-demo", "five-tasks"])
 def test_every_corpus_is_a_spec(name: str) -> None:
     assert Path(cli.CONF / "corpus" / f"{name}.yaml").read_text().startswith("# ")
-    spec = check_spec(corpus_spec(cli.compose("build", [f"corpus={name}", "out=x"])))
+    spec = check_spec(corpus_spec(corpus(name)))
     assert spec["name"] == SHORT.get(name, name)
     assert all({"train", "test"} == set(entry["splits"]) for entry in spec["datasets"].values())
 
 
+@pytest.mark.parametrize("name", [*ALL, *SHORT])
+def test_every_corpus_holds_its_dataset(name: str) -> None:
+    """One dataset, of the same name but for the short ones."""
+    text = Path(cli.CONF / "corpus" / f"{name}.yaml").read_text()
+    if name in SHORT:
+        target = f"{name}1" if f"{name}1" in SHORT else SHORT[name]
+        assert text.endswith(f"defaults:\n  - {target}\n")
+    else:
+        assert f"name: {name}\n" in text
+        assert f"  - /dataset@datasets.{name}: {name}\n" in text
+    (found,) = corpus(name)["corpus"]["datasets"].values()
+    assert (found["task"], found["config"]) == (dataset(name)["task"], dataset(name)["config"])
+
+
 def test_five_tasks_are_five_in_one_vocabulary_and_about_equal() -> None:
-    spec = check_spec(corpus_spec(cli.compose("build", ["corpus=five-tasks", "out=x"])))
+    spec = check_spec(corpus_spec(corpus("five-tasks")))
     assert spec["vocabulary"] == "shared"
     assert {entry["task"] for entry in spec["datasets"].values()} == set(TASKS)
     for entry in spec["datasets"].values():
@@ -98,7 +139,7 @@ def test_five_tasks_are_five_in_one_vocabulary_and_about_equal() -> None:
 
 
 def test_capo_has_every_person_as_often_as_its_exposures() -> None:
-    spec = check_spec(corpus_spec(cli.compose("build", ["corpus=capo-100k", "out=x"])))
+    spec = check_spec(corpus_spec(corpus("capo-100k")))
     splits = spec["datasets"]["capo-100k"]["splits"]
     assert splits["train"]["examples"] == 100_000 * 100
     assert splits["test"]["examples"] == 100_000
