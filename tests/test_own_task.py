@@ -88,7 +88,7 @@ def ostraca(*words: str, cwd: Path, path: Path | None = None, **environment: str
 
 def install(site: Path, package: str, **points: str) -> Path:
     """What pip would write of a package with these entry points."""
-    made = site / f"{package}-1.0.dist-info"
+    made = site / f"{package.replace('-', '_')}-1.0.dist-info"
     made.mkdir(parents=True)
     (made / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     lines = "".join(f"{name} = {value}\n" for name, value in points.items())
