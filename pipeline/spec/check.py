@@ -29,8 +29,9 @@ from typing import Any
 from ...tasks import TASKS, get_task
 from ...tasks.base import Task
 from ...tasks.core.rng import canonical_json
-from ...tasks.errors import ConfigError, check_integer, nearest, shown
+from ...tasks.errors import ConfigError, check_integer, shown
 from ...tasks.examples import check_seed, check_split, complete_config
+from ...tasks.keys import Key, check_keys
 from ...tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
 from .dedup import check_dedup
 from .formats import FORMATS
@@ -50,8 +51,33 @@ VOCABULARIES = ("published", "shared")  # see tasks.vocabulary
 # Files and folders beside the datasets' own in a corpus's folder.
 _REPORTS = ("report", "report.html", "README.md", "croissant.json")
 RESERVED = ("manifest", "manifest.json", *_REPORTS, *TOKENIZER_FILES)
-_SIZES = ("shard_tokens", "row_group_tokens")
-_KEYS = ("name", "seed", "format", "compression", "vocabulary", "pack", "dedup", *_SIZES, "datasets")
+_KEYS = {
+    "name": Key(default="corpus", kind=object, help="of the corpus"),
+    "seed": Key(default=0, kind=object, help="what all is drawn from"),
+    "format": Key(default="parquet", kind=str, choices=tuple(FORMATS), help="of the shards"),
+    "compression": Key(default=None, kind=object, help="of the shards"),
+    "vocabulary": Key(default="published", kind=str, choices=VOCABULARIES, help="see tasks.vocabulary"),
+    "pack": Key(default=None, kind=object, help="how rows are packed"),
+    "dedup": Key(default=None, kind=object, help="what is deduplicated"),
+    "shard_tokens": Key(default=None, low=1, high=MAX_SHARD_TOKENS, optional=True, help="about"),
+    "row_group_tokens": Key(default=DEFAULT_ROW_GROUP_TOKENS, low=1, high=MAX_ROW_GROUP_TOKENS, help="about"),
+    "datasets": Key(default=None, kind=object, help="by name"),
+}
+_DATASET_KEYS = {
+    "name": Key(default=None, kind=object, help="as a dataset's own config file has it; not looked at"),
+    "task": Key(default=None, kind=object, help="one of the tasks"),
+    "version": Key(default=None, kind=object, help="of the task; its present one where left out"),
+    "config": Key(default={}, kind=object, help="of the task, for all splits"),
+    "splits": Key(default=None, kind=object, help="by name"),
+}
+_SPLIT_KEYS = {
+    "examples": Key(default=None, low=1, high=MAX_EXAMPLES, optional=True, help="exactly"),
+    "tokens": Key(default=None, low=1, high=MAX_TOKENS, optional=True, help="about"),
+    "form": Key(default="train", kind=str, choices=tuple(DEFAULT_EXAMPLES), help="of the task's config"),
+    "config": Key(default={}, kind=object, help="what differs from the dataset's"),
+    "shard_examples": Key(default=None, low=1, high=MAX_EXAMPLES, optional=True, help="exactly"),
+    "row_group_examples": Key(default=None, kind=object, help="exactly"),
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -60,27 +86,16 @@ def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[s
 
     any_version: of the tasks; else OstracaError where one is not the version here.
     """
-    _only(given, _KEYS, "spec")
-    name = given.get("name", "corpus")
+    spec = check_keys("spec: ", given, _KEYS)
+    name = spec["name"]
     if not is_name(name):
         raise ConfigError(f"spec: name={shown(name)} must be letters, digits, '_', '-' and '.'")
-    form, compression = _check_format(given)
-    vocabulary = given.get("vocabulary", "published")
-    if not isinstance(vocabulary, str) or vocabulary not in VOCABULARIES:
-        raise ConfigError(f"spec: vocabulary={shown(vocabulary)} must be one of {', '.join(VOCABULARIES)}")
-    seed = check_seed(given.get("seed", 0))
-    pack = check_pack(given.get("pack"), "spec")
-    dedup = check_dedup(given.get("dedup"), "spec")
-    sizes = _Sizes(
-        shard_tokens=None
-        if given.get("shard_tokens") is None
-        else check_integer("spec: shard_tokens", given["shard_tokens"], 1, MAX_SHARD_TOKENS),
-        row_group_tokens=_count(
-            given, "row_group_tokens", "spec", DEFAULT_ROW_GROUP_TOKENS, 1, MAX_ROW_GROUP_TOKENS
-        ),
-        pack=pack,
-    )
-    datasets = given.get("datasets")
+    compression = _check_compression(spec["compression"], spec["format"])
+    seed = check_seed(spec["seed"])
+    pack = check_pack(spec["pack"], "spec")
+    dedup = check_dedup(spec["dedup"], "spec")
+    sizes = _Sizes(shard_tokens=spec["shard_tokens"], row_group_tokens=spec["row_group_tokens"], pack=pack)
+    datasets = spec["datasets"]
     if not isinstance(datasets, Mapping) or not datasets:
         raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
     folded: dict[str, Any] = {}
@@ -100,14 +115,14 @@ def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[s
         )
     if dedup["mode"] == "redraw":
         _refuse_counted(checked)
-    if vocabulary == "shared":
+    if spec["vocabulary"] == "shared":
         shared_ids(checked)  # refuses what cannot share one
     return {
         "name": name,
         "seed": seed,
-        "format": form,
+        "format": spec["format"],
         "compression": compression,
-        "vocabulary": vocabulary,
+        "vocabulary": spec["vocabulary"],
         "pack": pack,
         "dedup": dedup,
         "datasets": checked,
@@ -133,21 +148,14 @@ class _Sizes:
     pack: Mapping[str, Any] | None
 
 
-def _check_format(given: Mapping[str, Any]) -> tuple[str, str]:
-    """Format and compression."""
-    form = given.get("format", "parquet")
-    if not isinstance(form, str) or form not in FORMATS:
-        raise ConfigError(
-            f"spec: format={shown(form)}{nearest(form, FORMATS)} must be one of {', '.join(FORMATS)}"
-        )
+def _check_compression(given: Any, form: str) -> str:
     allowed = tuple(FORMATS[form].suffixes)
-    compression = given.get("compression")
-    compression = allowed[0] if compression is None else compression
+    compression = allowed[0] if given is None else given
     if not isinstance(compression, str) or compression not in allowed:
         raise ConfigError(
             f"spec: compression={shown(compression)} must be one of {', '.join(allowed)} with format={form}"
         )
-    return form, compression
+    return compression
 
 
 def _splits(datasets: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -201,54 +209,42 @@ def _check_dataset(name: str, given: Any, seed: int, sizes: _Sizes, any_version:
             f"{where}: a dataset's name is letters, digits, '_', '-' and '.', "
             f"and none of {', '.join((*RESERVED, TOKENIZERS))}"
         )
-    _only(given, ("name", "task", "version", "config", "splits"), where)
-    if not isinstance(given.get("task"), str):
-        raise ConfigError(f"{where}: task={shown(given.get('task'))} must be one of {', '.join(TASKS)}")
-    task = get_task(given["task"])
+    entry = check_keys(f"{where}: ", given, _DATASET_KEYS)
+    if not isinstance(entry["task"], str):
+        raise ConfigError(f"{where}: task={shown(entry['task'])} must be one of {', '.join(TASKS)}")
+    task = get_task(entry["task"])
     version = check_integer(f"{where}: version", given.get("version", task.version), 1)
     if not any_version:
         check_version(task, version, name)
-    splits = given.get("splits")
+    splits = entry["splits"]
     if not isinstance(splits, Mapping) or not splits:
         raise ConfigError(f"{where}: splits must name at least one split, e.g. train: {{examples: 1000}}")
-    base = _mapping(given.get("config", {}), f"{where}: config")
-    return {
-        "task": task.name,
-        "version": version,
-        "splits": {
-            split: _check_split(f"{where}, split {split}", task, base, split, splits[split], seed, sizes)
-            for split in sorted(splits, key=str)
-        },
-    }
+    base = _mapping(entry["config"], f"{where}: config")
+    checked = {}
+    for split in sorted(splits, key=str):
+        check_split(split)
+        checked[split] = _check_split(f"{where}, split {split}", task, base, splits[split], seed, sizes)
+    return {"task": task.name, "version": version, "splits": checked}
 
 
 def _check_split(
-    where: str,
-    task: Task,
-    base: Mapping[str, Any],
-    split: str,
-    given: Any,
-    seed: int,
-    sizes: _Sizes,
+    where: str, task: Task, base: Mapping[str, Any], given: Any, seed: int, sizes: _Sizes
 ) -> dict[str, Any]:
-    check_split(split)
-    _only(given, ("examples", "tokens", "form", "config", "shard_examples", "row_group_examples"), where)
-    form = given.get("form", "train")
-    if not isinstance(form, str) or form not in DEFAULT_EXAMPLES:
-        raise ConfigError(f"{where}: form={shown(form)} must be one of {', '.join(DEFAULT_EXAMPLES)}")
+    split = check_keys(f"{where}: ", _mapping(given, where), _SPLIT_KEYS)
+    form = split["form"]
     of_form = task.test_form if form == "test" else {}
-    own = _mapping(given.get("config", {}), f"{where}: config")
+    own = _mapping(split["config"], f"{where}: config")
     config = complete_config(task, {**base, **of_form, **own}, seed)
     mean = task.mean_tokens(config)
-    examples = _examples(where, task, config, mean, given, DEFAULT_EXAMPLES[form])
-    largest = max(1, int(MAX_ROW_GROUP_TOKENS / mean))
-    group = _count(
-        given, "row_group_examples", where, max(1, round(sizes.row_group_tokens / mean)), 1, largest
-    )
+    examples = _examples(where, task, config, mean, split)
+    group = split["row_group_examples"]
+    if group is None:
+        group = max(1, round(sizes.row_group_tokens / mean))
+    group = check_integer(f"{where}: row_group_examples", group, 1, max(1, int(MAX_ROW_GROUP_TOKENS / mean)))
     tokens = sizes.shard_tokens or _shard_tokens(examples * mean)
     # Whole row groups, so that only a shard's last one is smaller.
     groups = max(1, round(tokens / mean / group))
-    shard = _count(given, "shard_examples", where, groups * group, 1, MAX_EXAMPLES)
+    shard = split["shard_examples"] or groups * group
     if sizes.pack is not None:
         if "input_ids" not in task.schema(config).names:
             raise ConfigError(f"{where}: its examples are texts, which cannot be packed; set bio=tokens")
@@ -280,19 +276,19 @@ def _shard_tokens(tokens: float) -> int:
 
 
 def _examples(
-    where: str, task: Task, config: Mapping[str, Any], mean: float, given: Mapping[str, Any], default: int
+    where: str, task: Task, config: Mapping[str, Any], mean: float, split: Mapping[str, Any]
 ) -> int:
     """How many examples a split has."""
     most, why = (None, "") if task.count is None else task.count(config)
-    asked, tokens = given.get("examples"), given.get("tokens")
-    if asked is not None and tokens is not None:
+    if split["examples"] is not None and split["tokens"] is not None:
         raise ConfigError(f"{where}: has both examples and tokens; leave one out, or set it to null")
-    if tokens is not None:
-        number = max(1, round(check_integer(f"{where}: tokens", tokens, 1, MAX_TOKENS) / mean))
-    elif asked is not None:
-        number = check_integer(f"{where}: examples", asked, 1, MAX_EXAMPLES)
+    number: int
+    if split["tokens"] is not None:
+        number = max(1, round(split["tokens"] / mean))
+    elif split["examples"] is not None:
+        number = split["examples"]
     else:
-        number = default if most is None else most
+        number = DEFAULT_EXAMPLES[split["form"]] if most is None else most
     if most is not None and number > most:
         raise ConfigError(
             f"{where}: {number:,} examples are asked for, but its config has {most:,} "
@@ -319,13 +315,3 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where}={shown(value)} must be a mapping of keys to values")
     return value
-
-
-def _only(given: Any, known: tuple[str, ...], where: str) -> None:
-    for key in _mapping(given, where):
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}; known: {', '.join(known)}")
-
-
-def _count(given: Mapping[str, Any], key: str, where: str, default: int, low: int, high: int) -> int:
-    return check_integer(f"{where}: {key}", given.get(key, default), low, high)
