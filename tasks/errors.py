@@ -8,7 +8,17 @@ from collections.abc import Iterable
 
 
 class OstracaError(Exception):
-    """Something the user can mend: one line that says what is wrong, what is allowed, what to do."""
+    """Something the user can mend: one line that says what is wrong, what is allowed, what to do.
+
+    What cannot be printed in a line (line breaks, control characters and surrogates of a user's own names) is
+    escaped, so that no name can break a message or steer a terminal.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        if not text.isprintable():
+            text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+        super().__init__(text)
 
 
 class ConfigError(OstracaError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from ostraca.tasks import TASKS
 from ostraca.tasks.base import Key, vocab_size
 from ostraca.tasks.core.batch import rows_of, unragged
 from ostraca.tasks.core.words import count_words
-from ostraca.tasks.errors import ConfigError
+from ostraca.tasks.errors import ConfigError, OstracaError
 
 KEYS = [(task, name) for task, facts in FACTS.items() for name in facts.task.keys]
 
@@ -133,8 +134,19 @@ def test_wrong_types_and_values_out_of_range_are_refused_by_name(task: str, name
 def test_a_text_that_is_no_path_name_or_grammar_is_refused_by_name(task: str, name: str) -> None:
     if name == "tokenizer_name_or_path":  # not a path, a name: transformers is asked
         pytest.importorskip("transformers")
-    value = "a b" if name == "config_path" else "a\nb"  # of a path with a line's end Lano makes two lines
-    assert FACTS[task].refusal({name: value}).startswith(f"{task}: {name}")
+    assert FACTS[task].refusal({name: "a\nb"}).startswith(f"{task}: {name}")
+
+
+def test_no_name_breaks_a_message() -> None:
+    """Line breaks of all kinds, a terminal's escapes and half a character are shown, not obeyed."""
+    for part, seen in (
+        ("a\nb", "a\\nb"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\u2028", "\\u2028"),
+        ("\udc80", "\\udc80"),
+    ):
+        assert str(OstracaError(f"no {part} é 词")) == f"no {seen} é 词"
+    assert str(pickle.loads(pickle.dumps(ConfigError("a\nb")))) == "a\\nb"
 
 
 @pytest.mark.parametrize("config", [5, "N", b"N", ["N"], [("N", 5)], 1.5, True, {"N"}], ids=str)
