@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 from ..base import Verdicts
 from ..core.batch import unragged
 from ..core.kernels import inlined, kernel
+from ..core.parsing import NODE, STAMP, no_values, read_word, slot_of
 
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_NODE = np.int64(0xFFFFFFFF)
-_STAMP = ~_NODE
 _DIRECT_BITS = 14  # up to so many bits the table of nodes has a slot for every name
 _FAR = 1 << 30  # of a node from which the query is not reached
 _ABSENT = -(2**63)
@@ -67,7 +65,7 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
 def judge(batch: pa.RecordBatch, config: Mapping[str, Any]) -> tuple[Verdicts, NDArray[np.int64]]:
     """The verdicts, and where each row's answer begins (int64 [rows], -1 where none does)."""
     tokens, offsets = unragged(batch.column("input_ids"))
-    mask, mask_offsets = _empty(np.uint8), _empty(np.int32)
+    mask, mask_offsets = no_values(np.uint8), no_values(np.int32)
     if "loss_mask" in batch.schema.names:
         mask, mask_offsets = unragged(batch.column("loss_mask"))
     facts = np.full((len(_FACTS), batch.num_rows), _ABSENT, dtype=np.int64)
@@ -116,13 +114,6 @@ def judge(batch: pa.RecordBatch, config: Mapping[str, Any]) -> tuple[Verdicts, N
             np.empty((6, nodes), dtype=np.int32),
         )
     return Verdicts(codes=codes, positions=positions, messages=MESSAGES), answer_starts
-
-
-def _empty(dtype: Any) -> NDArray[Any]:
-    """No values, read-only as Arrow's are: Numba would compile the kernel once more for the other kind."""
-    array = np.empty(0, dtype)
-    array.flags.writeable = False
-    return array
 
 
 @kernel
@@ -176,14 +167,14 @@ def _validate(
         while code == 0:
             if at < end and tokens[at] == query:
                 break
-            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, inner, last, min_tlen, max_tlen)
             if length == 0:
                 code = 2
                 break
             # Known and new nodes go the same way: which comes next cannot be predicted.
-            slot = _slot_of(table, shift, stamp, name)
-            known = table[slot, 1] & _STAMP == stamp
-            parent = table[slot, 1] & _NODE if known else nodes
+            slot = slot_of(table, shift, stamp, name)
+            known = table[slot, 1] & STAMP == stamp
+            parent = table[slot, 1] & NODE if known else nodes
             table[slot, 0] = name
             table[slot, 1] = stamp | parent
             parent_count[parent] = parent_count[parent] if known else 0
@@ -196,13 +187,13 @@ def _validate(
                 code = 7
                 break
             at += length
-            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, inner, last, min_tlen, max_tlen)
             if length == 0:
                 code = 3
                 break
-            slot = _slot_of(table, shift, stamp, name)
-            known = table[slot, 1] & _STAMP == stamp
-            child = table[slot, 1] & _NODE if known else nodes
+            slot = slot_of(table, shift, stamp, name)
+            known = table[slot, 1] & STAMP == stamp
+            child = table[slot, 1] & NODE if known else nodes
             table[slot, 0] = name
             table[slot, 1] = stamp | child
             count = np.int64(parent_count[child]) if known else 0
@@ -222,52 +213,23 @@ def _validate(
         asked = np.int64(0)
         if code == 0:
             at += 1
-            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
-            slot = _slot_of(table, shift, stamp, name)
-            asked = table[slot, 1] & _NODE
+            length, name = read_word(tokens, at, end, inner, last, min_tlen, max_tlen)
+            slot = slot_of(table, shift, stamp, name)
+            asked = table[slot, 1] & NODE
             if length == 0:
                 code = 8
-            elif table[slot, 1] & _STAMP != stamp or parent_count[asked] == 0:
+            elif table[slot, 1] & STAMP != stamp or parent_count[asked] == 0:
                 code = 9
             else:
                 at += length
 
-        # Children before their parents: each node hands its distance from the query on to its parents.
         with_parents = np.int64(0)
         ancestors = np.int64(0)
         depth = np.int64(_FAR)
         if code == 0:
-            done = 0
-            twice = False  # an edge; place_of is the last child that was seen of each parent
-            for node in range(nodes):
-                waiting[node] = children[node]
-                distance[node] = _FAR
-                place_of[node] = -1
-                order[done] = node
-                done += 1 if children[node] == 0 else 0
-                with_parents += 1 if parent_count[node] else 0
-            distance[asked] = 0
-            step = 0
-            while step < done:
-                node = order[step]
-                step += 1
-                ancestors += 1 if distance[node] < _FAR else 0
-                if parent_count[node] == 0:
-                    depth = min(depth, distance[node])
-                for place in range(parent_count[node]):
-                    parent = parents[node, place]
-                    twice |= place_of[parent] == node
-                    place_of[parent] = node
-                    distance[parent] = min(distance[parent], distance[node] + 1)
-                    waiting[parent] -= 1
-                    order[done] = parent
-                    done += 1 if waiting[parent] == 0 else 0
-            if done < nodes:
-                code = 10
-            elif twice:
-                code = 5
-            for node in range(nodes):
-                place_of[node] = -1
+            code, with_parents, ancestors, depth = _walk(
+                nodes, asked, children, parents, parent_count, waiting, distance, place_of, order
+            )
 
         # Which n it may be, and whether such a graph's query may be this one.
         fewest = max(3, nodes)
@@ -304,13 +266,13 @@ def _validate(
                 break
             if tokens[at] == eos:
                 break
-            length, name = _read_node(tokens, at, end, inner, last, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, inner, last, min_tlen, max_tlen)
             if length == 0:
                 code = 14
                 break
-            slot = _slot_of(table, shift, stamp, name)
-            node = table[slot, 1] & _NODE
-            if table[slot, 1] & _STAMP != stamp:
+            slot = slot_of(table, shift, stamp, name)
+            node = table[slot, 1] & NODE
+            if table[slot, 1] & STAMP != stamp:
                 code = 15
                 break
             if distance[node] >= _FAR:
@@ -324,39 +286,16 @@ def _validate(
             waiting[count] = at - begin
             count += 1
             at += length
+        if code == 0 and at + 1 < end:
+            at += 1
+            code = 19
         if code == 0:
-            if at + 1 < end:
-                at += 1
-                code = 19
-            elif count == 0:
-                code = 20
-            elif order[count - 1] != asked:
-                at = begin + waiting[count - 1]
-                code = 20
-            elif count < ancestors:
-                code = 21
-        if code == 0:
-            for step in range(count):
-                node = order[step]
-                for place in range(parent_count[node]):
-                    if place_of[parents[node, place]] > step and code == 0:
-                        at = begin + waiting[step]
-                        code = 22
-
+            code, wrong = _judge_order(order, count, asked, ancestors, parents, parent_count, place_of)
+            if code == 20 or code == 22:
+                at = begin + waiting[wrong] if count else at
         if code == 0 and len(mask_offsets):
-            # The places that must be 1 are; so the others are 0 where the sum is right.
-            if mask_offsets[row + 1] - mask_offsets[row] != end - begin:
+            if not _masks_answer(mask, mask_offsets[row], mask_offsets[row + 1], begin, end, answer_at):
                 code = 23
-            else:
-                mask_shift = mask_offsets[row] - begin
-                missing = np.int64(0)
-                for place in range(answer_at - 1 + mask_shift, end + mask_shift):
-                    missing += 1 if mask[place] != 1 else 0
-                total = np.int64(0)
-                for place in range(begin + mask_shift, end + mask_shift):
-                    total += mask[place]
-                if missing or total != end - answer_at + 1:
-                    code = 23
         if code == 0:
             n = facts[0, row]
             if n != _ABSENT:
@@ -375,39 +314,72 @@ def _validate(
 
 
 @inlined
-def _read_node(tokens, at, end, inner, last, min_tlen, max_tlen):
-    """The length of the node that begins at `at` (0 where none does), and its name as a number.
+def _walk(nodes, asked, children, parents, parent_count, waiting, distance, place_of, order):
+    """Children before their parents: each node hands its distance from the query on to its parents.
 
-    A node is tokens of 1..inner and one of inner + 1..inner + last that ends it. The number is the word in
-    bijective base `last`: words of any length have different ones, and they fit into int64, since a config
-    with more words is refused.
+    Returns what is wrong (10, 5 or 0), the nodes with parents, those from which the query is reached, and its
+    depth. order is then a topological order, children first; place_of is -1.
     """
-    length = np.int64(0)
-    name = np.int64(0)
-    place = at
-    stop = min(end, at + max_tlen)
-    while place < stop:
-        token = np.int64(tokens[place])
-        place += 1
-        if token > inner:
-            name = name * last + token - inner
-            if token <= inner + last and place - at >= min_tlen:
-                length = place - at
-            break
-        if token < 1:
-            break
-        name = name * last + token
-    if length == 0:
-        name = np.int64(0)
-    return length, name
+    with_parents, ancestors, depth = np.int64(0), np.int64(0), np.int64(_FAR)
+    done = 0
+    twice = False  # an edge; place_of is the last child that was seen of each parent
+    for node in range(nodes):
+        waiting[node] = children[node]
+        distance[node] = _FAR
+        place_of[node] = -1
+        order[done] = node
+        done += 1 if children[node] == 0 else 0
+        with_parents += 1 if parent_count[node] else 0
+    distance[asked] = 0
+    step = 0
+    while step < done:
+        node = order[step]
+        step += 1
+        ancestors += 1 if distance[node] < _FAR else 0
+        if parent_count[node] == 0:
+            depth = min(depth, distance[node])
+        for place in range(parent_count[node]):
+            parent = parents[node, place]
+            twice |= place_of[parent] == node
+            place_of[parent] = node
+            distance[parent] = min(distance[parent], distance[node] + 1)
+            waiting[parent] -= 1
+            order[done] = parent
+            done += 1 if waiting[parent] == 0 else 0
+    for node in range(nodes):
+        place_of[node] = -1
+    code = 10 if done < nodes else 5 if twice else 0
+    return code, with_parents, ancestors, depth
 
 
 @inlined
-def _slot_of(table, shift, stamp, name):
-    """The slot of the node called `name`, or the free one where it would go; shift 0: each has its own."""
-    slot = name
-    if shift:
-        slot = np.int64((np.uint64(name) * _MULTIPLIER) >> shift)
-        while table[slot, 1] & _STAMP == stamp and table[slot, 0] != name:
-            slot = (slot + 1) & (len(table) - 1)
-    return slot
+def _judge_order(order, count, asked, ancestors, parents, parent_count, place_of):
+    """What is wrong (20, 21, 22 or 0) with an answer of these nodes, and at which of them."""
+    code, wrong = 0, count - 1
+    if count == 0 or order[count - 1] != asked:
+        code = 20
+    elif count < ancestors:
+        code = 21
+    else:
+        for step in range(count):
+            node = order[step]
+            for place in range(parent_count[node]):
+                if place_of[parents[node, place]] > step and code == 0:
+                    code, wrong = 22, np.int64(step)
+    return code, wrong
+
+
+@inlined
+def _masks_answer(mask, first, last, begin, end, answer_at):
+    """Whether the mask is 1 from <ans> on and 0 before."""
+    right = last - first == end - begin
+    if right:
+        # The places that must be 1 are; so the others are 0 where the sum is right.
+        shift = first - begin
+        missing, total = np.int64(0), np.int64(0)
+        for place in range(answer_at - 1 + shift, end + shift):
+            missing += 1 if mask[place] != 1 else 0
+        for place in range(begin + shift, end + shift):
+            total += mask[place]
+        right = missing == 0 and total == end - answer_at + 1
+    return right

@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from ..base import Verdicts
 from ..core.batch import unragged
 from ..core.kernels import inlined, kernel
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_NODE = np.int64(0xFFFFFFFF)
-_STAMP = ~_NODE
+from ..core.parsing import NODE, STAMP, no_values, read_word, slot_of
 
 MESSAGES = (
     "valid",
@@ -57,7 +54,7 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     hops, hop_offsets = _optional(batch, "query_hops", np.int32)
     starts, start_offsets = _optional(batch, "answer_starts", np.int32)
     ends, end_offsets = _optional(batch, "answer_ends", np.int32)
-    sizes = batch.column("n").to_numpy() if "n" in names else _empty(np.int32)
+    sizes = batch.column("n").to_numpy() if "n" in names else no_values(np.int32)
     codes = np.zeros(batch.num_rows, dtype=np.int32)
     positions = np.zeros(batch.num_rows, dtype=np.int64)
     if batch.num_rows:
@@ -104,14 +101,7 @@ def _optional(batch: pa.RecordBatch, name: str, dtype: Any) -> tuple[NDArray[Any
     """A list column, or empty arrays where the batch has none."""
     if name in batch.schema.names:
         return unragged(batch.column(name))
-    return _empty(dtype), _empty(np.int32)
-
-
-def _empty(dtype: Any) -> NDArray[Any]:
-    """No values, read-only as Arrow's are: Numba would compile the kernel once more for the other kind."""
-    array = np.empty(0, dtype)
-    array.flags.writeable = False
-    return array
+    return no_values(dtype), no_values(np.int32)
 
 
 @kernel
@@ -174,14 +164,14 @@ def _validate(
                     code = 2
                     break
                 at += 1
-            length, name = _read_word(tokens, at, end, mini_vocab, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, mini_vocab, mini_vocab, min_tlen, max_tlen)
             if length == 0:
                 code = 3
                 break
             # Found and new names go the same way: which one comes next cannot be predicted.
-            slot = _slot_of(table, shift, stamp, name)
-            known = table[slot, 1] & _STAMP == stamp
-            source = table[slot, 1] & _NODE if known else nodes
+            slot = slot_of(table, shift, stamp, name)
+            known = table[slot, 1] & STAMP == stamp
+            source = table[slot, 1] & NODE if known else nodes
             if source == max_nodes:
                 code = 7
                 break
@@ -193,13 +183,13 @@ def _validate(
             entered[source] = entered[source] if known else 0
             nodes += 0 if known else 1
             at += length
-            length, name = _read_word(tokens, at, end, mini_vocab, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, mini_vocab, mini_vocab, min_tlen, max_tlen)
             if length == 0:
                 code = 4
                 break
-            slot = _slot_of(table, shift, stamp, name)
-            known = table[slot, 1] & _STAMP == stamp
-            target = table[slot, 1] & _NODE if known else nodes
+            slot = slot_of(table, shift, stamp, name)
+            known = table[slot, 1] & STAMP == stamp
+            target = table[slot, 1] & NODE if known else nodes
             if target == max_nodes:
                 code = 7
                 break
@@ -225,18 +215,10 @@ def _validate(
                 code = 9
             elif len(sizes) and sizes[row] != nodes:
                 code = 22
-        if code == 0:
-            node = 0
-            for step in range(nodes):
-                cycle[step] = node
-                place_on_cycle[node] = step
-                asked[step] = 0
-                node = successor[node]
-                if node == 0 and step < nodes - 1:
-                    code = 10
-                    break
-            if node != 0:
-                code = 10
+        if code == 0 and not _one_cycle(nodes, successor, cycle, place_on_cycle):
+            code = 10
+        for node in range(nodes):
+            asked[node] = 0
 
         # The questions, to the end.
         queries = 0
@@ -255,26 +237,20 @@ def _validate(
             if hop < 1 or hop > max_hop:
                 code = 11
                 break
-            if fixed_hop >= 0:
-                allowed = hop == fixed_hop
-            elif qa:
-                power = (hop & (hop - 1)) == 0
-                allowed = power or hop == max_hop or (hop == 24 and max_hop == 32)
-            else:
-                allowed = True
+            allowed = _may_be_asked(hop, fixed_hop, qa, max_hop)
             if not allowed:
                 code = 12
                 break
             at += 1
-            length, name = _read_word(tokens, at, end, mini_vocab, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, mini_vocab, mini_vocab, min_tlen, max_tlen)
             if length == 0:
                 code = 13
                 break
-            slot = _slot_of(table, shift, stamp, name)
-            if table[slot, 1] & _STAMP != stamp:
+            slot = slot_of(table, shift, stamp, name)
+            if table[slot, 1] & STAMP != stamp:
                 code = 14
                 break
-            node = table[slot, 1] & _NODE
+            node = table[slot, 1] & NODE
             if asked[node]:
                 code = 15
                 break
@@ -285,15 +261,15 @@ def _validate(
                 break
             answer_at = at
             at += 1
-            length, name = _read_word(tokens, at, end, mini_vocab, min_tlen, max_tlen)
+            length, name = read_word(tokens, at, end, mini_vocab, mini_vocab, min_tlen, max_tlen)
             if length == 0:
                 code = 17
                 break
-            slot = _slot_of(table, shift, stamp, name)
-            if table[slot, 1] & _STAMP != stamp:
+            slot = slot_of(table, shift, stamp, name)
+            if table[slot, 1] & STAMP != stamp:
                 code = 18
                 break
-            if table[slot, 1] & _NODE != cycle[(place_on_cycle[node] + hop) % nodes]:
+            if table[slot, 1] & NODE != cycle[(place_on_cycle[node] + hop) % nodes]:
                 code = 19
                 break
             at += length
@@ -302,18 +278,12 @@ def _validate(
                     if mask[place] != 1:
                         code = 21
                 masked += at - answer_at
-            if len(hop_offsets):
-                given = hop_offsets[row] + queries
-                if given >= hop_offsets[row + 1] or hops[given] != hop:
-                    code = 23
-            if len(start_offsets):
-                given = start_offsets[row] + queries
-                if given >= start_offsets[row + 1] or starts[given] != answer_at + 1 - begin:
-                    code = 23
-            if len(end_offsets):
-                given = end_offsets[row] + queries
-                if given >= end_offsets[row + 1] or ends[given] != at - begin:
-                    code = 23
+            if (
+                _differs(hops, hop_offsets, row, queries, hop)
+                or _differs(starts, start_offsets, row, queries, answer_at + 1 - begin)
+                or _differs(ends, end_offsets, row, queries, at - begin)
+            ):
+                code = 23
             queries += 1
         if code == 0:
             # The places that must be 1 are; so the others are 0 where the sum is right.
@@ -324,45 +294,51 @@ def _validate(
                 code = 20
             elif masked != 0:
                 code = 21
-            elif len(hop_offsets) and hop_offsets[row + 1] - hop_offsets[row] != queries:
-                code = 23
-            elif len(start_offsets) and start_offsets[row + 1] - start_offsets[row] != queries:
-                code = 23
-            elif len(end_offsets) and end_offsets[row + 1] - end_offsets[row] != queries:
+            elif (
+                _other_count(hop_offsets, row, queries)
+                or _other_count(start_offsets, row, queries)
+                or _other_count(end_offsets, row, queries)
+            ):
                 code = 23
         codes[row] = code
         positions[row] = min(at, end) - begin if code else 0
 
 
 @inlined
-def _read_word(tokens, at, end, mini_vocab, min_tlen, max_tlen):
-    """The length of the word that begins at `at` (0 where none does), and its name as a number.
-
-    The number is the word in bijective base mini_vocab (digits 1..mini_vocab): words of any length
-    have different ones, and they fit into int64, since a config with more words is refused.
-    """
-    length = np.int64(0)
-    name = np.int64(0)
-    place = at
-    last = min(end, at + max_tlen)
-    while place < last:
-        token = np.int64(tokens[place])
-        place += 1
-        if token > mini_vocab:
-            name = name * mini_vocab + token - mini_vocab
-            if token <= 2 * mini_vocab and place - at >= min_tlen:
-                length = place - at
-            break
-        if token < 1:
-            break
-        name = name * mini_vocab + token
-    return length, name
+def _one_cycle(nodes, successor, cycle, place_on_cycle):
+    """Whether the way from node 0 leads through all nodes and back; fills cycle and place_on_cycle."""
+    node, step = 0, 0
+    while step < nodes and (node != 0 or step == 0):
+        cycle[step] = node
+        place_on_cycle[node] = step
+        node = successor[node]
+        step += 1
+    return node == 0 and step == nodes
 
 
 @inlined
-def _slot_of(table, shift, stamp, name):
-    """The slot of the node called `name`, or the free one where it would go."""
-    slot = np.int64((np.uint64(name) * _MULTIPLIER) >> shift)
-    while table[slot, 1] & _STAMP == stamp and table[slot, 0] != name:
-        slot = (slot + 1) & (len(table) - 1)
-    return slot
+def _may_be_asked(hop, fixed_hop, qa, max_hop):
+    """Whether this config asks questions of so many hops."""
+    if fixed_hop >= 0:
+        allowed = hop == fixed_hop
+    elif qa:
+        allowed = (hop & (hop - 1)) == 0 or hop == max_hop or (hop == 24 and max_hop == 32)
+    else:
+        allowed = True
+    return allowed
+
+
+@inlined
+def _differs(values, offsets, row, place, expected):
+    """Whether a column, where there is one, has another value than this at a place of the row's list."""
+    differs = False
+    if len(offsets):
+        at = offsets[row] + place
+        differs = at >= offsets[row + 1] or values[at] != expected
+    return differs
+
+
+@inlined
+def _other_count(offsets, row, count):
+    """Whether a column, where there is one, has another number of values in the row's list."""
+    return len(offsets) > 0 and offsets[row + 1] - offsets[row] != count
