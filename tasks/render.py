@@ -22,7 +22,6 @@ def render(
     verdict: ValidationResult,
     name_of: Callable[[int], str],
     *,
-    title: str,
     max_tokens: int = -1,
     color: bool = True,
 ) -> Text:
@@ -32,12 +31,10 @@ def render(
     underlined in a text stands between underscores.
     """
     text = Text()
-    text.append(f"{title}\n", style="bold")
     facts = f", {look.facts}" if look.facts else ""
     if "input_ids" in example:
-        tokens, mask = example["input_ids"], example["loss_mask"]
-        text.append(f"{len(tokens)} tokens, loss on {_count(mask)}{facts}\n")
-        _append_tokens(text, tokens, mask, look, name_of, max_tokens, color)
+        text.append(f"{len(example['input_ids'])} tokens, loss on {_count(example['loss_mask'])}{facts}\n")
+        _append_tokens(text, example, look, name_of, max_tokens, color)
     else:
         text.append(f"{len(example['text'])} characters{facts}")
     if look.text:
@@ -63,13 +60,13 @@ def _count(mask: Sequence[int]) -> str:
 
 def _append_tokens(
     text: Text,
-    tokens: Sequence[int],
-    mask: Sequence[int],
+    example: Mapping[str, Any],
     look: Look,
     name_of: Callable[[int], str],
     max_tokens: int,
     color: bool,
 ) -> None:
+    tokens, mask = example["input_ids"], example["loss_mask"]
     shown = len(tokens) if max_tokens < 0 else min(max_tokens, len(tokens))
     bracketed = not color and not all(mask)
     underlined = {at for start, end in look.underlined for at in range(start, end)}

@@ -138,6 +138,29 @@ def test_the_reader_of_imports_sees_all_kinds(tmp_path: Path) -> None:
     assert len({found.file for found in IMPORTS}) > 30
 
 
+# Doors that users call by key words alone: each is a key of a config.
+MANY_KEYS = {"loaders/corpus.py", "loaders/task.py", "training/llama.py"}
+
+
+def test_files_and_functions_can_be_taken_in() -> None:
+    """No file over 400 lines, no kernel over 200, no other function of over six parameters."""
+    for path in sources():
+        file, text = path.relative_to(ROOT).as_posix(), path.read_text()
+        assert text.count("\n") <= 400, file
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            assert (node.end_lineno or 0) - node.lineno < 200, f"{file}: {node.name}"
+            if any(ast.unparse(mark) in ("kernel", "inlined") for mark in node.decorator_list):
+                continue
+            given = node.args
+            names = [name.arg for name in (*given.posonlyargs, *given.args) if name.arg != "self"]
+            if file in MANY_KEYS and node.name == "__init__":
+                assert len(names) <= 4, f"{file}: {node.name}"
+            else:
+                assert len(names) + len(given.kwonlyargs) <= 6, f"{file}: {node.name}"
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_imports_point_one_way(room: str) -> None:
     """tasks <- pipeline <- loaders <- training; imports for type checking count as well."""

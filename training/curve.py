@@ -67,9 +67,15 @@ def run(config: Mapping[str, Any]) -> None:
         with Wandb(wandb, config, out) as tracker, plain_errors(out), MetricsCsv(out / METRICS) as table:
             (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
             measure = _Measure(
-                model, sets, measured, evaluation, settings, seed + evaluation.seed_offset, device
+                model=model,
+                sets=sets,
+                measured=measured,
+                evaluation=evaluation,
+                seed=seed + evaluation.seed_offset,
+                device=device,
+                precision=settings.precision,
             )
-            _run(model, data, settings, evaluation, device, measure, table, tracker)
+            _run(data, settings, measure, table, tracker)
     draw_runs([out], out / PICTURE)
     print(f"wrote {out / METRICS} and {out / PICTURE}")
 
@@ -150,58 +156,47 @@ def context_length(asked: int | None, longest: int, packed: int | None = None) -
     return asked
 
 
+@dataclass(kw_only=True)
 class _Measure:
     """Evaluations of one model, each on fixed sets of one hop."""
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        sets: Mapping[int, Mapping[str, Any]],
-        measured: Measured,
-        evaluation: EvalSettings,
-        settings: TrainSettings,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._model, self._sets, self._evaluation = model, sets, evaluation
-        self._measured = measured
-        self._precision, self._seed, self._device = settings.precision, seed, device
-        self._done = 0
+    model: LanguageModel
+    sets: Mapping[int, Mapping[str, Any]]  # hop -> config of its examples
+    measured: Measured
+    evaluation: EvalSettings
+    seed: int
+    device: torch.device
+    precision: str
+    done: int = 0
 
     def __call__(self) -> dict[int, tuple[HopScore, float]]:
         """hop -> its score and the chance level."""
-        count = self._evaluation.num_examples_per_hop
-        start = self._done * count if self._evaluation.resample_each_eval else 0
-        self._done += 1
-        hops, renaming, scores = self._measured.hops, self._measured.renaming, {}
-        for hop, config in self._sets.items():
+        count = self.evaluation.num_examples_per_hop
+        start = self.done * count if self.evaluation.resample_each_eval else 0
+        self.done += 1
+        hops, renaming, scores = self.measured.hops, self.measured.renaming, {}
+        for hop, config in self.sets.items():
             data = hop_dataset(
-                self._measured.task,
+                self.measured.task,
                 config,
-                seed=self._seed,
+                seed=self.seed,
                 indices=range(start, start + count),
-                batch_size=self._evaluation.batch_size,
+                batch_size=self.evaluation.batch_size,
                 renaming=renaming,
             )
             answer = hops.answer(config)
             if renaming is not None:
                 answer = int(renaming.ids(np.array([answer], dtype=np.int32))[0])
-            score = score_hop(self._model, data, answer, device=self._device, precision=self._precision)
+            score = score_hop(self.model, data, answer, device=self.device, precision=self.precision)
             scores[hop] = score, hops.chance(config)
         return scores
 
 
 def _run(
-    model: LanguageModel,
-    data: StreamDataset,
-    settings: TrainSettings,
-    evaluation: EvalSettings,
-    device: torch.device,
-    measure: _Measure,
-    table: MetricsCsv,
-    tracker: Wandb,
+    data: StreamDataset, settings: TrainSettings, measure: _Measure, table: MetricsCsv, tracker: Wandb
 ) -> None:
-    """Train; measure and write down at step 0, every `evaluation.every_steps` and at the end."""
+    """Train; measure and write down at step 0, every so many steps (eval.every_steps) and at the end."""
+    every = measure.evaluation.every_steps
     losses: list[torch.Tensor] = []
     progress = Progress(settings.max_steps, sys.stderr)
 
@@ -234,10 +229,10 @@ def _run(
         print(f"step {number:>6,}  loss {'  -  ' if math.isnan(loss) else f'{loss:.3f}'}  {hops}", flush=True)
 
     evaluate(0, 0, 0.0)
-    for step in train(model, data, settings, device):
+    for step in train(measure.model, data, settings, measure.device):
         losses.append(step.loss)
         progress.show(step)
-        if step.number % evaluation.every_steps == 0 or step.number == settings.max_steps:
+        if step.number % every == 0 or step.number == settings.max_steps:
             evaluate(step.number, step.tokens, step.seconds)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
+from rich.text import Text
 
 from ...tasks import get_task
 from ...tasks.base import Look, Task, ValidationResult
@@ -71,16 +72,9 @@ def run(config: Mapping[str, Any]) -> None:
             # Checked and shown with the published ids, whatever those in the rows.
             published = batch if source.renaming is None else source.renaming.inverse().batch(batch)
             for what, row, look, verdict in source.looks(published, tree):
-                text = render(
-                    row,
-                    look,
-                    verdict,
-                    name_of,
-                    title=f"{source.title}, {what}",
-                    max_tokens=config["max_tokens"],
-                    color=console.is_terminal,
-                )
-                console.print(text)
+                console.print(Text(f"{source.title}, {what}", style="bold"))
+                limits = {"max_tokens": config["max_tokens"], "color": console.is_terminal}
+                console.print(render(row, look, verdict, name_of, **limits))
 
 
 def _packed_looks(

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..core.graph_content import graph_content
+from ..core.graph_content import GraphForm, graph_content
 
 
 def content(batch: pa.RecordBatch, config: Mapping[str, Any]) -> NDArray[np.uint64]:
@@ -20,12 +20,11 @@ def content(batch: pa.RecordBatch, config: Mapping[str, Any]) -> NDArray[np.uint
     nodes of one token are never those of `multi`, and words agree where `mini_vocab` does.
     """
     inner = config["mini_vocab"] if config["multi"] else 0
-    return graph_content(
-        batch,
-        ["brevo", inner],
+    form = GraphForm(
         mini_vocab=inner,
         separator=-1,
         query_base=config["query_token_id"] - 1,
         queries=1,
         answers_follow=False,
     )
+    return graph_content(batch, ["brevo", inner], form)

@@ -17,7 +17,7 @@ from ..auditing import BINS, Audit, Law, Pair, chosen, fitting, spread, uniform
 from ..core.batch import unragged
 from ..core.kernels import kernel
 from .config import encoder_of, fields_of, templates_of, tokenizer_of
-from .parse import AMBIGUOUS, NO_NAME, find_names
+from .parse import AMBIGUOUS, NO_NAME, Texts, find_names
 from .people import FIRST, LAST, Population, population
 from .reading import LENGTH, OFFSET, Reading, reading
 from .text import SENTENCES
@@ -159,11 +159,12 @@ def _texts(batch: pa.RecordBatch, config: Mapping[str, Any], people: Population,
     widths = ends - begins
     if config["bio"] == "tokens" and config["eos"]:
         ends = ends - (widths > 0)  # the end-of-text token
+    texts = Texts(elements=elements, begins=begins, ends=ends)
     persons = np.full(len(index), -1, np.int64)
     read = np.full((len(index), 2 * len(SENTENCES)), -1, np.int64)
     waiting = np.arange(len(index))
     for skip in range(_MOST_NAMES):
-        names, _ = find_names(reader, elements, begins, ends, waiting, skip, people.bounds[FIRST : LAST + 1])
+        names, _ = find_names(reader, texts, waiting, skip, people.bounds[FIRST : LAST + 1])
         waiting, names = waiting[names != NO_NAME], names[names != NO_NAME]
         tried = np.full(len(names), -1, np.int64)
         tried[names != AMBIGUOUS] = people.names.backward(names[names != AMBIGUOUS])

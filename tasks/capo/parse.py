@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,25 +39,28 @@ _SPAN_OF_SENTENCE = np.array([1, 2, 3, 4, 6, 5], dtype=np.int64)
 _SPAN_OF_SENTENCE.flags.writeable = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Texts end to end: row r is elements[begins[r] : ends[r]], bytes (uint8) or ids of tokens (int32)."""
+
+    elements: NDArray[Any]
+    begins: NDArray[np.int64]  # [rows]
+    ends: NDArray[np.int64]  # [rows]
+
+
 def find_names(
-    read: Reading,
-    elements: NDArray[Any],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    skip: int,
-    sizes: NDArray[np.int64],
+    read: Reading, texts: Texts, rows: NDArray[np.int64], skip: int, sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The number of the full name in each of `rows` (NO_NAME, AMBIGUOUS), and where it stands in the row.
 
     skip: that many full names are passed over. sizes: of the three lists of names, int64 [3].
     """
     numbers, places = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
-    words_only = elements.dtype == np.uint8
+    words_only = texts.elements.dtype == np.uint8
     _find_names(
-        elements,
-        begins,
-        ends,
+        texts.elements,
+        texts.begins,
+        texts.ends,
         rows,
         skip,
         words_only,
@@ -75,9 +79,7 @@ def find_names(
 
 def read_rows(
     read: Reading,
-    elements: NDArray[Any],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    texts: Texts,
     rows: NDArray[np.int64],
     facts: NDArray[np.int32],
     ordered: bool,
@@ -91,9 +93,9 @@ def read_rows(
     results, places = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.int64)
     room = read.most + 1
     _read_rows(
-        elements,
-        begins,
-        ends,
+        texts.elements,
+        texts.begins,
+        texts.ends,
         rows,
         facts,
         ordered,

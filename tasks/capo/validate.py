@@ -21,7 +21,7 @@ from ..base import Verdicts
 from ..core.batch import unragged
 from ..core.tokenizer import Loaded, read_back
 from .config import encoder_of, fields_of, templates_of, tokenizer_of
-from .parse import AMBIGUOUS, GOES_ON, NO_NAME, OTHER_SPANS, TRUE, UNTRUE, find_names, read_rows
+from .parse import AMBIGUOUS, GOES_ON, NO_NAME, OTHER_SPANS, TRUE, UNTRUE, Texts, find_names, read_rows
 from .people import FIRST, LAST, Population, population
 from .reading import Reading, reading
 from .tokenizer import encoding_of
@@ -81,11 +81,25 @@ class _Rows:
     codes: NDArray[np.int32]
     positions: NDArray[np.int64]
 
+    @property
+    def texts(self) -> Texts:
+        """The rows as readers take them."""
+        return Texts(elements=self.elements, begins=self.begins, ends=self.ends)
+
     def fail(self, rows: NDArray[np.int64], code: int, positions: Any = 0) -> None:
         """Rows that are still valid become invalid."""
         valid = self.codes[rows] == _VALID
         self.positions[rows[valid]] = np.broadcast_to(positions, rows.shape)[valid]
         self.codes[rows[valid]] = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What a row is read by."""
+
+    people: Population
+    read: Reading
+    config: Mapping[str, Any]
 
 
 def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
@@ -164,23 +178,21 @@ def _check_people(
     rows.fail(every[wrong[every]], _POPULATION)
     every = every[~wrong[every]]
     for seed in np.unique(seeds[every]):
-        _check_one_population(rows, every[seeds[every] == seed], population(fields, int(seed)), read, config)
+        known = _Known(people=population(fields, int(seed)), read=read, config=config)
+        _check_one_population(rows, every[seeds[every] == seed], known)
 
 
-def _check_one_population(
-    rows: _Rows, waiting: NDArray[np.int64], people: Population, read: Reading, config: Mapping[str, Any]
-) -> None:
+def _check_one_population(rows: _Rows, waiting: NDArray[np.int64], known: _Known) -> None:
     """Try the full names in each row, one after another, until the row is true of one of them."""
+    sizes = known.people.bounds[FIRST : LAST + 1]
     skip = 0
     while len(waiting):
-        numbers, places = find_names(
-            read, rows.elements, rows.begins, rows.ends, waiting, skip, people.bounds[FIRST : LAST + 1]
-        )
+        numbers, places = find_names(known.read, rows.texts, waiting, skip, sizes)
         named = numbers != NO_NAME
         if skip == 0:
             rows.fail(waiting[~named], _NO_NAME)
         waiting, numbers, places = waiting[named], numbers[named], places[named]
-        codes, places = _read_about(rows, waiting, numbers, places, people, read, config)
+        codes, places = _read_about(rows, waiting, numbers, places, known)
         # The first full name says what is wrong, unless the text is right with a later one.
         told = np.flatnonzero((codes == _VALID) | (codes == _ATTRIBUTES) | (skip == 0))
         rows.codes[waiting[told]] = codes[told]
@@ -194,11 +206,10 @@ def _read_about(
     waiting: NDArray[np.int64],
     numbers: NDArray[np.int64],
     places: NDArray[np.int64],
-    people: Population,
-    read: Reading,
-    config: Mapping[str, Any],
+    known: _Known,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Code and position of each waiting row, read as about the person with the full name of this number."""
+    people, config = known.people, known.config
     codes = np.full(len(waiting), _VALID, dtype=np.int32)
     several = numbers == AMBIGUOUS
     persons = np.zeros_like(numbers)
@@ -211,14 +222,7 @@ def _read_about(
     tried = np.flatnonzero(codes == _VALID)
     facts = people.facts(persons[tried])
     results, reached = read_rows(
-        read,
-        rows.elements,
-        rows.begins,
-        rows.ends,
-        waiting[tried],
-        facts,
-        not config["order"],
-        rows.spans,
+        known.read, rows.texts, waiting[tried], facts, not config["order"], rows.spans
     )
     codes[tried] = _CODE_OF_RESULT[results]
     places[tried] = reached

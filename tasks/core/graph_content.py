@@ -6,6 +6,7 @@ and a node); neither the order in which they stand nor the answers are in it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,34 +18,34 @@ from .kernels import kernel
 from .mixing import content_key, hash_pair
 
 
-def graph_content(
-    batch: pa.RecordBatch,
-    meaning: list[Any],
-    *,
-    mini_vocab: int,
-    separator: int,
-    query_base: int,
-    queries: int,
-    answers_follow: bool,
-) -> NDArray[np.uint64]:
-    """Fingerprints of valid rows `<bos> (separator? node node)* (query node ...)*`: uint64 [rows, 2].
+@dataclass(frozen=True, kw_only=True)
+class GraphForm:
+    """How a problem on a graph is written: `<bos> (separator? node node)* (query node ...)*`."""
 
-    meaning: what keys the hashes, from the task's name on. mini_vocab: a node's tokens are up to this but for
-    its last one, which is above (0: a node is one token). separator: its id, -1 where there is none.
-    Query k is the id query_base + k, k = 1..queries. answers_follow: after a question come one token, one
-    node and the next question; else it is the only one, and nothing after it is read.
-    """
+    mini_vocab: (
+        int  # a node's tokens are up to this but for its last one, which is above (0: it is one token)
+    )
+    separator: int  # its id, -1 where there is none
+    query_base: int  # query k is the id query_base + k, k = 1..queries
+    queries: int
+    # After a question come one token, one node and the next question; else it is the only one, and nothing
+    # after it is read.
+    answers_follow: bool
+
+
+def graph_content(batch: pa.RecordBatch, meaning: list[Any], form: GraphForm) -> NDArray[np.uint64]:
+    """Fingerprints of valid rows: uint64 [rows, 2]. meaning: what keys the hashes, from its task's name."""
     tokens, offsets = unragged(batch.column("input_ids"))
     fingerprints = np.empty((batch.num_rows, 2), dtype=np.uint64)
     longest = int(np.diff(offsets).max(initial=0))
     _graph_content(
         tokens,
         offsets,
-        mini_vocab,
-        separator,
-        query_base,
-        queries,
-        answers_follow,
+        form.mini_vocab,
+        form.separator,
+        form.query_base,
+        form.queries,
+        form.answers_follow,
         content_key(*meaning, "edge"),
         content_key(*meaning, "question"),
         np.empty(longest + 1, dtype=np.uint64),

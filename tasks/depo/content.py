@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..core.graph_content import graph_content
+from ..core.graph_content import GraphForm, graph_content
 from ..core.sizes import MIN_SIZE
 from ..core.words import count_words
 
@@ -24,15 +24,14 @@ def content(batch: pa.RecordBatch, config: Mapping[str, Any]) -> NDArray[np.uint
     the same, whatever the special ids, the separator, `qa` and the limits; but for `mini_vocab`, which says
     what a word's last token is.
     """
-    return graph_content(
-        batch,
-        ["depo", config["mini_vocab"]],
+    form = GraphForm(
         mini_vocab=config["mini_vocab"],
         separator=config["separator_token_id"] if config["separator"] else -1,
         query_base=config["query_token_base"],
         queries=config["K"],
         answers_follow=True,
     )
+    return graph_content(batch, ["depo", config["mini_vocab"]], form)
 
 
 def count_distinct(config: Mapping[str, Any], hops: int, by_content: bool) -> int | None:

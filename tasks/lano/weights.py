@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..base import INT32_MAX
 from ..errors import OstracaError
 from .grammar import Grammar
-from .inside import predict_rows, weigh_rows
+from .rows import predict_rows, weigh_rows
 from .tables import Tables, tables_of
 
 

@@ -101,7 +101,7 @@ def test_an_example_is_rendered(bio: str) -> None:
     example = generate_capo_example(config, seed=2, index=1)
     verdict = validate_capo_example(example, config)
     names = token_names(tokens(config))
-    text = render(example, look(example, config, False), verdict, names, title="capo", color=False).plain
+    text = render(example, look(example, config, False), verdict, names, color=False).plain
     assert f"person {example['person']}, exposure {example['exposure']}" in text
     assert text.rstrip().endswith("valid")
 
