@@ -143,7 +143,7 @@ def test_the_lock_of_a_process_killed_elsewhere_runs_out(
 ) -> None:
     """Refused until then, taken over after."""
     folder = killed_holder(1.0)
-    monkeypatch.setattr(lease, "_machine", lambda: "another")
+    monkeypatch.setattr(lease, "this_machine", lambda: "another")
     last = renewed(folder)
     with pytest.raises(OstracaError, match=r"runs out within two minutes"):
         folder.lock(LOCK).__enter__()
@@ -172,7 +172,7 @@ def test_a_holder_who_lost_its_lease_leaves_the_new_one_alone(s3: str) -> None:
     folder = RemoteFolder(f"{s3}/corpus", term=Term(expires=0.1, settle=0.01))
     other = json.dumps({"owner": "x", "machine": "m", "pid": 1, "started": "", "renewed": 1.0}).encode()
     with folder.lock(LOCK):
-        held = [thread for thread in threading.enumerate() if thread.name.endswith("(_renew)")]
+        held = [thread for thread in threading.enumerate() if thread.name.endswith("(renew_until)")]
         while held[0].is_alive():  # a renewal in flight may write over it once
             with folder.create(LOCK) as file:
                 file.write(other)
