@@ -57,7 +57,10 @@ class CorpusSource:
         self._identity: dict[str, Any] = {
             "source": "corpus",
             "content": [str(_content_of(manifest, name, split)) for name in self._names],
-            "shards": [[each.shard_examples, each.row_group_examples] for each in self._splits.values()],
+            "shards": [
+                [split_view.shard_examples, split_view.row_group_examples]
+                for split_view in self._splits.values()
+            ],
             "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
@@ -68,12 +71,14 @@ class CorpusSource:
         }
         # Block b is row group `_groups[b, 2]` of shard `_groups[b, 1]` of dataset `_groups[b, 0]`, known
         # without opening a file.
-        self._readers = [split_reader(self._root, manifest, each) for each in self._splits.values()]
+        self._readers = [
+            split_reader(self._root, manifest, split_view) for split_view in self._splits.values()
+        ]
         self._strata: list[int] = []
         groups, block_rows = [], []
         for number, reader in enumerate(self._readers):
             rows = np.concatenate(reader.group_rows)
-            counts = [len(each) for each in reader.group_rows]
+            counts = [len(rows) for rows in reader.group_rows]
             shards = np.repeat(np.arange(len(counts)), counts)
             inside = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
             blocks = np.stack([np.full(len(rows), number), shards, inside], axis=1)
@@ -84,7 +89,8 @@ class CorpusSource:
         if not len(self._block_rows):
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
         largest = window_blocks * max(
-            each.row_group_examples * each.task.max_tokens(each.config) for each in self._splits.values()
+            split_view.row_group_examples * split_view.task.max_tokens(split_view.config)
+            for split_view in self._splits.values()
         )
         if largest > INT32_MAX:
             raise ConfigError(
@@ -170,8 +176,8 @@ class CorpusSource:
 
 def _content_of(manifest: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:
     """The content digest of one split of one dataset."""
-    records = (each for each in manifest["splits"][split]["shards"] if each["dataset"] == dataset)
-    digests = (ContentDigest.parse(each["content_digest"]) for each in records)
+    records = (record for record in manifest["splits"][split]["shards"] if record["dataset"] == dataset)
+    digests = (ContentDigest.parse(record["content_digest"]) for record in records)
     return sum(digests, ContentDigest())
 
 
@@ -190,7 +196,7 @@ def _choose(path: Path | str, spec: Mapping[str, Any], dataset: str | None, spli
         )
     chosen = [name for name in asked if split in datasets[name]["splits"]]
     if not chosen:
-        splits = sorted({each for name in asked for each in datasets[name]["splits"]})
+        splits = sorted({name_of_split for name in asked for name_of_split in datasets[name]["splits"]})
         raise ConfigError(
             f"{path}: no split {split!r}{nearest(split, splits)}; {', '.join(asked)} has {', '.join(splits)}"
         )

@@ -207,7 +207,7 @@ def compose(command: str, overrides: list[str], resolve: bool = True) -> dict[st
     with own_files(words, groups) as own, initialize_config_dir(str(CONF), version_base="1.3"):
         for word in own.words:
             _check_choice(command, word, groups, own)
-        search = [quoted(f"file://{each}") for each in own.folders]
+        search = [quoted(f"file://{folder}") for folder in own.folders]
         words = [f"{_SEARCH}=[{','.join(search)}]", *own.words] if search else own.words
         try:
             config = hydra_compose(command, words)
@@ -247,7 +247,7 @@ def _whole_counts(value: Any, base: Any, name: str = "") -> Any:
     """A config in which every count is an integer, however it was written."""
     if isinstance(value, dict):
         below = base if isinstance(base, dict) else {}
-        return {key: _whole_counts(each, below.get(key), str(key)) for key, each in value.items()}
+        return {key: _whole_counts(inner, below.get(key), str(key)) for key, inner in value.items()}
     is_count = name in _COUNTS or (isinstance(base, int) and not isinstance(base, bool))
     return whole(value) if is_count else value
 
@@ -358,15 +358,15 @@ def _commented(config: dict[str, Any], files: list[Path]) -> list[str]:
         dataset = CONF / "dataset" / f"{line.partition(': ')[2]}.yaml"
         if key == "name" and dataset.is_file():
             own = _comments([dataset])
-        found = (known.get(place) for place in ((parent, key), ("*", key)) for known in (own, comments))
-        comment = next((each for each in found if each), "")
+        helps = (known.get(place) for place in ((parent, key), ("*", key)) for known in (own, comments))
+        comment = next((text for text in helps if text), "")
         lines.append(f"  {line}  # {comment}" if comment else f"  {line}")
     return lines
 
 
 def _comments(files: Iterable[Path]) -> dict[tuple[str, str], str]:
     """(the key above or "", key) -> its comment in the last of `files` that has one; ("*", key): anywhere."""
-    found: dict[tuple[str, str], str] = {}
+    helps: dict[tuple[str, str], str] = {}
     for path in files:
         first: dict[tuple[str, str], str] = {}
         for line, parent, key in _keys(path.read_text()):
@@ -374,18 +374,18 @@ def _comments(files: Iterable[Path]) -> dict[tuple[str, str], str]:
             if key and comment:
                 first.setdefault((parent, key), comment)
                 first.setdefault(("*", key), comment)
-        found |= first
-    return found
+        helps |= first
+    return helps
 
 
 def _keys(text: str) -> Iterator[tuple[str, str, str]]:
     """Each line of some YAML, the key above its key ("" at the top) and its key ("" where it has none)."""
     above: list[tuple[int, str]] = []
     for line in text.splitlines():
-        found = re.match(r"(\s*)'?(\w+)'?:", line)
-        if found is None:
+        match = re.match(r"(\s*)'?(\w+)'?:", line)
+        if match is None:
             yield line, "", ""
             continue
-        above = [each for each in above if each[0] < len(found[1])]
-        yield line, above[-1][1] if above else "", found[2]
-        above.append((len(found[1]), found[2]))
+        above = [outer for outer in above if outer[0] < len(match[1])]
+        yield line, above[-1][1] if above else "", match[2]
+        above.append((len(match[1]), match[2]))

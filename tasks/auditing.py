@@ -101,7 +101,9 @@ def fitting(
         tables=tables,
         laws=tuple(law for law in laws if fits(law.unit, *law.given, law.column)),
         pairs=tuple(pair for pair in pairs if fits(pair.unit, *pair.given, pair.feature, pair.target)),
-        neighbours=tuple(each for each in neighbours if fits(each[0], each[1], each[1])),
+        neighbours=tuple(
+            candidate for candidate in neighbours if fits(candidate[0], candidate[1], candidate[1])
+        ),
         repeats=repeats,
     )
 
@@ -118,8 +120,8 @@ def coins(index: NDArray[np.int64], salt: int) -> NDArray[np.float64]:
 
 def chosen(counts: NDArray[np.int64], index: NDArray[np.int64], salt: int) -> NDArray[np.int64]:
     """One of 0..counts-1 for each example, uniform: int64 [rows]; -1 where there is none."""
-    found = np.minimum((coins(index, salt) * counts).astype(np.int64), counts - 1)
-    return np.where(counts > 0, found, -1)
+    draws = np.minimum((coins(index, salt) * counts).astype(np.int64), counts - 1)
+    return np.where(counts > 0, draws, -1)
 
 
 def spread(
@@ -135,8 +137,8 @@ def spread(
     exactly uniform over the bins.
     """
     scaled = (place + coins(index, salt)) * bins / np.maximum(count, 1)
-    found = np.minimum(scaled.astype(np.int64), bins - 1)
-    return np.where((place < 0) | (count < 1), -1, found)
+    numbers = np.minimum(scaled.astype(np.int64), bins - 1)
+    return np.where((place < 0) | (count < 1), -1, numbers)
 
 
 def uniform(size: int) -> NDArray[np.float64]:

@@ -176,12 +176,12 @@ def make_hf_dataset(
     num_examples = check_integer("num_examples", num_examples, 0)
     seed = check_seed(seed)
     complete = complete_config(task, config, seed)
-    made = generate_batches(task, complete, seed, split, 0, num_examples)
+    generated = generate_batches(task, complete, seed, split, 0, num_examples)
     schema = task.schema(complete)
     if "loss_mask" in schema.names:
         position = schema.get_field_index("loss_mask") + 1
         schema = schema.insert(position, column("labels", list_type(pa.int32())))
-    batches = [with_labels(batch) for batch in made]
+    batches = [with_labels(batch) for batch in generated]
     # `datasets` cannot take a table without a chunk; an empty one has one.
     table = pa.Table.from_batches(batches, schema=schema) if batches else schema.empty_table()
     try:

@@ -75,7 +75,7 @@ def _check_list(name: str, value: Any, key: Key) -> tuple[Any, ...]:
         what = f"a list of {key.length}" if key.length else "a list, e.g. [1,2]"
         raise ConfigError(f"{name}={shown(value)} must be {what}")
     one = Key(default=None, help=key.help, kind=key.kind, low=key.low, high=key.high, choices=key.choices)
-    return tuple(check_value(name, each, one) for each in value)
+    return tuple(check_value(name, member, one) for member in value)
 
 
 def _check_string(name: str, value: Any, key: Key, also: str) -> str:

@@ -58,7 +58,7 @@ class Wrong(Exception):  # noqa: N818 (it is said of an example; nothing is wron
 def example_schema(**metadata: pa.DataType) -> pa.Schema:
     """The columns of a task's examples: those that every task has, then its own; none is ever null."""
     types = {"input_ids": list_type(pa.int32()), "loss_mask": list_type(pa.uint8()), "index": pa.int64()}
-    return pa.schema([column(name, each) for name, each in {**types, **metadata}.items()])
+    return pa.schema([column(name, kind) for name, kind in {**types, **metadata}.items()])
 
 
 def generate_each(
@@ -104,13 +104,13 @@ def _compare(example: Mapping[str, Any], solved: Mapping[str, Any]) -> None:
     for name, should_be in solved.items():
         if name not in example:
             continue
-        found = example[name]
-        if not isinstance(found, list):
-            if found != should_be:
-                raise Wrong(f"{name} is {found}, not {should_be}")
+        value = example[name]
+        if not isinstance(value, list):
+            if value != should_be:
+                raise Wrong(f"{name} is {value}, not {should_be}")
             continue
-        if len(found) != len(should_be):
+        if len(value) != len(should_be):
             raise Wrong(f"{name} has another length than it should")
-        for at, (one, other) in enumerate(zip(found, should_be, strict=True)):
+        for at, (one, other) in enumerate(zip(value, should_be, strict=True)):
             if one != other:
                 raise Wrong(f"{name} is not what the tokens say", at)

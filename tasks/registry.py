@@ -119,14 +119,14 @@ class Registry(Mapping[str, str]):
         """What is not ostraca's own, looked for at the first call."""
         with self._lock:
             if self._found is None:
-                found = installed()
+                offers = installed()
                 for module in named():
-                    _taken_in(found, module, VARIABLE)
-                self._found = found
+                    _taken_in(offers, module, VARIABLE)
+                self._found = offers
             return self._found
 
 
-def _taken_in(found: dict[str, list[Offer]], module: str, by: str) -> str:
+def _taken_in(offers: dict[str, list[Offer]], module: str, by: str) -> str:
     """Add the task of a module to what was found; its name."""
     path, _, record = module.partition(":") if isinstance(module, str) else ("", "", "")
     if not all(part.isidentifier() for part in path.split(".")):
@@ -137,13 +137,13 @@ def _taken_in(found: dict[str, list[Offer]], module: str, by: str) -> str:
         raise ConfigError(
             f"{by}: {offer} calls its task {name}, the name of one of ostraca's own; give it another name"
         )
-    for other in found.get(name, ()):
+    for other in offers.get(name, ()):
         if str(other) != str(offer):
             raise ConfigError(
                 f"{by}: {offer} calls its task {name}, but so does {other} ({other.by}); leave one out, or "
                 "give it another name"
             )
-    found.setdefault(name, [offer])
+    offers.setdefault(name, [offer])
     return name
 
 
@@ -151,8 +151,8 @@ def installed() -> dict[str, list[Offer]]:
     """The tasks of installed packages; OstracaError where one takes the name of ostraca's own."""
     from importlib.metadata import entry_points
 
-    found: dict[str, list[Offer]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda each: (each.name, each.value)):
+    offers: dict[str, list[Offer]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         package = "a package" if point.dist is None else f"package {point.dist.name}"
         offer = Offer(module=point.module, record=point.attr or "TASK", by=package)
         if point.name in HOUSE:
@@ -160,13 +160,13 @@ def installed() -> dict[str, list[Offer]]:
                 f"{package} offers a task {point.name} ({offer}), the name of one of ostraca's own; "
                 "remove the package, or give its task another name"
             )
-        found.setdefault(point.name, []).append(offer)
-    return found
+        offers.setdefault(point.name, []).append(offer)
+    return offers
 
 
 def named() -> list[str]:
     """The modules that are named in the environment."""
-    return [each.strip() for each in os.environ.get(VARIABLE, "").split(",") if each.strip()]
+    return [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
 
 
 def record_of(offer: Offer) -> Task:
@@ -180,10 +180,10 @@ def record_of(offer: Offer) -> Task:
     if isinstance(record, Task):
         return record
     where = getattr(module, "__file__", None) or "a folder without __init__.py"
-    found = "it has none" if record is None else f"that is of type {type(record).__name__}"
+    what = "it has none" if record is None else f"that is of type {type(record).__name__}"
     raise ConfigError(
         f"{offer.by}: {offer.module} ({where}) must hold an ostraca.tasks.base.Task called {offer.record}, "
-        f"but {found}"
+        f"but {what}"
     )
 
 

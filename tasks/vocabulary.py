@@ -182,16 +182,18 @@ def tokenizer_files(spec: Mapping[str, Any], *, old: bool = False) -> Iterator[t
         if ids:
             yield from _files("", next(iter(tokenizers.values()), None), names, old)
         return
-    made: list[tuple[Tokenizer | None, dict[int, str]]] = [(each, {}) for each in tokenizers.values()]
+    numbered: list[tuple[Tokenizer | None, dict[int, str]]] = [
+        (tokenizer, {}) for tokenizer in tokenizers.values()
+    ]
     for name, entry in datasets.items():
         names = {}
         for task, config in _configs({name: entry}):
             names |= get_task(task).tokens(config) if name not in tokenizers else {}
         if names:
-            made.append((None, names))
+            numbered.append((None, names))
             yield from _files(f"{folders[name]}/", None, names, old)
-    if made and all(each == made[0] for each in made):
-        yield from _files("", *made[0], old)
+    if numbered and all(tokens == numbered[0] for tokens in numbered):
+        yield from _files("", *numbered[0], old)
 
 
 def _configs(datasets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -209,7 +211,7 @@ Tokenizer = tuple[str, str | None]  # tokenizer.json, end-of-text token
 
 def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, Tokenizer]:
     """Dataset -> the tokenizer that its ids are of, of those that have one."""
-    found: dict[str, Tokenizer] = {}
+    tokenizers: dict[str, Tokenizer] = {}
     for name in sorted(datasets):
         task = get_task(datasets[name]["task"])
         if task.tokenizer is None:
@@ -218,8 +220,8 @@ def _tokenizers(datasets: Mapping[str, Any]) -> dict[str, Tokenizer]:
         if len(set(texts)) > 1:
             raise ConfigError(f"spec: dataset {name}: its splits have different tokenizers; give them one")
         if texts:
-            found[name] = texts[0]
-    return found
+            tokenizers[name] = texts[0]
+    return tokenizers
 
 
 def _files(
@@ -250,26 +252,28 @@ def special_tokens(tokenizer: Tokenizer | None, names: Mapping[int, str]) -> dic
     no example has a beginning, the end is.
     """
     own: set[str] = set()
-    found: dict[str, str] = {}
+    contents: dict[str, str] = {}
     if tokenizer is not None:
         parts = json.loads(tokenizer[0])
-        own = {each["content"] for each in parts["added_tokens"] if each["special"]}
+        own = {token["content"] for token in parts["added_tokens"] if token["special"]}
         unknown = parts["model"].get("unk_token")
         if isinstance(unknown, str) and (unknown in own or unknown in parts["model"]["vocab"]):
-            found["unk_token"] = unknown
+            contents["unk_token"] = unknown
         if tokenizer[1] is not None:
-            found["eos_token"] = tokenizer[1]
+            contents["eos_token"] = tokenizer[1]
     given = [name for _, name in sorted(names.items())]
     for role, known in _ROLES.items():
         of_tasks = [name for name in given if name == f"<{role}>" or name.endswith(f":{role}>")]
         candidates = [*(name for name in known if name in own), *of_tasks]
         # Of a mixture every task has its own: none of them is the corpus's, but each will do to pad with.
         if len(candidates) == 1 or (candidates and candidates[0] in own):
-            found.setdefault(f"{role}_token", candidates[0])
+            contents.setdefault(f"{role}_token", candidates[0])
         if role == "bos" and candidates:
-            found["pad_token"] = candidates[0]
-    padding = next((name for name in _PADDING if name in own), found.get("pad_token", found.get("eos_token")))
-    return found if padding is None else {**found, "pad_token": padding}
+            contents["pad_token"] = candidates[0]
+    padding = next(
+        (name for name in _PADDING if name in own), contents.get("pad_token", contents.get("eos_token"))
+    )
+    return contents if padding is None else {**contents, "pad_token": padding}
 
 
 def _added(token: int, name: str, special: bool = False) -> dict[str, Any]:
@@ -296,7 +300,7 @@ def _word_level(names: Mapping[int, str], special: Collection[str]) -> str:
             "added_tokens": [
                 _added(token, name, name in special)
                 for token, name in sorted(names.items())
-                if any(each in name for each in special)
+                if any(word in name for word in special)
             ],
             "normalizer": None,
             "pre_tokenizer": {"type": "WhitespaceSplit"},

@@ -49,7 +49,7 @@ def run(config: Mapping[str, Any]) -> None:
     asks = measured.hops
     hops = choose_hops(evaluation.hops, asks.key, int(task_config[asks.key]))
     sets = {hop: asks.config(task_config, hop, evaluation.qa) for hop in hops}
-    longest = max(int(get_task(measured.task).max_tokens(each)) for each in sets.values())
+    longest = max(int(get_task(measured.task).max_tokens(set_config)) for set_config in sets.values())
     length = context_length(settings.context_length, longest, source.row_length)
     stream = TokenStream(source, batch_size=settings.batch_size, length=length)
     data = StreamDataset(stream)
@@ -57,7 +57,7 @@ def run(config: Mapping[str, Any]) -> None:
     with isolated(seed, settings.threads):
         vocabulary = source.vocab_size
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
-        parameters = sum(each.numel() for each in model.parameters())
+        parameters = sum(parameter.numel() for parameter in model.parameters())
         print(
             f"{config['model'].get('name', 'model')}: {parameters:,} parameters, {vocabulary:,} ids, "
             f"{settings.batch_size} x {length:,} tokens a step, on {device}"
@@ -104,9 +104,9 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
     if asks is None:
         raise ConfigError(f"dataset.task={dataset['task']!r}: curves by hop are for {_with_hops()} alone")
     if config["corpus_path"] is None:
-        made = TaskSource(dataset["task"], dataset["config"], seed=seed)
-        measured = Measured(task=made.task, hops=asks, config=made.config, renaming=None)
-        return made, dataset_name(config), measured
+        on_the_fly = TaskSource(dataset["task"], dataset["config"], seed=seed)
+        measured = Measured(task=on_the_fly.task, hops=asks, config=on_the_fly.config, renaming=None)
+        return on_the_fly, dataset_name(config), measured
     set_too = [word for word in config.get("overrides", ()) if word.startswith("dataset")]
     if set_too:
         raise ConfigError(
@@ -116,14 +116,14 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
     source = CorpusSource(
         check_path("corpus_path", config["corpus_path"]), dataset=config["corpus_dataset"], seed=seed
     )
-    found = [(name, hops) for name in source.datasets if (hops := get_task(source.task_of(name)).hops)]
-    if len(found) != 1:
+    with_hops = [(name, hops) for name in source.datasets if (hops := get_task(source.task_of(name)).hops)]
+    if len(with_hops) != 1:
         held = ", ".join(f"{name} ({source.task_of(name)})" for name in source.datasets)
         raise ConfigError(
             f"{config['corpus_path']} holds {held}; curves by hop need one dataset of {_with_hops()} among "
             "them: say which with corpus_dataset"
         )
-    ((name, hops),) = found
+    ((name, hops),) = with_hops
     measured = Measured(
         task=source.task_of(name), hops=hops, config=source.config_of(name), renaming=source.renaming(name)
     )

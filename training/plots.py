@@ -34,11 +34,11 @@ def run(config: Mapping[str, Any]) -> None:
     """Draw `config["runs"]` into `config["out"]`; see conf/plot.yaml."""
     runs, labels = config["runs"], config["labels"]
     runs = [runs] if isinstance(runs, str) else runs
-    if not isinstance(runs, list) or not runs or not all(isinstance(each, (str, int)) for each in runs):
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, (str, int)) for run in runs):
         raise ConfigError("runs must be folders that `ostraca curve` wrote, e.g. runs=[runs/a,runs/b]")
     if labels is not None and (not isinstance(labels, list) or len(labels) != len(runs)):
         raise ConfigError(f"labels={shown(labels)} must be a list of {len(runs)} titles, one a run, or null")
-    draw_runs([str(each) for each in runs], check_path("out", config["out"]), labels)
+    draw_runs([str(run) for run in runs], check_path("out", config["out"]), labels)
     print(f"wrote {config['out']}")
 
 
@@ -107,9 +107,9 @@ def _draw_panel(panel: Any, curve: Curve, colours: Mapping[int, str], end: float
     labels: list[tuple[float, str, str]] = []  # (accuracy, text, colour)
     for hop, points in curve.hops.items():
         steps, accuracy, error = zip(*points, strict=True)
-        percent = [100 * each for each in accuracy]
-        low = [each - 196 * wide for each, wide in zip(percent, error, strict=True)]
-        high = [each + 196 * wide for each, wide in zip(percent, error, strict=True)]
+        percent = [100 * value for value in accuracy]
+        low = [value - 196 * wide for value, wide in zip(percent, error, strict=True)]
+        high = [value + 196 * wide for value, wide in zip(percent, error, strict=True)]
         panel.fill_between(steps, low, high, color=colours[hop], alpha=0.13, linewidth=0)
         panel.plot(
             steps,
@@ -129,7 +129,7 @@ def _draw_panel(panel: Any, curve: Curve, colours: Mapping[int, str], end: float
         percent_chance = 100 * curve.chance
         digits = 0 if percent_chance >= 2 else 1
         labels.append((percent_chance, f"chance  {percent_chance:.{digits}f}%", _FAINT))
-    for place, (_, text, colour) in zip(spread([each[0] for each in labels], 5.6), labels, strict=True):
+    for place, (_, text, colour) in zip(spread([label[0] for label in labels], 5.6), labels, strict=True):
         panel.annotate(
             text,
             (curve.last_step, place),
@@ -144,7 +144,7 @@ def _draw_panel(panel: Any, curve: Curve, colours: Mapping[int, str], end: float
     panel.set_title(curve.label, loc="left", fontsize=16, fontweight="bold", color=_INK, pad=14)
     panel.set_xlim(0, end)
     panel.set_ylim(0, 100)
-    panel.set_yticks(range(0, 101, 20), [f"{each}%" for each in range(0, 101, 20)])
+    panel.set_yticks(range(0, 101, 20), [f"{percentage}%" for percentage in range(0, 101, 20)])
     panel.xaxis.set_major_locator(_locator())
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     panel.set_xlabel(
@@ -176,7 +176,7 @@ def _short(count: float) -> str:
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
     """The nearest places that lie `gap` apart or more, in the same order: touching ones move as a block."""
-    order = sorted(range(len(places)), key=lambda each: places[each])
+    order = sorted(range(len(places)), key=lambda name: places[name])
     blocks: list[list[int]] = []
     centres: list[float] = []
     for index in order:
@@ -187,7 +187,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
             if centres[-1] - centres[-2] >= room:
                 break
             blocks[-2:] = [blocks[-2] + blocks[-1]]
-            centres[-2:] = [sum(places[each] for each in blocks[-1]) / len(blocks[-1])]
+            centres[-2:] = [sum(places[name] for name in blocks[-1]) / len(blocks[-1])]
     spaced = [0.0] * len(places)
     for block, centre in zip(blocks, centres, strict=True):
         for number, index in enumerate(block):

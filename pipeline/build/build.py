@@ -33,7 +33,7 @@ from .jobs.watch import Watch
 from .resume import finished_shard, is_intact, left_behind, missing_files, refuse_other
 from .shards.disjoint import eval_prints
 from .shards.prints import prints_size
-from .shards.shard import Made, count_shard, make_shard, write_record
+from .shards.shard import ShardResult, count_shard, make_shard, write_record
 from .shards.warm import warm_kernels
 
 
@@ -78,7 +78,7 @@ def build(
     """
     given: BuildSettings = {**_DEFAULTS, **settings}
     if len(given) > len(_DEFAULTS):
-        raise TypeError(f"build() has no setting {next(each for each in given if each not in _DEFAULTS)!r}")
+        raise TypeError(f"build() has no setting {next(key for key in given if key not in _DEFAULTS)!r}")
     folder, part, workers = open_folder(out), given["part"], given["workers"]
     complete = check_spec(manifests.with_own_tokenizers(folder, with_against(spec)))
     check_engine(given["engine"], workers, given["ray"])
@@ -145,9 +145,9 @@ class _Build:
             self._mend(whole)
             self._finish(whole, new=False)
             return dict(whole)
-        found = None
+        duplicates = None
         if searches(self.spec):
-            found = self._dedup()
+            duplicates = self._dedup()
         else:
             self._make_all()
         files.append(write_totals(self.folder, self._totals))
@@ -156,7 +156,7 @@ class _Build:
             (self._records[shard.path] for shard in self._shards()),
             files,
             part=self.part,
-            dedup=found,
+            dedup=duplicates,
         )
         if report and self.part == WHOLE:  # of a part it would say what no merged corpus holds
             with self.watch.times.of("report"):
@@ -179,7 +179,7 @@ class _Build:
                 self.spec, self.digest, self.folder, self.engine, self.memory, self.watch.on_step
             )
         job = functools.partial(make_shard, self.spec, self.digest, Changes(), self.folder, evals=evals)
-        self._stage(job, lambda made: True, last=True)
+        self._stage(job, lambda result: True, last=True)
 
     def _dedup(self) -> dict[str, Any]:
         """All shards; then those again in which an example must go. Returns what the manifest says of it."""
@@ -187,23 +187,25 @@ class _Build:
             job = functools.partial(make_shard, self.spec, self.digest, None, self.folder)
             self._stage(job, self._has_prints, last=False)
             others = against_prints(self.spec, self.folder, self.engine, self.watch.on_step)
-            found = find_duplicates(
+            standing = find_duplicates(
                 self.spec, self.folder, self.engine, others, self.memory, self.watch.on_step
             )
         else:
-            found = read_json(self.folder, OUTCOME)
-        outcome = Outcome.of(self.spec, self.folder, found)
+            standing = read_json(self.folder, OUTCOME)
+        outcome = Outcome.of(self.spec, self.folder, standing)
         job = functools.partial(_finish_shard, self.spec, self.digest, outcome, self.folder)
-        self._stage(job, lambda made: made.final, last=True)
-        splits: dict[str, Any] = found["splits"]
+        self._stage(job, lambda result: result.final, last=True)
+        splits: dict[str, Any] = standing["splits"]
         return splits
 
-    def _has_prints(self, made: Made) -> bool:
+    def _has_prints(self, result: ShardResult) -> bool:
         """Whether the fingerprints of a shard stand beside its record."""
-        path = prints_path(made.record.path)
-        return not made.final and self.folder.size(path) == prints_size(made.record.count)
+        path = prints_path(result.record.path)
+        return not result.final and self.folder.size(path) == prints_size(result.record.count)
 
-    def _stage(self, job: Callable[[Shard], Made], accept: Callable[[Made], bool], *, last: bool) -> None:
+    def _stage(
+        self, job: Callable[[Shard], ShardResult], accept: Callable[[ShardResult], bool], *, last: bool
+    ) -> None:
         """Run `job` on every shard that is not there already in a form that is accepted.
 
         last: the shards are then what the corpus holds, and are counted.
@@ -211,38 +213,42 @@ class _Build:
         fresh, missing = set(self._records), []
         with ThreadPoolExecutor(4 * available_cores()) as pool:  # reading records mostly waits
             look = functools.partial(self._found, accept, fresh)
-            for shard, made in zip(self._shards(), pool.map(look, self._shards()), strict=True):
-                if made is None:
+            for shard, result in zip(self._shards(), pool.map(look, self._shards()), strict=True):
+                if result is None:
                     missing.append(shard)
                     continue
                 if shard.path not in fresh:
-                    self.watch.on_shard(made.record, True)
-                self._take(made, last)
-        for number, made in enumerate(self.engine.map(job, missing), 1):
-            before = self._records.get(made.record.path)
-            self._check_made(made, None)
-            self._take(made, last)
+                    self.watch.on_shard(result.record, True)
+                self._take(result, last)
+        for number, result in enumerate(self.engine.map(job, missing), 1):
+            before = self._records.get(result.record.path)
+            self._check_made(result, None)
+            self._take(result, last)
             if before is None:
-                self.watch.on_shard(made.record, False)
+                self.watch.on_shard(result.record, False)
             else:
                 self.watch.on_step("shards without duplicates", number, len(missing))
 
-    def _found(self, accept: Callable[[Made], bool], fresh: set[str], shard: Shard) -> Made | None:
+    def _found(
+        self, accept: Callable[[ShardResult], bool], fresh: set[str], shard: Shard
+    ) -> ShardResult | None:
         """The record of a shard that stands already, if it is accepted and the file is what it says."""
-        made = finished_shard(self.folder, shard, self.digest)
-        if made is None or not accept(made):
+        result = finished_shard(self.folder, shard, self.digest)
+        if result is None or not accept(result):
             return None
-        return made if shard.path in fresh or is_intact(self.folder, made.record, _where(made)) else None
+        return (
+            result if shard.path in fresh or is_intact(self.folder, result.record, _where(result)) else None
+        )
 
-    def _take(self, made: Made, last: bool) -> None:
-        self._records[made.record.path] = made.record
+    def _take(self, result: ShardResult, last: bool) -> None:
+        self._records[result.record.path] = result.record
         if last:
-            self._totals.add(made.record.dataset, made.record.split, made.before, made.after)
+            self._totals.add(result.record.dataset, result.record.split, result.before, result.after)
 
-    def _check_made(self, made: Made, before: str | None) -> None:
+    def _check_made(self, result: ShardResult, before: str | None) -> None:
         """OstracaError where a worker's file is not here, or is not what stood there before."""
-        record = made.record
-        if self.folder.size(_where(made)) != record.bytes:
+        record = result.record
+        if self.folder.size(_where(result)) != record.bytes:
             raise OstracaError(
                 f"{self.folder}/{record.path}: was made by a worker but is not here; "
                 "out= must be a folder that all nodes share"
@@ -272,11 +278,11 @@ class _Build:
             if listed[shard.path].changes
         }
         job = functools.partial(_mend_shard, self.spec, self.digest, changes, self.folder)
-        for made in self.engine.map(job, missing):
-            before = listed[made.record.path]
-            self._check_made(made, before.content_digest)
-            self._records[made.record.path] = made.record
-            self.watch.on_shard(made.record, False)
+        for result in self.engine.map(job, missing):
+            before = listed[result.record.path]
+            self._check_made(result, before.content_digest)
+            self._records[result.record.path] = result.record
+            self.watch.on_shard(result.record, False)
         if are_lost(self.folder, whole):
             changed = {path: record.changes for path, record in listed.items() if record.changes}
             count = functools.partial(count_shard, self.spec, changed)
@@ -292,13 +298,13 @@ class _Build:
 
 def _finish_shard(
     spec: Mapping[str, Any], digest: str, outcome: Outcome, folder: Folder, shard: Shard
-) -> Made:
+) -> ShardResult:
     """A shard as it stays: made again without its duplicates, or, where it has none, the one put aside."""
     changes = outcome.changes(folder, shard.path)
     if changes is not None:
-        made = make_shard(spec, digest, changes, folder, shard)
+        result = make_shard(spec, digest, changes, folder, shard)
         folder.remove(aside_path(shard.path))
-        return made
+        return result
     before = finished_shard(folder, shard, digest)
     if before is None:
         return make_shard(spec, digest, Changes(), folder, shard)
@@ -306,19 +312,19 @@ def _finish_shard(
         folder.move(aside_path(shard.path), shard.path)
     elif not is_intact(folder, before.record, shard.path):  # else it was moved, and its record not written
         return make_shard(spec, digest, Changes(), folder, shard)
-    made = dataclasses.replace(before, final=True)
-    write_record(folder, shard, digest, made)
-    return made
+    result = dataclasses.replace(before, final=True)
+    write_record(folder, shard, digest, result)
+    return result
 
 
-def _where(made: Made) -> str:
+def _where(result: ShardResult) -> str:
     """Where the file of a shard stands."""
-    return made.record.path if made.final else aside_path(made.record.path)
+    return result.record.path if result.final else aside_path(result.record.path)
 
 
 def _mend_shard(
     spec: Mapping[str, Any], digest: str, changes: Mapping[str, Changes], folder: Folder, shard: Shard
-) -> Made:
+) -> ShardResult:
     """A shard that a whole corpus has lost."""
     return make_shard(spec, digest, changes.get(shard.path, Changes()), folder, shard)
 

@@ -50,7 +50,7 @@ def merge(
     stay as they are. Called again after a kill it goes on. OstracaError where the parts do not belong
     together, where one is missing or given twice, or where a shard is not what its manifest says.
     """
-    opened = [_open(each) for each in parts]
+    opened = [_open(path) for path in parts]
     spec = _check_parts(opened)
     folder = open_folder(out)
     digest = opened[0].manifest["spec_digest"]
@@ -62,10 +62,10 @@ def merge(
         write_json(folder, f"{STATE}/merge.json", {"spec_digest": digest})
         sources: dict[str, tuple[Folder, ShardRecord]] = {}
         totals = Totals()
-        for each in opened:
-            for split, plain in records_of(each.manifest):
-                sources[plain["path"]] = (each.folder, ShardRecord(split=split, **plain))
-            totals.add_all(read_totals(each.folder, each.manifest))
+        for part in opened:
+            for split, plain in records_of(part.manifest):
+                sources[plain["path"]] = (part.folder, ShardRecord(split=split, **plain))
+            totals.add_all(read_totals(part.folder, part.manifest))
         records = [sources[shard.path] for shard in plan(spec)]
         bar = progress(f"merge {spec['name']}", len(records), sum(record.rows for _, record in records))
         with bar, ThreadPoolExecutor(available_cores()) as pool:
@@ -98,24 +98,24 @@ def _check_parts(opened: Sequence[_Opened]) -> dict[str, Any]:
         raise ConfigError("merge: parts is empty; name the folders of all parts of a corpus")
     first = opened[0]
     seen: dict[int, Folder] = {}
-    for each in opened:
-        if each.manifest["part"] is None:
-            raise ConfigError(f"merge: {each.folder} is a whole corpus, not a part of one; leave it out")
+    for part in opened:
+        if part.manifest["part"] is None:
+            raise ConfigError(f"merge: {part.folder} is a whole corpus, not a part of one; leave it out")
         for name in ("spec_digest", "tasks"):
-            if each.manifest[name] != first.manifest[name]:
+            if part.manifest[name] != first.manifest[name]:
                 raise ConfigError(
-                    f"merge: {first.folder} and {each.folder} are parts of different corpora: their {name} "
-                    f"is {shown(first.manifest[name])} and {shown(each.manifest[name])}"
+                    f"merge: {first.folder} and {part.folder} are parts of different corpora: their {name} "
+                    f"is {shown(first.manifest[name])} and {shown(part.manifest[name])}"
                 )
-        if each.part[1] != first.part[1]:
+        if part.part[1] != first.part[1]:
             raise ConfigError(
-                f"merge: {first.folder} is one of {first.part[1]} parts, {each.folder} one of "
-                f"{each.part[1]}; build all parts with the same number of them"
+                f"merge: {first.folder} is one of {first.part[1]} parts, {part.folder} one of "
+                f"{part.part[1]}; build all parts with the same number of them"
             )
-        other = seen.setdefault(each.part[0], each.folder)
-        if other is not each.folder:
+        other = seen.setdefault(part.part[0], part.folder)
+        if other is not part.folder:
             raise ConfigError(
-                f"merge: {other} and {each.folder} are both part {each.part[0]}; give each once"
+                f"merge: {other} and {part.folder} are both part {part.part[0]}; give each once"
             )
     missing = [number for number in range(1, first.part[1] + 1) if number not in seen]
     if missing:

@@ -19,7 +19,7 @@ from ..spec.versions import take_versions
 from ..store.folder import Folder, read_json
 from ..store.local import LocalFolder
 from .jobs.engine import available_cores
-from .shards.shard import Made
+from .shards.shard import ShardResult
 
 
 def refuse_other(
@@ -67,9 +67,9 @@ def refuse_other(
 def _refuse_spec(folder: Folder, other: Mapping[str, Any], spec: Mapping[str, Any], how: str) -> None:
     digests = spec_digest(other), spec_digest(spec)
     if digests[0] != digests[1]:
-        found = first_difference(other, spec)
-        where = "" if found is None else f" ({f'{found.what} {found.where}'.strip()}"
-        sides = "" if found is None else f": {found.path} there, {found.other} here)"
+        difference = first_difference(other, spec)
+        where = "" if difference is None else f" ({f'{difference.what} {difference.where}'.strip()}"
+        sides = "" if difference is None else f": {difference.path} there, {difference.other} here)"
         raise ConfigError(
             f"{folder}: {how} the corpus with spec digest {digests[0]}, not the one asked for, {digests[1]}"
             f"{where}{sides}; choose another out= or remove that folder"
@@ -93,16 +93,16 @@ def left_behind(folder: Folder) -> bool:
     return any(name != LOCK for name in folder.names(STATE))
 
 
-def finished_shard(folder: Folder, shard: Shard, digest: str) -> Made | None:
+def finished_shard(folder: Folder, shard: Shard, digest: str) -> ShardResult | None:
     """The record of a shard that an earlier call finished, if it did."""
     try:
         if folder.size(record_path(shard)) is None:
             return None
         plain = read_json(folder, record_path(shard))
-        made = Made.from_dict(plain)
-        given = (plain["spec_digest"], made.record.path, made.record.first_index, made.record.count)
+        result = ShardResult.from_dict(plain)
+        given = (plain["spec_digest"], result.record.path, result.record.first_index, result.record.count)
         wanted = (digest, shard.path, shard.first_index, shard.count)
-        return made if given == wanted else None
+        return result if given == wanted else None
     except (OstracaError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -39,31 +39,31 @@ class FromManifest:
     manifest: Mapping[str, Any]
     spec: dict[str, Any]
 
-    def compare(self, made: Mapping[str, Any]) -> Compared:
+    def compare(self, manifest: Mapping[str, Any]) -> Compared:
         """Every digest of a manifest made again with those of this one."""
-        shards = _digests(self.manifest, made, "content_digest", others=False)
-        files = _digests(self.manifest, made, "sha256", others=True)
+        shards = _digests(self.manifest, manifest, "content_digest", others=False)
+        files = _digests(self.manifest, manifest, "sha256", others=True)
         other = [path for path, (there, here) in shards.items() if there != here]
         bytes_differ = [path for path, (there, here) in files.items() if there != here]
-        if not other and self.manifest["content_digest"] == made["content_digest"]:
+        if not other and self.manifest["content_digest"] == manifest["content_digest"]:
             if not bytes_differ:
                 line = f"as in {self.where}: content digests and sha256 of {len(files):,} files are equal"
                 return Compared(same=True, lines=(line,))
             line = (
                 f"the examples are those of {self.where} (content digests are equal), but "
                 f"{len(bytes_differ):,} of {len(files):,} files differ in bytes, "
-                f"{bytes_differ[0]} first{self._libraries(made)}"
+                f"{bytes_differ[0]} first{self._libraries(manifest)}"
             )
             return Compared(same=False, lines=(line,))
         line = (
             f"not the corpus of {self.where}: content digest {self.manifest['content_digest']} there, "
-            f"{made['content_digest']} here; {len(other):,} of {len(shards):,} shards differ"
+            f"{manifest['content_digest']} here; {len(other):,} of {len(shards):,} shards differ"
         )
         return Compared(same=False, lines=(line, *(f"  {path}" for path in other[:10])))
 
-    def _libraries(self, made: Mapping[str, Any]) -> str:
+    def _libraries(self, manifest: Mapping[str, Any]) -> str:
         """What wrote the files there and here, where it differs."""
-        there, here = self.manifest["libraries"], made["libraries"]
+        there, here = self.manifest["libraries"], manifest["libraries"]
         changed = [
             f"{name} {shown(there.get(name))} there, {shown(here[name])} here"
             for name in here
@@ -89,8 +89,8 @@ def open_manifest(config: Mapping[str, Any]) -> FromManifest:
 
     ConfigError where the call says more of what is built; OstracaError where the manifest cannot be believed.
     """
-    for each in _said_too(config):
-        raise ConfigError(f"{each}: the manifest decides what is built; leave out this or manifest=")
+    for word in _said_too(config):
+        raise ConfigError(f"{word}: the manifest decides what is built; leave out this or manifest=")
     where = check_path("manifest", config["manifest"])
     folder, name = _placed(where)
     manifest = read_manifest(folder, parts=True, name=name, versions=require_versions)

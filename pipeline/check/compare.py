@@ -120,12 +120,12 @@ def _differences(left: _Corpus, right: _Corpus) -> Iterator[Difference]:
             yield Difference(what="content", where=where, path=a, other=b)
     yield from _in_files(left, right, parts)
     for name in ("python", *left.manifest["libraries"]):
-        made = [
+        cells = [
             side.manifest["python"] if name == "python" else side.manifest["libraries"].get(name)
             for side in (left, right)
         ]
-        if made[0] != made[1]:
-            sides = [str(each or NONE) for each in made]
+        if cells[0] != cells[1]:
+            sides = [str(cell or NONE) for cell in cells]
             yield Difference(what="made with", where=name, path=sides[0], other=sides[1])
 
 
@@ -139,7 +139,9 @@ def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[SplitId]) -> Iterat
     for part in parts:
         if part not in left.records or part not in right.records:
             continue
-        hashes = [{(each["path"], each["sha256"]) for each in side.records[part]} for side in (left, right)]
+        hashes = [
+            {(record["path"], record["sha256"]) for record in side.records[part]} for side in (left, right)
+        ]
         if hashes[0] != hashes[1]:
             sides = [f"{len(own - its):,} of {len(own):,} shards" for own, its in (hashes, reversed(hashes))]
             yield Difference(what="files", where="/".join(part), path=sides[0], other=sides[1])
@@ -147,7 +149,7 @@ def _in_files(left: _Corpus, right: _Corpus, parts: Sequence[SplitId]) -> Iterat
     for path in sorted(files[0] | files[1]):
         a, b = (side.get(path) for side in files)
         if a != b:
-            sides = [NONE if each is None else f"sha256 {each['sha256'][:16]}…" for each in (a, b)]
+            sides = [NONE if record is None else f"sha256 {record['sha256'][:16]}…" for record in (a, b)]
             yield Difference(what="files", where=path, path=sides[0], other=sides[1])
 
 
@@ -159,12 +161,12 @@ def _first_example(left: _Corpus, right: _Corpus) -> tuple[Example | None, list[
             continue
         where = "/".join(part)
         try:
-            found = _first_row(left, right, part)
+            differing = _first_row(left, right, part)
         except OstracaError as error:
             notes.append(f"{where}: the first example that differs cannot be shown: {error}")
             continue
-        if found is not None:
-            index, *rows = found
+        if differing is not None:
+            index, *rows = differing
             a, b = ({} if row is None else rows_of(row)[0] for row in rows)
             return Example(
                 dataset=part[0],
@@ -207,15 +209,15 @@ def _first_row(
     """
     for first, last in unequal_ranges(left.records[part], right.records[part]):
         sides = [_within(side.reader(part), first, last) for side in (left, right)]
-        a, b = (next(each, None) for each in sides)
+        a, b = (next(side, None) for side in sides)
         while a is not None and b is not None:
             count = min(a.num_rows, b.num_rows)
             row = differing_row(a.slice(0, count), b.slice(0, count))
             if row is not None:
                 return _as_found(a.slice(row, 1), b.slice(row, 1))
             a, b = (
-                side.slice(count) if side.num_rows > count else next(each, None)
-                for side, each in zip((a, b), sides, strict=True)
+                side.slice(count) if side.num_rows > count else next(reader, None)
+                for side, reader in zip((a, b), sides, strict=True)
             )
         if a is not None or b is not None:
             return _as_found(*(None if side is None else side.slice(0, 1) for side in (a, b)))
@@ -237,7 +239,7 @@ def _as_found(
 ) -> tuple[int, pa.RecordBatch | None, pa.RecordBatch | None]:
     """Two rows at the same place; where they are of different examples the first is in one corpus alone."""
     indices = [None if side is None else side.column("index")[0].as_py() for side in (left, right)]
-    index = min(each for each in indices if each is not None)
+    index = min(index for index in indices if index is not None)
     return index, left if indices[0] == index else None, right if indices[1] == index else None
 
 

@@ -58,7 +58,10 @@ def find_in_corpus(
         )
     key = spec["dedup"]["key"] if key is None else key
     splits = sorted(manifest["splits"], key=lambda split: (not is_eval(split), split))
-    sizes = {split: sum(each.examples for each in splits_of(spec) if each.name == split) for split in splits}
+    sizes = {
+        split: sum(split_view.examples for split_view in splits_of(spec) if split_view.name == split)
+        for split in splits
+    }
     resolved = list(splits_of(spec))
     ranges = count_ranges(sum(sizes.values()), memory, 1)
     counts = {split: [0, 0] for split in splits}
@@ -67,7 +70,7 @@ def find_in_corpus(
         tables: dict[str, Table] = {}
         for split in splits:
             table = tables[split] = Table.of_size(sizes[split] // ranges)
-            for reader in (split_reader(folder, manifest, each) for each in resolved if each.name == split):
+            for reader in (split_reader(folder, manifest, view) for view in resolved if view.name == split):
                 for prints in _prints(reader, key, on_shard):
                     own = prints[prints[:, 0] % np.uint64(ranges) == np.uint64(part)]
                     for before in shared[split]:

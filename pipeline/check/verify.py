@@ -54,8 +54,8 @@ def verify(
         spec, told = None, [f"{NAME}: {error}"]
     with ThreadPoolExecutor(available_cores()) as pool:
         check = functools.partial(_check_shard, folder, manifest, spec, content)
-        for (_, record), found in zip(records, pool.map(check, records), strict=True):
-            problems += found
+        for (_, record), problem in zip(records, pool.map(check, records), strict=True):
+            problems += problem
             on_shard(record["path"])
     problems += _check_files(folder, manifest)
     listed = {record["path"] for _, record in records}
@@ -84,15 +84,15 @@ def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     if problems or not _is_installed(manifest["spec"]):
         return problems  # other versions of the tasks may name their tokens in another way
     try:
-        made = listed_files(spec_in(folder, manifest), manifest["files"])
+        files_here = listed_files(spec_in(folder, manifest), manifest["files"])
     except OstracaError as error:
         return [f"{NAME}: its vocabulary cannot be made again: {error}"]
     vocabulary = {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] != STATISTICS}
-    if set(made) != set(vocabulary):
-        odd = sorted(set(made) ^ set(vocabulary))[0]
+    if set(files_here) != set(vocabulary):
+        odd = sorted(set(files_here) ^ set(vocabulary))[0]
         return [f"{NAME}: files and the spec disagree on {odd!r}; the manifest was edited"]
     for path, sha256 in vocabulary.items():
-        if hashlib.sha256(made[path]).hexdigest() != sha256:
+        if hashlib.sha256(files_here[path]).hexdigest() != sha256:
             problems.append(f"{NAME}: {path} is listed with a sha256 that the spec does not make")
     return problems
 
@@ -115,11 +115,11 @@ def _check_file(folder: Folder, record: Mapping[str, Any]) -> list[str]:
         if size != record["bytes"]:
             how = "truncated" if size < record["bytes"] else "too long"
             return [f"{path}: {how}: {size} bytes, the manifest says {record['bytes']}"]
-        found = folder.sha256(record["path"])
+        actual = folder.sha256(record["path"])
     except OstracaError as error:
         return [str(error)]
-    if found != record["sha256"]:
-        return [f"{path}: corrupt: its sha256 is {found}, the manifest says {record['sha256']}"]
+    if actual != record["sha256"]:
+        return [f"{path}: corrupt: its sha256 is {actual}, the manifest says {record['sha256']}"]
     return []
 
 
@@ -160,8 +160,8 @@ def _content_of(reader: SplitReader) -> ContentDigest:
         attempts = np.zeros(batch.num_rows, np.int64)
         if len(changes) and reader.split.pack is None:
             places = batch.column("index").to_numpy() - record["first_index"]
-            found = np.minimum(np.searchsorted(changes.places, places), len(changes) - 1)
-            attempts = np.where(changes.places[found] == places, changes.attempts[found], 0)
+            nearest = np.minimum(np.searchsorted(changes.places, places), len(changes) - 1)
+            attempts = np.where(changes.places[nearest] == places, changes.attempts[nearest], 0)
         for attempt in np.unique(attempts).tolist():
             rows = batch if not attempts.any() else batch.filter(pa.array(attempts == attempt))
             digest += content_digest(rows, reader.split.key(attempt))

@@ -33,7 +33,7 @@ def run(config: Mapping[str, Any]) -> int:
     documents, off, told = [], False, []
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for title, examples, findings, note, seconds in audits:
-        off = off or any(each.off for each in findings)
+        off = off or any(finding.off for finding in findings)
         told.append(Told(title=title.rpartition(": ")[2], examples=examples, note=note, findings=findings))
         if as_json:
             documents.append(
@@ -41,9 +41,9 @@ def run(config: Mapping[str, Any]) -> int:
                     "name": title,
                     "examples": examples,
                     "level": LEVEL,
-                    "off": any(each.off for each in findings),
+                    "off": any(finding.off for finding in findings),
                     "note": note,
-                    "findings": [each.plain() for each in findings],
+                    "findings": [finding.plain() for finding in findings],
                 }
             )
             continue
@@ -65,19 +65,19 @@ def _table(findings: Sequence[Finding]) -> Table:
         table.add_column(heading)
     for heading in ("rows", "p", "p (Holm)", "bits", "gain", "p (permuted)", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for each in sorted(findings, key=lambda one: ("OFF", "not judged", "ok").index(one.verdict)):
+    for finding in sorted(findings, key=lambda one: ("OFF", "not judged", "ok").index(one.verdict)):
         table.add_row(
-            each.kind,
-            each.name,
-            ", ".join(each.given),
-            f"{each.rows:,}",
-            _chance(each.chance),
-            _chance(each.corrected),
-            f"{each.bits:+.1e}",
-            "" if each.gain is None else f"{100 * each.gain:+.2f}%",
-            "" if each.permuted is None else _chance(each.permuted),
-            each.verdict,
-            style="bold red" if each.off else None,
+            finding.kind,
+            finding.name,
+            ", ".join(finding.given),
+            f"{finding.rows:,}",
+            _chance(finding.chance),
+            _chance(finding.corrected),
+            f"{finding.bits:+.1e}",
+            "" if finding.gain is None else f"{100 * finding.gain:+.2f}%",
+            "" if finding.permuted is None else _chance(finding.permuted),
+            finding.verdict,
+            style="bold red" if finding.off else None,
         )
     return table
 

@@ -26,10 +26,10 @@ def _part(value: Any) -> tuple[int, int]:
     """The part of a corpus that part=2/8 means."""
     if value is None:
         return WHOLE
-    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value))
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(value))
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ConfigError(f"part={shown(value)} must be number/of, e.g. 2/8 for the second of eight parts")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def run(config: Mapping[str, Any]) -> int:
@@ -48,11 +48,11 @@ def run(config: Mapping[str, Any]) -> int:
     title = f"build {spec['name']}"
     with ShardProgress(title, count_shards(spec, part), count_examples(spec, part)) as progress:
 
-        def on_shard(record: ShardRecord, found: bool) -> None:
+        def on_shard(record: ShardRecord, was_there: bool) -> None:
             nonlocal kept, made
-            kept += record.tokens if found else 0
-            made += 0 if found else record.tokens
-            progress.advance(record.count, 0 if found else record.tokens)
+            kept += record.tokens if was_there else 0
+            made += 0 if was_there else record.tokens
+            progress.advance(record.count, 0 if was_there else record.tokens)
 
         manifest = build_where_room_is(
             spec,
@@ -72,19 +72,19 @@ def run(config: Mapping[str, Any]) -> int:
     if made == 0:
         print("already complete; nothing to do")
     else:
-        found = f"; {kept / 1e6:,.1f} M tokens were there already" if kept else ""
+        earlier = f"; {kept / 1e6:,.1f} M tokens were there already" if kept else ""
         spent = {**times.seconds, "making": making}
         parts = ", ".join(f"{what} {seconds:.1f}" for what, seconds in spent.items())
         print(
             f"made {made / 1e6:,.1f} M tokens in {total:.1f} s ({parts}): "
-            f"{made / making / 1e6:.1f} Mtok/s while making{found}"
+            f"{made / making / 1e6:.1f} Mtok/s while making{earlier}"
         )
     return 0 if before is None else _compare(before, manifest)
 
 
 def _compare(before: FromManifest, manifest: Mapping[str, Any]) -> int:
     """Say whether a corpus that was made again is the one of the manifest; status 1 where it is not."""
-    found = before.compare(manifest)
-    for line in found.lines:
+    compared = before.compare(manifest)
+    for line in compared.lines:
         print(line)
-    return int(not found.same)
+    return int(not compared.same)

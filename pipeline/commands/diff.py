@@ -18,33 +18,38 @@ def run(config: Mapping[str, Any]) -> int:
     """`ostraca diff`: see conf/diff.yaml."""
     path, other = (check_path(f"diff: {key}", config[key]) for key in ("path", "other"))
     context = check_integer("diff: context", config["context"], -1)
-    found = compare(path, other)
+    comparison = compare(path, other)
     console = Console(highlight=False)
-    for line in _report(path, other, found, context, console.is_terminal):
+    for line in _report(path, other, comparison, context, console.is_terminal):
         console.print(line)
-    return 0 if found.same else 1
+    return 0 if comparison.same else 1
 
 
 def _report(
-    path: str, other: str, found: Comparison, context: int, color: bool
+    path: str, other: str, comparison: Comparison, context: int, color: bool
 ) -> Iterator[str | Text | Table]:
-    if found.differences:
+    if comparison.differences:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("differs in", "", "path", "other"):
             table.add_column(heading, overflow="fold")
-        for each in found.differences:
-            table.add_row(*(Text(cell) for cell in (each.what, each.where, each.path, each.other)))
+        for difference in comparison.differences:
+            table.add_row(
+                *(
+                    Text(cell)
+                    for cell in (difference.what, difference.where, difference.path, difference.other)
+                )
+            )
         yield table
         yield ""
-    yield from (Text(note) for note in found.notes)
-    if found.example is not None:
-        yield from _show(found.example, context, color)
+    yield from (Text(note) for note in comparison.notes)
+    if comparison.example is not None:
+        yield from _show(comparison.example, context, color)
         yield ""
-    if found.same:
-        apart = sorted({each.what for each in found.differences} - {"content"})
+    if comparison.same:
+        apart = sorted({difference.what for difference in comparison.differences} - {"content"})
         also = f"; they differ in {', '.join(apart)} alone" if apart else ", and so is all else"
         yield Text(f"the examples of {path} and {other} are the same{also}")
-        yield Text(f"content digest {found.content_digest}")
+        yield Text(f"content digest {comparison.content_digest}")
     else:
         yield Text(f"the examples of {path} and {other} are not the same")
 
@@ -125,10 +130,11 @@ def _token(values: Sequence[int], place: int, names: Mapping[int, str]) -> str:
 def _cells(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
     """What both sides have in a column that differs; of a long list its length and where it differs."""
     values = [side.get(name, NONE) for side in (left, right)]
-    if not all(isinstance(each, list) for each in values) or max(map(len, values)) <= SHORT:
-        return [shown(each) if isinstance(each, list) else str(each)[:200] for each in values]
+    if not all(isinstance(value, list) for value in values) or max(map(len, values)) <= SHORT:
+        return [shown(value) if isinstance(value, list) else str(value)[:200] for value in values]
     place = _parting(*values)
     assert place is not None
     return [
-        f"{each[place] if place < len(each) else '(end)'} at {place:,} of {len(each):,}" for each in values
+        f"{value[place] if place < len(value) else '(end)'} at {place:,} of {len(value):,}"
+        for value in values
     ]

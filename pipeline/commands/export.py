@@ -16,10 +16,10 @@ def run(config: Mapping[str, Any]) -> int:
     begun = time.perf_counter()
     out = check_path("out", config["out"])
     path = check_path("path", config["path"])
-    made = export(path, config["to"], out, config["name"], config["split"], ShardProgress)
+    summary = export(path, config["to"], out, config["name"], config["split"], ShardProgress)
     seconds = time.perf_counter() - begun
-    print(f"{made['corpus']} as {made['format']} in {out}")
-    for name, entry in made["datasets"].items():
+    print(f"{summary['corpus']} as {summary['format']} in {out}")
+    for name, entry in summary["datasets"].items():
         for split, counts in entry["splits"].items():
             unit = "tokens" if "tokens" in counts else "text_bytes"
             rows = "documents" if "documents" in counts else "packed_rows"
@@ -28,9 +28,9 @@ def run(config: Mapping[str, Any]) -> int:
                 f"  {name + '/' + split:<24} {counts[rows]:>13,} {rows.replace('_', ' ')} "
                 f"{counts[unit]:>17,} {unit.replace('_', ' ')}{ids}"
             )
-    size = sum(file["bytes"] for file in made["files"])
-    rate = f", {made['tokens'] / seconds / 1e6:,.1f} Mtok/s" if made["tokens"] else ""
-    print(f"  {len(made['files'])} files, {size / 1e6:,.1f} MB in {seconds:.1f} s{rate}")
-    if made["not_carried"]:
-        print(f"  not carried: {made['not_carried']}")
+    size = sum(file["bytes"] for file in summary["files"])
+    rate = f", {summary['tokens'] / seconds / 1e6:,.1f} Mtok/s" if summary["tokens"] else ""
+    print(f"  {len(summary['files'])} files, {size / 1e6:,.1f} MB in {seconds:.1f} s{rate}")
+    if summary["not_carried"]:
+        print(f"  not carried: {summary['not_carried']}")
     return 0

@@ -133,24 +133,24 @@ def _of_corpus(config: Mapping[str, Any]) -> list[Shown]:
     if name is not None and str(name) not in datasets:
         raise ConfigError(f"name={shown(name)}{nearest(name, datasets)}: {root} has {', '.join(datasets)}")
     asked = list(datasets) if name is None else [str(name)]
-    chosen = [each for each in asked if split in datasets[each]["splits"]]
+    chosen = [name for name in asked if split in datasets[name]["splits"]]
     if not chosen:
-        splits = sorted({split for each in asked for split in datasets[each]["splits"]})
+        splits = sorted({split for name in asked for split in datasets[name]["splits"]})
         raise ConfigError(
             f"split={split}{nearest(split, splits)}: {', '.join(asked)} has {', '.join(splits)}"
         )
     sources = []
-    most = {each: datasets[each]["splits"][split]["examples"] for each in chosen}
+    most = {name: datasets[name]["splits"][split]["examples"] for name in chosen}
     if config["index"] >= max(most.values()):
-        held = ", ".join(f"{each}/{split} has {count:,}" for each, count in most.items())
+        held = ", ".join(f"{name}/{split} has {count:,}" for name, count in most.items())
         raise ConfigError(f"index={config['index']}: {held} examples, counted from 0")
-    for each in chosen:
-        resolved = Split.of(spec, each, split)
+    for dataset in chosen:
+        resolved = Split.of(spec, dataset, split)
         if config["index"] >= resolved.examples:
             continue
         sources.append(
             Shown(
-                title=f"{config['path']}: {each}, {split}",
+                title=f"{config['path']}: {dataset}, {split}",
                 task=resolved.task,
                 config=resolved.config,
                 batches=split_reader(root, manifest, resolved).rows_from(config["index"], config["show"]),

@@ -14,7 +14,7 @@ from .progress import ShardProgress
 def run(config: Mapping[str, Any]) -> int:
     """`ostraca merge`: see conf/merge.yaml."""
     parts = config["parts"]
-    if not isinstance(parts, list | tuple) or not all(isinstance(each, str) for each in parts):
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise ConfigError(
             f"parts={shown(parts)} must be a list of folders, e.g. 'parts=[corpora/a,corpora/b]'"
         )

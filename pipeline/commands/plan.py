@@ -40,8 +40,8 @@ def run(config: Mapping[str, Any]) -> int:
     disk = None
     if is_local(out):
         disk = measure_disk(local_path(out))
-        found = float(shutil.disk_usage(nearest_folder(local_path(out))).free)
-        told = Limits(**{**vars(told), "free": free or found})
+        room = float(shutil.disk_usage(nearest_folder(local_path(out))).free)
+        told = Limits(**{**vars(told), "free": free or room})
     if bandwidth is None and disk is not None and nodes == 1:  # what many take together is not known here
         bandwidth = disk.bandwidth
     cluster = Cluster(
@@ -61,8 +61,8 @@ def amount(name: str, value: Any) -> float | None:
     if value is None:
         return None
     text = str(value)[:80].removesuffix("/s")
-    found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]*)?(?:e\+?[0-9]+)?) *([A-Za-z]*)", text)
-    number = float(found[1]) * UNITS.get(found[2], math.nan) if found else math.nan
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]*)?(?:e\+?[0-9]+)?) *([A-Za-z]*)", text)
+    number = float(match[1]) * UNITS.get(match[2], math.nan) if match else math.nan
     if isinstance(value, bool) or not 0 < number < math.inf:
         rate = "" if name == "disk" else " a second"
         raise ConfigError(f"plan: {name}={shown(value)} must be bytes{rate}, e.g. 500GB or 2TiB, or null")
@@ -85,47 +85,47 @@ class Limits:
     bandwidth_told: bool
 
 
-def show(found: Estimate, limits: Limits, given: Mapping[str, Any]) -> None:
+def show(needs: Estimate, limits: Limits, given: Mapping[str, Any]) -> None:
     """Print an estimate. given: the spec as it was given, for advice."""
     console = Console(highlight=False)
-    at = found.cluster
+    at = needs.cluster
     console.print(
         Text(
-            f"{found.spec['name']} on {at.nodes:,} node{_s(at.nodes)} of {at.cores:,} core{_s(at.cores)}: "
-            f"{size(found.bytes)} in {_duration(found.wall())}, bound by {_bound_by(found)}",
+            f"{needs.spec['name']} on {at.nodes:,} node{_s(at.nodes)} of {at.cores:,} core{_s(at.cores)}: "
+            f"{size(needs.bytes)} in {_duration(needs.wall())}, bound by {_bound_by(needs)}",
             "bold",
         )
     )
-    for line in warnings(found, limits, given):
+    for line in warnings(needs, limits, given):
         console.print(Text(line, "bold red" if line.startswith("WARNING") else ""), soft_wrap=True)
     console.print()
-    print_table(console, _sizes(found))
+    print_table(console, _sizes(needs))
     console.print()
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, line in _facts(found, limits):
+    for name, line in _facts(needs, limits):
         facts.add_row(name, Text(line))
     console.print(facts)
     console.print()
-    console.print(_rates(found))
+    console.print(_rates(needs))
 
 
-def warnings(found: Estimate, limits: Limits, given: Mapping[str, Any]) -> Iterator[str]:
+def warnings(needs: Estimate, limits: Limits, given: Mapping[str, Any]) -> Iterator[str]:
     """One line for each thing that does not fit, with what to do."""
-    at, search = found.cluster, found.search
-    if limits.free is not None and found.peak_bytes > limits.free:
-        end = f" ({size(found.bytes)} at the end)" if found.peak_bytes > 1.01 * found.bytes else ""
+    at, search = needs.cluster, needs.search
+    if limits.free is not None and needs.peak_bytes > limits.free:
+        end = f" ({size(needs.bytes)} at the end)" if needs.peak_bytes > 1.01 * needs.bytes else ""
         yield (
-            f"WARNING: the disk: {size(found.peak_bytes)} are needed{end}, {size(limits.free)} are there: "
-            f"free {size(found.peak_bytes - limits.free)}, choose another out= or fewer tokens="
+            f"WARNING: the disk: {size(needs.peak_bytes)} are needed{end}, {size(limits.free)} are there: "
+            f"free {size(needs.peak_bytes - limits.free)}, choose another out= or fewer tokens="
         )
-    first = found.steps()[0]
+    first = needs.steps()[0]
     if first.bound == "shards" and first.jobs - first.cores > _IDLE:
-        better = better_shard_tokens(found, given, smaller=True)
+        better = better_shard_tokens(needs, given, smaller=True)
         advice = f"shard_tokens={better} makes more" if better else "smaller shards would make more"
         yield (
-            f"WARNING: too few shards: {found.shards:,} for {at.workers:,} cores take "
+            f"WARNING: too few shards: {needs.shards:,} for {at.workers:,} cores take "
             f"{_duration(first.jobs)}, spread evenly {_duration(first.cores)}: {advice}"
         )
     if search is not None and search.least_memory is not None:
@@ -139,9 +139,9 @@ def warnings(found: Estimate, limits: Limits, given: Mapping[str, Any]) -> Itera
             f"WARNING: duplicates: {'/'.join(part)} and the splits it shares its space with ask for "
             f"{asked:,} examples, but only {different:,} are different: ask for fewer"
         )
-    manifest = found.manifest
+    manifest = needs.manifest
     if manifest.bytes > LARGE_MANIFEST:
-        larger = better_shard_tokens(found, given, smaller=False)
+        larger = better_shard_tokens(needs, given, smaller=False)
         advice = f"shard_tokens={larger} brings it below" if larger else "a larger row_group_tokens= helps"
         yield (
             f"WARNING: the manifest: {size(manifest.bytes)} in {manifest.files:,} files are above "
@@ -154,70 +154,70 @@ def warnings(found: Estimate, limits: Limits, given: Mapping[str, Any]) -> Itera
         )
 
 
-def _sizes(found: Estimate) -> Table:
+def _sizes(needs: Estimate) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", overflow="fold")
     for heading in ("examples", "tokens", "shards", "files", "on disk"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for each in found.splits:
-        counts = (each.examples, each.tokens, each.shards, each.shards)
-        table.add_row(f"{each.dataset}/{each.split}", *map(_number, counts), size(each.bytes))
-    side = sum(length for _, length in found.side_files)
-    table.add_row("vocabulary, statistics", "", "", "", _number(len(found.side_files)), size(side))
-    table.add_row("manifest", "", "", "", _number(found.manifest.files), size(found.manifest.bytes))
-    sums = (found.examples, found.tokens, found.shards, found.files)
-    table.add_row("all", *map(_number, sums), size(found.bytes), style="bold")
+    for split in needs.splits:
+        counts = (split.examples, split.tokens, split.shards, split.shards)
+        table.add_row(f"{split.dataset}/{split.split}", *map(_number, counts), size(split.bytes))
+    side = sum(length for _, length in needs.side_files)
+    table.add_row("vocabulary, statistics", "", "", "", _number(len(needs.side_files)), size(side))
+    table.add_row("manifest", "", "", "", _number(needs.manifest.files), size(needs.manifest.bytes))
+    sums = (needs.examples, needs.tokens, needs.shards, needs.files)
+    table.add_row("all", *map(_number, sums), size(needs.bytes), style="bold")
     return table
 
 
-def _facts(found: Estimate, limits: Limits) -> Iterator[tuple[str, str]]:
-    at, search = found.cluster, found.search
-    steps = found.steps()
-    times = {**found.around, **{step.name: step.wall for step in steps}}
-    line = f"{_duration(found.wall())}: "
+def _facts(needs: Estimate, limits: Limits) -> Iterator[tuple[str, str]]:
+    at, search = needs.cluster, needs.search
+    steps = needs.steps()
+    times = {**needs.around, **{step.name: step.wall for step in steps}}
+    line = f"{_duration(needs.wall())}: "
     line += ", ".join(f"{name} {_duration(seconds)}" for name, seconds in times.items())
-    line += f"; the work of one core for {_duration(found.core_seconds)}"
+    line += f"; the work of one core for {_duration(needs.core_seconds)}"
     yield "wall time", line
-    if search is not None and found.wall(all_again=True) > 1.01 * found.wall():
-        yield "", f"{_duration(found.wall(all_again=True))} if every shard turns out to hold a duplicate"
-    if found.around:
+    if search is not None and needs.wall(all_again=True) > 1.01 * needs.wall():
+        yield "", f"{_duration(needs.wall(all_again=True))} if every shard turns out to hold a duplicate"
+    if needs.around:
         yield "", "compiling is the first build's on a machine; starting and reports are always the same"
-    yield "bound by", _bound(_longest(found))
+    yield "bound by", _bound(_longest(needs))
     where = "there" if limits.told else f"free at {limits.out}"
     there = "" if limits.free is None else f", {size(limits.free)} {where} (one folder for all nodes)"
-    yield "disk", f"{size(found.peak_bytes)} while it is built, {size(found.bytes)} after{there}"
-    yield "", _bandwidth(found, limits)
-    yield "network", _network(found)
+    yield "disk", f"{size(needs.peak_bytes)} while it is built, {size(needs.bytes)} after{there}"
+    yield "", _bandwidth(needs, limits)
+    yield "network", _network(needs)
     if search is not None:
         passes = f"{search.ranges:,} hash range{_s(search.ranges)}"
         yield (
             "duplicates",
             (
-                f"{search.examples:,} fingerprints in {size(found.print_bytes)} of files, searched in "
+                f"{search.examples:,} fingerprints in {size(needs.print_bytes)} of files, searched in "
                 f"{passes} (passes), each with a table of {size(search.table_bytes)}; "
                 f"{size(search.read_bytes)} read in {search.calls:,} slices"
             ),
         )
-        yield "", _expected(found)
-    share = f", {size(at.cores * found.worker_bytes)} a node"
+        yield "", _expected(needs)
+    share = f", {size(at.cores * needs.worker_bytes)} a node"
     yield (
         "memory",
-        f"{size(found.worker_bytes)} a worker{share}; {size(found.driver_bytes)} the driver (beside Ray's)",
+        f"{size(needs.worker_bytes)} a worker{share}; {size(needs.driver_bytes)} the driver (beside Ray's)",
     )
 
 
-def _expected(found: Estimate) -> str:
-    assert found.search is not None
-    known = found.search.duplicates
+def _expected(needs: Estimate) -> str:
+    assert needs.search is not None
+    known = needs.search.duplicates
     if known.total < 0.5:
-        tried = sum(each.repeated[1] for each in found.measured.values())
+        tried = sum(costs.repeated[1] for costs in needs.measured.values())
         return f"how many duplicates there will be is unknown: none among the {tried:,} examples tried"
     rest = f" (unknown of {', '.join(map('/'.join, known.unknown))})" if known.unknown else ""
     return f"at least {known.total:,.0f} duplicates expected{rest}"
 
 
-def _bandwidth(found: Estimate, limits: Limits) -> str:
-    at = found.cluster
+def _bandwidth(needs: Estimate, limits: Limits) -> str:
+    at = needs.cluster
     if at.bandwidth is None and at.nodes > 1:
         return "how fast it is for all nodes together cannot be measured and does not count: set bandwidth="
     if at.bandwidth is None:
@@ -227,21 +227,21 @@ def _bandwidth(found: Estimate, limits: Limits) -> str:
     return f"{size(at.bandwidth)}/s, measured past the page cache"
 
 
-def _network(found: Estimate) -> str:
-    at = found.cluster
-    total = f"{size(found.network_bytes)} between the nodes and the corpus's folder"
+def _network(needs: Estimate) -> str:
+    at = needs.cluster
+    total = f"{size(needs.network_bytes)} between the nodes and the corpus's folder"
     if at.network is None:
         return f"{total}, none if it is on this machine; set network= where it is not"
     return f"{total}, at {size(at.network)}/s a node"
 
 
-def _longest(found: Estimate) -> Step:
-    return max(found.steps(), key=lambda step: step.wall)
+def _longest(needs: Estimate) -> Step:
+    return max(needs.steps(), key=lambda step: step.wall)
 
 
-def _bound_by(found: Estimate) -> str:
-    longest = _longest(found)
-    return longest.bound if longest.wall >= sum(found.around.values()) else "its start and end"
+def _bound_by(needs: Estimate) -> str:
+    longest = _longest(needs)
+    return longest.bound if longest.wall >= sum(needs.around.values()) else "its start and end"
 
 
 def _bound(step: Step) -> str:
@@ -257,8 +257,8 @@ def _bound(step: Step) -> str:
     return f"{name}, in {step.name} ({', '.join(rest)} of its time)"
 
 
-def _rates(found: Estimate) -> Group:
-    clock = max(each.clock for each in found.measured.values())
+def _rates(needs: Estimate) -> Group:
+    clock = max(costs.clock for costs in needs.measured.values())
     busy = f" They had {1 / clock:.0%} of a core each: others use this machine now." if clock > _CLOCK else ""
     title = (
         "Measured here, now, on row groups from all over each split, written to nowhere; what a core makes "
@@ -269,8 +269,8 @@ def _rates(found: Estimate) -> Group:
     table.add_column("M tokens/s", justify="right")
     table.add_column("bytes/token", justify="right")
     table.add_column("of it", overflow="fold")
-    for split in found.splits:
-        costs = found.measured[split.dataset, split.split]
+    for split in needs.splits:
+        costs = needs.measured[split.dataset, split.split]
         stages = sorted(costs.stages.items(), key=lambda stage: -stage[1])
         whole = sum(seconds for _, seconds in stages)
         shares = ", ".join(f"{name} {seconds / max(whole, 1e-12):.0%}" for name, seconds in stages)

@@ -22,7 +22,7 @@ def run(config: Mapping[str, Any]) -> int:
     count = min(wanted, len(rows)) if isinstance(wanted, int) else len(rows)
     examples = sum(rows.values()) * count // max(len(rows), 1)
     with ShardProgress("reproduce", count, examples) as progress:
-        made, problems = reproduce_shards(
+        agreeing, problems = reproduce_shards(
             root,
             shards=wanted,
             seed=config["seed"],
@@ -35,5 +35,5 @@ def run(config: Mapping[str, Any]) -> int:
         print(problem)
     if problems:
         return 1
-    print(f"{root}: {made} of {len(rows)} shards made again from the manifest, content digests equal")
+    print(f"{root}: {agreeing} of {len(rows)} shards made again from the manifest, content digests equal")
     return 0

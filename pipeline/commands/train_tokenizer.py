@@ -21,8 +21,8 @@ def run(config: Mapping[str, Any]) -> int:
         None if config[key] is None else check_path(key, config[key])
         for key in ("fields_dir", "templates_dir")
     ]
-    made = train_tokenizer(folder, vocab_size, num_people, seed, *dirs)
-    loaded = load_tokenizer(str(made))
-    print(f"{made}: {loaded.backend.get_vocab_size():,} tokens, of {num_people:,} biographies, seed {seed}")
-    print(f"use it with tokenizer_name_or_path={made} (sha256 {loaded.sha256})")
+    digest = train_tokenizer(folder, vocab_size, num_people, seed, *dirs)
+    loaded = load_tokenizer(str(digest))
+    print(f"{digest}: {loaded.backend.get_vocab_size():,} tokens, of {num_people:,} biographies, seed {seed}")
+    print(f"use it with tokenizer_name_or_path={digest} (sha256 {loaded.sha256})")
     return 0

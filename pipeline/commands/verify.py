@@ -53,21 +53,21 @@ def _look_for_duplicates(root: str, manifest: Mapping[str, Any]) -> int:
     """Say how many duplicates a corpus holds; status 1 where it promises to have none."""
     dedup, totals = manifest["spec"]["dedup"], manifest["totals"]
     with ShardProgress("duplicates", totals["shards"], totals["rows"]) as progress:
-        found = find_in_corpus(root, on_shard=lambda: progress.advance(0))
-    for split, counts in found.items():
+        duplicates = find_in_corpus(root, on_shard=lambda: progress.advance(0))
+    for split, counts in duplicates.items():
         also = "".join(f", {count:,} also in {before}" for before, count in counts.shared.items())
         twice = f"{counts.twice:,} of them twice by {dedup['key']}"
         print(f"  {split}: {counts.examples:,} examples, {twice}{also}")
     if dedup["mode"] == "disjoint":
         broken = any(
             count
-            for split, counts in found.items()
+            for split, counts in duplicates.items()
             for before, count in counts.shared.items()
             if is_eval(before) and not is_eval(split)
         )
     else:
         broken = dedup["mode"] != "off" and any(
-            each.twice or any(each.shared.values()) for each in found.values()
+            counts.twice or any(counts.shared.values()) for counts in duplicates.values()
         )
     if broken:
         print(f"{root}: its spec (dedup.mode={dedup['mode']}) promises none of these; build it again")

@@ -45,8 +45,8 @@ class Changes:
     def joined(parts: Sequence[Changes]) -> Changes:
         """Those of some ranges of a shard, one behind the other."""
         return Changes(
-            places=np.concatenate([_none(), *(each.places for each in parts)]),
-            attempts=np.concatenate([_none(), *(each.attempts for each in parts)]),
+            places=np.concatenate([_none(), *(part.places for part in parts)]),
+            attempts=np.concatenate([_none(), *(part.attempts for part in parts)]),
         )
 
     def of(self, start: int, stop: int) -> Changes:

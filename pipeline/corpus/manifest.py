@@ -97,7 +97,7 @@ def write_manifest(root: Path | str | Folder, manifest: Mapping[str, Any], *, ne
     """
     folder = open_folder(root)
     lines = {split: record_lines(entry["shards"]) for split, entry in manifest["splits"].items()}
-    inline = sum(len(line) for each in lines.values() for line in each) <= INLINE_BYTES
+    inline = sum(len(line) for part in lines.values() for line in part) <= INLINE_BYTES
     head = {**manifest, "splits": {}}
     for split, entry in manifest["splits"].items():
         shards = _mark(split) if inline else write_parts(folder, split, lines[split])
@@ -147,10 +147,10 @@ def read_manifest(
         raise OstracaError(f"{error}; restore the manifest or build the corpus again") from None
     if "format_version" not in manifest:
         raise OstracaError(f"{path}: is not a manifest (it has no format_version); restore it")
-    found = manifest["format_version"]
-    if type(found) is not int or found != FORMAT_VERSION:
+    version = manifest["format_version"]
+    if type(version) is not int or version != FORMAT_VERSION:
         raise OstracaError(
-            f"{path}: format version {shown(found)}, but this ostraca reads version {FORMAT_VERSION}; "
+            f"{path}: format version {shown(version)}, but this ostraca reads version {FORMAT_VERSION}; "
             "install the release that wrote it"
         )
     check_form(folder, path, manifest)
@@ -199,11 +199,11 @@ def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str,
 
 def with_own_tokenizers(root: Path | str | Folder, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec as given, with the copies of tokenizers in `root` where those it names are gone."""
-    found: dict[str, Any] = copy.deepcopy(dict(spec))
-    datasets = found.get("datasets")
+    spec_here: dict[str, Any] = copy.deepcopy(dict(spec))
+    datasets = spec_here.get("datasets")
     for name, entry in datasets.items() if isinstance(datasets, dict) else ():
         for config in configs_of({"datasets": {name: entry}}):
             path = config.get("tokenizer_name_or_path")
             if isinstance(path, str) and not Path(path).expanduser().exists():
                 config["tokenizer_name_or_path"] = own_tokenizer(open_folder(root), str(name)) or path
-    return found
+    return spec_here

@@ -35,9 +35,9 @@ def check_records(manifest: Mapping[str, Any]) -> list[str]:
         manifest["spec"], _as_planned(manifest, records), part=part_of(manifest), dedup=manifest["dedup"]
     )
     fields = [
-        each
-        for each in ("name", "tasks", "content_digest", "totals", "splits")
-        if again[each] != manifest[each]
+        field
+        for field in ("name", "tasks", "content_digest", "totals", "splits")
+        if again[field] != manifest[field]
     ]
     if not _is_dedup(manifest):
         fields.append("dedup")

@@ -87,15 +87,15 @@ def _check_rest(manifest: Mapping[str, Any]) -> None:
         _typed("dedup", manifest["dedup"], dict.fromkeys(manifest["dedup"], dict))
         for counts in manifest["dedup"].values():
             _typed("dedup", counts, _CHANGED)
-    libraries = {name: "" if each is None else each for name, each in manifest["libraries"].items()}
+    libraries = {name: "" if version is None else version for name, version in manifest["libraries"].items()}
     _typed("libraries", libraries, dict.fromkeys(libraries, str))
 
 
-def _typed(field: str, found: Mapping[str, Any], types: Mapping[str, type]) -> None:
+def _typed(field: str, values: Mapping[str, Any], types: Mapping[str, type]) -> None:
     """TypeError where something else is found than there must be, or of another type; no count is below 0."""
-    if type(found) is not dict or {name: type(value) for name, value in found.items()} != types:
+    if type(values) is not dict or {name: type(value) for name, value in values.items()} != types:
         raise TypeError(field)
-    if any(type(value) is int and value < 0 for value in found.values()):
+    if any(type(value) is int and value < 0 for value in values.values()):
         raise ValueError(field)
 
 

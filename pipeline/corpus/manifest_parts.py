@@ -48,7 +48,7 @@ def compressed_lines(lines: Iterable[str]) -> bytes:
 
 def read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records that `write_parts` wrote; OstracaError, or what a manifest of another form raises."""
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for number, file in enumerate(listed["files"]):
         if file["path"] != f"manifest/{split}-{number:05d}.jsonl.zst":
             raise OstracaError(
@@ -71,7 +71,7 @@ def read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[di
                 f"{where}: unfolds to over {most:,} bytes, which no records do; restore the file"
             )
         lines = unfolded.splitlines()
-        if len(found) + len(lines) > MAX_SHARDS:
+        if len(records) + len(lines) > MAX_SHARDS:
             raise OstracaError(f"{where}: lists over {MAX_SHARDS:,} shards, the most there are; restore it")
-        found += [parse_json(f"{where}, line {number}:", line) for number, line in enumerate(lines, 1)]
-    return found
+        records += [parse_json(f"{where}, line {number}:", line) for number, line in enumerate(lines, 1)]
+    return records

@@ -50,7 +50,7 @@ class SplitReader:
                 here = self.folder.size(record["path"]) == record["bytes"]
                 if not here or own * _LEAST_BYTES > record["bytes"]:
                     raise self._damaged(record, OstracaError(f"{own:,} row groups are more than it can hold"))
-        found = []
+        per_shard = []
         for record in self.records:
             rows = _group_rows(self.split, record)
             if rows.sum() != record["rows"] or (rows < 0).any():
@@ -58,8 +58,8 @@ class SplitReader:
                     f"{self.folder}: the manifest's rows of {record['path']} do not add up; run "
                     f"`ostraca verify path={self.folder}`"
                 )
-            found.append(rows)
-        return found
+            per_shard.append(rows)
+        return per_shard
 
     @cached_property
     def _url(self) -> str:
@@ -94,12 +94,12 @@ class SplitReader:
         """
         rows = self.group_rows[shard]
         try:
-            found = rows_of_groups(self._file(shard))
-            if found is not None and not np.array_equal(found, rows):
+            groups = rows_of_groups(self._file(shard))
+            if groups is not None and not np.array_equal(groups, rows):
                 raise OstracaError("its row groups have other rows than the manifest says")
         except FAILURES as error:
             raise self._damaged(self.records[shard], error) from error
-        if found is None:
+        if groups is None:
             for group in range(len(rows)):
                 self.read(shard, group)
 
@@ -168,10 +168,10 @@ class SplitReader:
                 shard, group = shard + 1, 0
                 continue
             batch = self.read(shard, group)
-            found = batch.slice(int(np.searchsorted(batch.column("index").to_numpy(), index)), count)
-            if found.num_rows:
-                yield found
-            count -= found.num_rows
+            rows = batch.slice(int(np.searchsorted(batch.column("index").to_numpy(), index)), count)
+            if rows.num_rows:
+                yield rows
+            count -= rows.num_rows
             group += 1
 
 

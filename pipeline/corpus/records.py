@@ -31,9 +31,9 @@ class ShardRecord:
     def as_dict(self) -> dict[str, Any]:
         """Its fields, empty texts left out."""
         return {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if each.default is MISSING or getattr(self, each.name)
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.default is MISSING or getattr(self, field.name)
         }
 
 

@@ -16,11 +16,11 @@ from ...tasks.core.batch import unragged
 from ...tasks.errors import OstracaError
 
 
-def check_schema(found: pa.Schema, wanted: pa.Schema) -> None:
+def check_schema(held: pa.Schema, wanted: pa.Schema) -> None:
     """OstracaError where columns have other names, types or may be null otherwise than they must."""
-    if found.equals(wanted):
+    if held.equals(wanted):
         return
-    names, known = found.names, wanted.names
+    names, known = held.names, wanted.names
     for name in known:
         if names.count(name) != 1:
             raise OstracaError(f"has {names.count(name)} columns {name}, its spec asks for one")
@@ -28,8 +28,8 @@ def check_schema(found: pa.Schema, wanted: pa.Schema) -> None:
         if name not in known:
             raise OstracaError(f"has a column {name[:80]!r}, its spec has none")
     for name in known:
-        if found.field(name) != wanted.field(name):
-            sides = (_shown(schema.field(name)) for schema in (found, wanted))
+        if held.field(name) != wanted.field(name):
+            sides = (_shown(schema.field(name)) for schema in (held, wanted))
             raise OstracaError("its column {} is {}, its spec asks for {}".format(name, *sides))
     raise OstracaError("its columns are not in the order of its spec")
 

@@ -65,15 +65,19 @@ class RowGroups:
         try:
             ends, rows, digests = text.split(" ")
             listed = np.frombuffer(base64.b85decode(digests), np.uint8).reshape(-1, DIGEST_BYTES)
-            found = RowGroups(
+            groups = RowGroups(
                 ends=decode_numbers(ends, len(listed)), rows=decode_numbers(rows, len(listed)), digests=listed
             )
         except (ValueError, binascii.Error):
             raise OstracaError(_WRONG) from None
-        steps = np.diff(found.ends, prepend=np.int64(0), append=np.int64(tail))
-        if len({len(found.ends), len(found.rows), len(found.digests)}) > 1 or (steps < 0).any() or steps[-1]:
+        steps = np.diff(groups.ends, prepend=np.int64(0), append=np.int64(tail))
+        if (
+            len({len(groups.ends), len(groups.rows), len(groups.digests)}) > 1
+            or (steps < 0).any()
+            or steps[-1]
+        ):
             raise OstracaError(_WRONG)
-        return found
+        return groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +95,12 @@ class Tail:
         """What `str` wrote; OstracaError where it is none."""
         start, _, digest = text.partition(":")
         try:
-            found = Tail(start=int(start), digest=bytes.fromhex(digest))
+            tail = Tail(start=int(start), digest=bytes.fromhex(digest))
         except ValueError:
-            found = Tail(start=0, digest=b"")
-        if str(found) != text or found.start < 0 or len(found.digest) != DIGEST_BYTES:
+            tail = Tail(start=0, digest=b"")
+        if str(tail) != text or tail.start < 0 or len(tail.digest) != DIGEST_BYTES:
             raise OstracaError("the manifest's tail of it is not as ostraca writes it")
-        return found
+        return tail
 
 
 class GroupedFile:

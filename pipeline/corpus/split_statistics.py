@@ -48,8 +48,8 @@ class Histogram:
         low, high = int(values.min()), int(values.max())
         if high - low < _DIRECT:
             table = np.bincount(values if low == 0 else values - values.dtype.type(low))
-            found = np.flatnonzero(table)
-            return cls(found + low, table[found])._small()
+            lengths = np.flatnonzero(table)
+            return cls(lengths + low, table[lengths])._small()
         different, counts = np.unique(values, return_counts=True)
         return cls(different.astype(np.int64), counts.astype(np.int64))._small()
 
@@ -61,9 +61,9 @@ class Histogram:
         if self.coarse == other.coarse and np.array_equal(self.values, other.values):
             return Histogram(self.values, self.counts + other.counts, self.coarse)
         coarse = self.coarse or other.coarse
-        parts = [each.made_coarse() for each in (self, other)] if coarse else [self, other]
+        parts = [part.made_coarse() for part in (self, other)] if coarse else [self, other]
         values, counts = _gathered(
-            np.concatenate([each.values for each in parts]), np.concatenate([each.counts for each in parts])
+            np.concatenate([part.values for part in parts]), np.concatenate([part.counts for part in parts])
         )
         return Histogram(values, counts, coarse)._small()
 
@@ -165,7 +165,7 @@ class Statistics:
             tokens=self.tokens + other.tokens,
             learned=self.learned + other.learned,
             lengths=self.lengths + other.lengths,
-            strata={each: self.strata.get(each, none) + other.strata.get(each, none) for each in labels},
+            strata={label: self.strata.get(label, none) + other.strata.get(label, none) for label in labels},
         )
 
     def as_dict(self) -> dict[str, Any]:

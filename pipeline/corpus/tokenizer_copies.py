@@ -26,7 +26,7 @@ def own_tokenizer(folder: Folder, dataset: str) -> str | None:
     Corpora of before have it beside the shards.
     """
     below = next(
-        (each for each in places(dataset) if folder.size(f"{each}/{TOKENIZER_FILES[0]}") is not None), None
+        (place for place in places(dataset) if folder.size(f"{place}/{TOKENIZER_FILES[0]}") is not None), None
     )
     if below is None:
         return None
@@ -51,12 +51,12 @@ def places(dataset: str) -> tuple[str, str]:
 def listed_files(spec: Mapping[str, Any], listed: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
     """The vocabulary's files of a spec, path -> content, in the form in which a manifest lists them."""
     known = {file["path"]: file["sha256"] for file in listed}
-    made = dict(tokenizer_files(spec))
-    if known and not _are_listed(made, known):
+    contents = dict(tokenizer_files(spec))
+    if known and not _are_listed(contents, known):
         before = dict(tokenizer_files(spec, old=True))
         if _are_listed(before, known):
             return before
-    return made
+    return contents
 
 
 def _are_listed(files: Mapping[str, bytes], known: Mapping[str, str]) -> bool:

@@ -42,18 +42,18 @@ class Totals(Mapping[tuple[str, str], Counts]):
     def as_dict(self) -> dict[str, Any]:
         """Plain values, by "dataset/split"."""
         return {
-            "/".join(part): {"before": each.before.as_dict(), "after": each.after.as_dict()}
-            for part, each in sorted(self._counts.items())
+            "/".join(part): {"before": totals.before.as_dict(), "after": totals.after.as_dict()}
+            for part, totals in sorted(self._counts.items())
         }
 
     @staticmethod
     def from_dict(plain: Mapping[str, Any]) -> Totals:
         """What `as_dict` gave; ValueError, TypeError, KeyError or AttributeError where it did not."""
-        made = Totals()
-        for name, each in plain.items():
+        totals = Totals()
+        for name, counts in plain.items():
             dataset, split = name.rsplit("/", 1)
-            made.add(dataset, split, *(Statistics.from_dict(each[side]) for side in ("before", "after")))
-        return made
+            totals.add(dataset, split, *(Statistics.from_dict(counts[side]) for side in ("before", "after")))
+        return totals
 
 
 def write_totals(folder: Folder, totals: Totals) -> dict[str, Any]:

@@ -145,11 +145,11 @@ class Files:
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder and those above it that are missing."""
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         with plain_errors(folder):
-            for each in reversed(missing):
-                each.mkdir()
-                self._folders.append(each)
+            for parent in reversed(missing):
+                parent.mkdir()
+                self._folders.append(parent)
             folder.mkdir(exist_ok=True)  # fails where it is a file
 
     @contextmanager

@@ -52,10 +52,12 @@ def export(
     require_records(root, manifest)
     spec = spec_in(root, manifest)
     readers = {
-        name: [split_reader(root, manifest, Split.of(spec, name, each)) for each in splits]
+        name: [split_reader(root, manifest, Split.of(spec, name, split_name)) for split_name in splits]
         for name, splits in _choose(root, spec, dataset, split).items()
     }
-    records = [record for each in readers.values() for reader in each for record in reader.records]
+    records = [
+        record for readers_of in readers.values() for reader in readers_of for record in reader.records
+    ]
     with plain_errors(folder):
         if folder.exists() and not is_empty(folder):
             raise ConfigError(f"out={out}: must be a new or an empty folder; remove it or choose another")
@@ -69,20 +71,20 @@ def export(
         bar.advance(record["rows"], record["tokens"])
 
     # All is checked before the first byte is written.
-    datasets = [_dataset(to, module, each, on_shard) for each in readers.values()]
+    datasets = [_dataset(to, module, of_dataset, on_shard) for of_dataset in readers.values()]
     files = Files(root=folder)
     try:
         files.make_folder(folder)
         with bar:
-            for each in datasets:
-                module.write(each, files)
-        made = _summary(manifest, to, module.NOT_CARRIED, datasets, list(files.written))
+            for exported in datasets:
+                module.write(exported, files)
+        summary = _summary(manifest, to, module.NOT_CARRIED, datasets, list(files.written))
         with files.create(NAME) as file:
-            file.write(json_bytes(made))
+            file.write(json_bytes(summary))
     except BaseException:
         files.remove_all()
         raise
-    return made
+    return summary
 
 
 def _choose(root: Folder, spec: Mapping[str, Any], dataset: Any, split: Any) -> dict[str, list[str]]:
@@ -96,7 +98,7 @@ def _choose(root: Folder, spec: Mapping[str, Any], dataset: Any, split: Any) -> 
     check_split(split)
     chosen = {name: [split] for name in asked if split in known[name]["splits"]}
     if not chosen:
-        splits = sorted({each for name in asked for each in known[name]["splits"]})
+        splits = sorted({name_of_split for name in asked for name_of_split in known[name]["splits"]})
         raise ConfigError(
             f"split={split}{nearest(split, splits)}: {', '.join(asked)} has {', '.join(splits)}"
         )
@@ -110,7 +112,7 @@ def _dataset(
     spec, name = readers[0].split.spec, readers[0].split.dataset
     texts = [reader.split.name for reader in readers if reader.split.of_texts]
     if texts and not module.TEXTS:
-        able = [each for each in FORMATS if importlib.import_module(FORMATS[each]).TEXTS]
+        able = [form for form in FORMATS if importlib.import_module(FORMATS[form]).TEXTS]
         raise ConfigError(
             f"to={to}: {name}/{min(texts)} holds texts, and {to} takes tokens only; "
             f"set to={' or to='.join(able)}, choose another dataset or split, or build it with bio=tokens"
@@ -128,10 +130,10 @@ def _dataset(
     ]
 
     def names() -> dict[int, str]:
-        found: dict[int, str] = {}
+        called: dict[int, str] = {}
         for split in spec["datasets"][name]["splits"]:
-            found |= Split.of(spec, name, split).token_names()
-        return found
+            called |= Split.of(spec, name, split).token_names()
+        return called
 
     return Dataset(name=name, parts=parts, dtype=dtype, vocab_size=vocab_size, names=names)
 
@@ -142,9 +144,9 @@ def _dtype(
     """The format's smallest dtype that holds all ids below `vocab_size`; ConfigError where none does."""
     if not known:
         return None
-    for each in known:
-        if vocab_size - 1 <= np.iinfo(each).max:
-            return np.dtype(each).newbyteorder("<")
+    for dtype in known:
+        if vocab_size - 1 <= np.iinfo(dtype).max:
+            return np.dtype(dtype).newbyteorder("<")
     advice = "" if spec["vocabulary"] == "shared" else "build the corpus with vocabulary=shared, or "
     dtypes = {other: importlib.import_module(FORMATS[other]).DTYPES for other in FORMATS}
     able = [other for other in FORMATS if dtypes[other][-1:] != ("uint16",)]

@@ -60,7 +60,7 @@ def write_chunks(
         name = f"chunk-0-{len(chunks)}.bin"
         with files.create(f"{folder}/{name}") as file:
             count = write_chunk(file, chunk)
-        size = sum(len(each.data) for each in chunk)
+        size = sum(len(item.data) for item in chunk)
         dim = size // id_bytes if id_bytes else None
         chunks.append({"chunk_bytes": file.size, "chunk_size": count, "dim": dim, "filename": name})
         digest.update(file.sha256.encode())

@@ -40,11 +40,11 @@ def least_duplicates(spec: Mapping[str, Any], repeated: Mapping[SplitId, tuple[i
     splits = {split.id: split for split in splits_of(spec)}
     unknown, used_up = [], []
     for part, split in splits.items():
-        found, tried = repeated[part]
-        share = max(0.0, found - 2 * math.sqrt(found)) / max(1, tried)  # two deviations below
+        equal, tried = repeated[part]
+        share = max(0.0, equal - 2 * math.sqrt(equal)) / max(1, tried)  # two deviations below
         known = 0.0 if split.distinct is None else _birthday(split.examples, split.distinct)
         least[part] = max(known, share * split.examples)
-        if split.distinct is None and found == 0:
+        if split.distinct is None and equal == 0:
             unknown.append(part)
     for space in spaces_of(splits.values()):
         asked = sum(splits[part].examples for part in space.parts)

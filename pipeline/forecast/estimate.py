@@ -108,19 +108,19 @@ class Estimate:
 
     @property
     def shards(self) -> int:
-        return sum(each.shards for each in self.splits)
+        return sum(split.shards for split in self.splits)
 
     @property
     def examples(self) -> int:
-        return sum(each.examples for each in self.splits)
+        return sum(split.examples for split in self.splits)
 
     @property
     def tokens(self) -> int:
-        return sum(each.tokens for each in self.splits)
+        return sum(split.tokens for split in self.splits)
 
     @property
     def shard_bytes(self) -> int:
-        return sum(each.bytes for each in self.splits)
+        return sum(split.bytes for split in self.splits)
 
     @property
     def files(self) -> int:
@@ -134,15 +134,15 @@ class Estimate:
 
     @property
     def print_bytes(self) -> int:
-        return sum(each.print_bytes for each in self.splits)
+        return sum(split.print_bytes for split in self.splits)
 
     @property
     def peak_bytes(self) -> int:
         """On disk, at the fullest moment of the build."""
-        size = self.bytes + sum(each.record_bytes for each in self.splits)
+        size = self.bytes + sum(split.record_bytes for split in self.splits)
         if self.search is None:
             return size
-        again = min(self.cluster.workers, self.shards) * max(each.shard_bytes for each in self.splits)
+        again = min(self.cluster.workers, self.shards) * max(split.shard_bytes for split in self.splits)
         return size + self.print_bytes + self.search.written_bytes + again  # made again beside the old one
 
     @property
@@ -155,7 +155,7 @@ class Estimate:
         """Memory of a worker at its peak."""
         if self.search is None:
             return self.base_bytes
-        sorting = _PRINT_BYTES * max(each.shard_examples for each in self.splits)
+        sorting = _PRINT_BYTES * max(split.shard_examples for split in self.splits)
         return self.base_bytes + max(sorting, self.search.table_bytes)
 
     @property
@@ -166,10 +166,10 @@ class Estimate:
     @property
     def network_bytes(self) -> int:
         """Written to and read from the folder by all nodes; no examples are ever exchanged among them."""
-        written = self.bytes + sum(each.record_bytes for each in self.splits)
+        written = self.bytes + sum(split.record_bytes for split in self.splits)
         if self.search is None:
             return written
-        again = sum(self.changed(each) * each.bytes for each in self.splits)
+        again = sum(self.changed(split) * split.bytes for split in self.splits)
         return round(written + again + self.print_bytes + self.search.written_bytes + self.search.read_bytes)
 
     def changed(self, split: SplitPlan) -> float:
@@ -184,7 +184,7 @@ class Estimate:
         if self.search is None:
             return (first,)
         shares = {
-            (each.dataset, each.split): 1.0 if all_again else self.changed(each) for each in self.splits
+            (split.dataset, split.split): 1.0 if all_again else self.changed(split) for split in self.splits
         }
         return first, self._searching(self.search), self._making("making again", shares, 0)
 
@@ -197,16 +197,16 @@ class Estimate:
         files = 2 + (beside > 0)  # a shard, its record, its fingerprints
         waits = files * self.cluster.latency
         cores, jobs, size = 0.0, 0.0, float(beside)
-        for each in self.splits:
-            count = each.shards * shares.get((each.dataset, each.split), 1.0)
+        for split in self.splits:
+            count = split.shards * shares.get((split.dataset, split.split), 1.0)
             flushed = 0.0
             if self.cluster.bandwidth is not None:  # a worker waits until its file is on the disk
-                flushed = each.shard_bytes / self.cluster.bandwidth
-            largest = each.shard_seconds + waits + flushed
-            part = each.examples / (each.shard_examples * each.shards)  # the last shard is smaller
-            cores += count * (waits + part * (each.shard_seconds + flushed))
+                flushed = split.shard_bytes / self.cluster.bandwidth
+            largest = split.shard_seconds + waits + flushed
+            part = split.examples / (split.shard_examples * split.shards)  # the last shard is smaller
+            cores += count * (waits + part * (split.shard_seconds + flushed))
             jobs = max(jobs, -(-count // self.cluster.workers) * largest)
-            size += count / each.shards * each.bytes
+            size += count / split.shards * split.bytes
         return self._step(name, cores, jobs, size, "shards")
 
     def _searching(self, search: Search) -> Step:
@@ -246,8 +246,8 @@ def estimate(
     splits = split_plans(spec, measured)
     statistics = json_bytes(
         {
-            "/".join(part): {"before": (known := each.statistics.as_dict()), "after": known}
-            for part, each in measured.items()
+            "/".join(part): {"before": (known := costs.statistics.as_dict()), "after": known}
+            for part, costs in measured.items()
         }
     )
     side_files = (*((path, len(data)) for path, data in tokenizer_files(spec)), (STATISTICS, len(statistics)))
@@ -278,9 +278,9 @@ def _search(
 ) -> Search:
     """What finding the duplicates takes: the first draws, which are nearly all of the work."""
     others, other_shards = _others(spec)
-    examples = sum(each.examples for each in splits) + others
-    shards = sum(each.shards for each in splits)
-    duplicates = least_duplicates(spec, {part: each.repeated for part, each in measured.items()})
+    examples = sum(split.examples for split in splits) + others
+    shards = sum(split.shards for split in splits)
+    duplicates = least_duplicates(spec, {part: costs.repeated for part, costs in measured.items()})
     least = None
     try:
         ranges = count_ranges(examples, cluster.memory, cluster.workers)
@@ -291,7 +291,7 @@ def _search(
     calls = ranges * (shards + other_shards)
     redraws = spec["dedup"]["mode"] == "redraw"
     tables = 2 * ranges * table_bytes(examples, ranges) if redraws else 0
-    rounds = len({each.split for each in splits}) if redraws else 1  # at least: split by split
+    rounds = len({split.split for split in splits}) if redraws else 1  # at least: split by split
     lost = 8 * (rounds * ranges * (shards + 1) + round(duplicates.total))
     # Every slice is found by the offsets in its file's header.
     read = 24 * examples + 8 * (2**RANGE_BITS * (shards + other_shards) + calls)
@@ -318,15 +318,19 @@ def _others(spec: Mapping[str, Any]) -> tuple[int, int]:
     return examples, shards
 
 
-def better_shard_tokens(found: Estimate, given: Mapping[str, Any], *, smaller: bool) -> int | None:
+def better_shard_tokens(estimated: Estimate, given: Mapping[str, Any], *, smaller: bool) -> int | None:
     """A shard_tokens, a power of 2, with enough shards for the cores, or with a small manifest.
 
     given: the spec as it was given. smaller: for more shards. None where there is none: sizes that are given
     in examples stay as they are, and lists of row groups are as long in larger shards.
     """
-    tokens = max(1.0, max(each.shard_tokens for each in found.splits))
+    tokens = max(1.0, max(split.shard_tokens for split in estimated.splits))
     exponent = max(0, round(tokens - 1).bit_length() - (1 if smaller else 0))
-    while smaller and exponent > 12 and found.tokens >> exponent < _SHARDS_A_CORE * found.cluster.workers:
+    while (
+        smaller
+        and exponent > 12
+        and estimated.tokens >> exponent < _SHARDS_A_CORE * estimated.cluster.workers
+    ):
         exponent -= 1
     before = math.inf
     for chosen in [exponent] if smaller else range(exponent, _MOST_SHARD_TOKENS.bit_length()):
@@ -334,10 +338,10 @@ def better_shard_tokens(found: Estimate, given: Mapping[str, Any], *, smaller: b
             spec = check_spec({**given, "shard_tokens": 1 << chosen})
         except ConfigError:
             return None
-        splits = split_plans(spec, found.measured)
+        splits = split_plans(spec, estimated.measured)
         if smaller:
-            return 1 << chosen if sum(each.shards for each in splits) > found.shards else None
-        size = manifest_size(spec, splits, found.side_files[:-1], {}).bytes
+            return 1 << chosen if sum(split.shards for split in splits) > estimated.shards else None
+        size = manifest_size(spec, splits, estimated.side_files[:-1], {}).bytes
         if size <= LARGE_MANIFEST:
             return 1 << chosen
         if size > 0.9 * before:  # row groups are what it lists

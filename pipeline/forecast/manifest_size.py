@@ -47,13 +47,13 @@ def manifest_size(
     text: dict[str, float] = {}
     packed: dict[str, float] = {}
     some: list[ShardRecord] = []
-    for each in splits:
-        records = _sample(spec, each, duplicates.get((each.dataset, each.split), 0.0))
+    for split in splits:
+        records = _sample(spec, split, duplicates.get((split.dataset, split.split), 0.0))
         lines = record_lines({k: v for k, v in own.as_dict().items() if k != "split"} for own in records)
-        scale = each.shards / len(lines)
-        shards[each.split] = shards.get(each.split, 0) + each.shards
-        text[each.split] = text.get(each.split, 0.0) + scale * sum(map(len, lines))
-        packed[each.split] = packed.get(each.split, 0.0) + scale * len(compressed_lines(lines))
+        scale = split.shards / len(lines)
+        shards[split.split] = shards.get(split.split, 0) + split.shards
+        text[split.split] = text.get(split.split, 0.0) + scale * sum(map(len, lines))
+        packed[split.split] = packed.get(split.split, 0.0) + scale * len(compressed_lines(lines))
         some.append(records[0])
     counts = {"asked": 0, "redrawn": 0, "dropped": 0, "exhausted": False}
     look = spec["dedup"]["mode"] != "off"
@@ -61,7 +61,7 @@ def manifest_size(
         spec,
         some,
         [{"path": path, "bytes": size, "sha256": "0" * 64} for path, size in side_files],
-        dedup={f"{each.dataset}/{each.split}": counts for each in splits} if look else None,
+        dedup={f"{split.dataset}/{split.split}": counts for split in splits} if look else None,
     )
     lines_size, all_shards = sum(text.values()), sum(shards.values())
     inline = lines_size <= INLINE_BYTES
@@ -90,7 +90,7 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
     changed = duplicates / split.shards
     listed = packed * split.shard_groups + changed
     count = int(max(16, min(_RECORDS, _NUMBERS / max(1.0, listed), split.shards)))
-    made = []
+    records = []
     for number in np.unique(np.linspace(0, split.shards - 1, count).astype(np.int64)).tolist():
         first = number * split.shard_examples
         rows = min(split.shard_examples, split.examples - first)
@@ -112,7 +112,7 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
             count=rows,
             suffix=suffix_of(spec["format"], spec["compression"]),
         )
-        made.append(
+        records.append(
             ShardRecord(
                 dataset=split.dataset,
                 split=split.split,
@@ -129,4 +129,4 @@ def _sample(spec: Mapping[str, Any], split: SplitPlan, duplicates: float) -> lis
                 tail=str(Tail(start=max(1, round(size)), digest=rng.bytes(DIGEST_BYTES))),
             )
         )
-    return made
+    return records

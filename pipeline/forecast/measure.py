@@ -117,7 +117,7 @@ def measure(split: Split, threads: int, seconds: float) -> Measured:
     quarters = [made(replace(shard, count=some)).batch for shard in shards]
     part = (written(batches + quarters) - once) / len(batches)
     example_bytes = min((full - part) / (step - some), full / step) if step > some else full / step
-    each = [written([batch]) for batch in batches[:64]]
+    sizes = [written([batch]) for batch in batches[:64]]
     stages = _stages(split, shards[0], written, look)
     times = _timed(
         {"all": lambda: written([made(shard).batch for shard in shards]), **stages}, threads, seconds
@@ -135,7 +135,7 @@ def measure(split: Split, threads: int, seconds: float) -> Measured:
         file_bytes=max(0.0, once - full * len(batches)),
         group_bytes=full - step * example_bytes,
         example_bytes=example_bytes,
-        deviation=float(np.std(each)),
+        deviation=float(np.std(sizes)),
         repeated=_repeated([group.prints for group in groups if group.prints is not None]),
         statistics=sum((group.before for group in groups), Statistics()),
     )
@@ -199,11 +199,11 @@ def _timed(
         return times
 
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(turns, range(threads)))
+        per_thread = list(pool.map(turns, range(threads)))
     return {
         name: (
-            median(t[0] for each in found for t in each[name]),
-            median(t[1] for each in found for t in each[name]),
+            median(t[0] for of_thread in per_thread for t in of_thread[name]),
+            median(t[1] for of_thread in per_thread for t in of_thread[name]),
         )
         for name in actions
     }
@@ -214,8 +214,8 @@ def _repeated(prints: Sequence[NDArray[np.uint64]]) -> tuple[int, int]:
     if not prints:
         return 0, 0
     table, count = Table.of_size(sum(map(len, prints))), 0
-    for each in prints:
-        count += int((~table.insert(each)).sum())
+    for sampled in prints:
+        count += int((~table.insert(sampled)).sum())
     return count, sum(map(len, prints))
 
 
@@ -237,8 +237,8 @@ def measure_search(examples: int) -> SearchRates:
         write_prints(folder, "prints", prints, np.arange(count))
 
         def tried(first: int, last: int, table: Table) -> None:
-            found, places = read_prints(folder, "prints", first, last)
-            np.sort(places[~table.insert(found)])
+            values, places = read_prints(folder, "prints", first, last)
+            np.sort(places[~table.insert(values)])
 
         def calls() -> None:
             for first in range(0, ranges, ranges // _CALLS):
@@ -248,9 +248,10 @@ def measure_search(examples: int) -> SearchRates:
         small = Table.of_size(count)
         # The table is made anew each time: its memory is first touched when it is filled.
         times = _timed({"all": lambda: tried(0, ranges, Table.of_size(count)), "calls": calls}, 1, 0.3)
-    each = times["all"][0] / count
+    each_seconds = times["all"][0] / count
     return SearchRates(
-        seconds=each, call_seconds=max(0.0, times["calls"][0] - each * count * _CALLS / ranges) / _CALLS
+        seconds=each_seconds,
+        call_seconds=max(0.0, times["calls"][0] - each_seconds * count * _CALLS / ranges) / _CALLS,
     )
 
 

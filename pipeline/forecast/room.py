@@ -61,9 +61,9 @@ def require_room(folder: Folder, spec: Mapping[str, Any], part: Part, workers: i
 
 def _at_most(spec: Mapping[str, Any]) -> float:
     """Bytes that no build of a spec exceeds, whatever its examples are."""
-    found = float(_REST)
+    size = float(_REST)
     for entry in spec["datasets"].values():
         task = get_task(entry["task"])
         for split in entry["splits"].values():
-            found += split["examples"] * (_EXAMPLE + _TOKEN * task.mean_tokens(split["config"]))
-    return found
+            size += split["examples"] * (_EXAMPLE + _TOKEN * task.mean_tokens(split["config"]))
+    return size

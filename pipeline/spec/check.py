@@ -99,10 +99,12 @@ def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[s
     if not isinstance(datasets, Mapping) or not datasets:
         raise ConfigError("spec: datasets must name at least one dataset, each with a task and splits")
     folded: dict[str, Any] = {}
-    for each in datasets:
-        other = folded.setdefault(str(each).lower(), each)
-        if other != each:
-            raise ConfigError(f"spec: datasets {other} and {each} would share a folder on some file systems")
+    for dataset in datasets:
+        other = folded.setdefault(str(dataset).lower(), dataset)
+        if other != dataset:
+            raise ConfigError(
+                f"spec: datasets {other} and {dataset} would share a folder on some file systems"
+            )
     checked = {
         name: _check_dataset(name, datasets[name], seed, sizes, any_version)
         for name in sorted(datasets, key=str)

@@ -44,9 +44,9 @@ def check_dedup(given: Any, where: str) -> dict[str, Any]:
 
     against: of each corpus whose examples are left out, its path, name, spec_digest and content_digest.
     """
-    found = check_keys(f"{where}: dedup.", _as_text(given), _CHECKED)
-    mode, key = found["mode"] or "disjoint", found["key"] or "tokens"
-    against = [] if found["against"] is None else found["against"]
+    settings = check_keys(f"{where}: dedup.", _as_text(given), _CHECKED)
+    mode, key = settings["mode"] or "disjoint", settings["key"] or "tokens"
+    against = [] if settings["against"] is None else settings["against"]
     if not isinstance(against, list | tuple):
         raise ConfigError(f"{where}: dedup.against={shown(against)} must be a list of corpora's folders")
     if mode not in SEARCHING:
@@ -95,10 +95,10 @@ def check_memory(value: Any) -> int:
     """Bytes of a budget, given as a number or as text with a unit; ConfigError where it is none."""
     if value is None:
         return DEFAULT_MEMORY
-    found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) *([A-Za-z]*)", str(value)[:80])
-    if isinstance(value, bool) or found is None or found[2] not in UNITS:
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) *([A-Za-z]*)", str(value)[:80])
+    if isinstance(value, bool) or match is None or match[2] not in UNITS:
         raise ConfigError(f"dedup.memory={shown(value)} must be bytes, e.g. 2GiB or 500MB")
-    size = int(float(found[1]) * UNITS[found[2]])
+    size = int(float(match[1]) * UNITS[match[2]])
     if size < _LEAST_MEMORY:
         raise ConfigError(f"dedup.memory={shown(value)} must be at least 1 MiB")
     return size

@@ -30,11 +30,11 @@ def in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Diffe
     for key in ("mode", "key", "against"):
         sides = [_other_corpora(side["dedup"][key]) for side in (left, right)]
         yield from _value("dedup", key, *sides)
-    for name in (each for each in left["datasets"] if each in right["datasets"]):
+    for name in (name for name in left["datasets"] if name in right["datasets"]):
         a, b = left["datasets"][name], right["datasets"][name]
         yield from _value("spec", f"{name} task", a["task"], b["task"])
         yield from _value("version", f"{name} ({a['task']})", a.get("version"), b.get("version"))
-        for split in (each for each in a["splits"] if each in b["splits"]):
+        for split in (name for name in a["splits"] if name in b["splits"]):
             yield from _in_config(
                 f"{name}/{split}", a["splits"][split]["config"], b["splits"][split]["config"]
             )
@@ -42,7 +42,7 @@ def in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Diffe
 
 def _other_corpora(value: Any) -> Any:
     """A value of `dedup`; other corpora by what they hold, wherever they lay."""
-    return value if isinstance(value, str) else [each["content_digest"] for each in value]
+    return value if isinstance(value, str) else [record["content_digest"] for record in value]
 
 
 def _in_config(where: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
@@ -56,7 +56,9 @@ def _in_config(where: str, left: Mapping[str, Any], right: Mapping[str, Any]) ->
 
 def _value(what: str, where: str, left: Any, right: Any) -> Iterator[Difference]:
     if left != right or type(left) is not type(right):
-        sides = [each if isinstance(each, str) and len(each) <= 40 else shown(each) for each in (left, right)]
+        sides = [
+            value if isinstance(value, str) and len(value) <= 40 else shown(value) for value in (left, right)
+        ]
         yield Difference(what=what, where=where, path=sides[0], other=sides[1])
 
 
@@ -80,7 +82,11 @@ def first_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> Diffe
 def _all(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Difference]:
     yield from in_spec(left, right)
     sides = [
-        {(name, split): each for name, e in spec["datasets"].items() for split, each in e["splits"].items()}
+        {
+            (name, split): split_entry
+            for name, e in spec["datasets"].items()
+            for split, split_entry in e["splits"].items()
+        }
         for spec in (left, right)
     ]
     for name, split in {**sides[0], **sides[1]}:

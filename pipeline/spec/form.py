@@ -43,8 +43,8 @@ def is_spec(spec: Any) -> bool:
             and all(is_dataset_name(name) for name, _ in entries)
             and all((type(e["task"]), type(e["version"])) == (str, int) for _, e in entries)
             and all(len(entry["splits"]) > 0 for _, entry in entries)
-            and all(type(each[key]) is int and each[key] > 0 for _, each in splits for key in _SIZES)
-            and all(isinstance(each["config"], dict) for _, each in splits)
+            and all(type(split[key]) is int and split[key] > 0 for _, split in splits for key in _SIZES)
+            and all(isinstance(split["config"], dict) for _, split in splits)
             and count_shards(spec) <= MAX_SHARDS
         )
     except (ConfigError, KeyError, TypeError, AttributeError):
@@ -71,12 +71,12 @@ def through_the_door(spec: Mapping[str, Any], where: str) -> dict[str, Any]:
                     raise ConfigError(
                         f"{named[0]}={value}: a manifest holds what a file says, never its path"
                     )
-        made = check_spec(spec, any_version=True)
+        checked = check_spec(spec, any_version=True)
     except OstracaError as error:
         raise OstracaError(f"{where}: its spec is refused: {error}") from None
-    if canonical_json(made) != canonical_json(spec):
+    if canonical_json(checked) != canonical_json(spec):
         raise OstracaError(
             f"{where}: its spec is not one that this release would make; restore the manifest, or install "
             "the release that made it"
         )
-    return made
+    return checked

@@ -42,7 +42,7 @@ FORMATS = {
         for_datasets=("none",),
     ),
 }
-SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes.values())
+SUFFIXES = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes.values())
 
 
 def suffix_of(form: str, compression: str) -> str:

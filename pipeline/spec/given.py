@@ -52,8 +52,8 @@ def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, 
         if not isinstance(splits, Mapping):
             raise ConfigError(f"{command}: splits={shown(splits)} must be a mapping, as in conf/splits")
         asked = config["splits"] if isinstance(config["splits"], Mapping) else {}
-        left_out = {key for each in (splits, asked) for key in each if each[key] is None}
-        splits = {key: each for key, each in copy.deepcopy(dict(splits)).items() if key not in left_out}
+        left_out = {key for names in (splits, asked) for key in names if names[key] is None}
+        splits = {key: name for key, name in copy.deepcopy(dict(splits)).items() if key not in left_out}
         if not splits:
             raise ConfigError(f"{command}: dataset {name} has no split left; leave one that is not null")
         spec["datasets"][name] = {**entry, "splits": splits}
@@ -144,5 +144,5 @@ def _merged(own: Any, asked: Any, key: str, command: str) -> Any:
     if not isinstance(asked, Mapping) or not isinstance(own, Mapping | None):
         raise ConfigError(f"{command}: {key}={shown(asked)} must be a mapping; set {key}.{{...}}=...")
     given = {name: value for name, value in asked.items() if value is not None and name != "memory"}
-    found = {**(own or {}), **given}
-    return found or None
+    merged = {**(own or {}), **given}
+    return merged or None

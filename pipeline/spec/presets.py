@@ -72,7 +72,7 @@ def likeness(task: str, config: Mapping[str, Any], seed: int = 0) -> Likeness | 
     """
     own = _complete(task, config, seed)
     first = set(aliases().values())
-    found = [
+    candidates = [
         Likeness(
             preset=preset.name,
             differences={key: own[key] for key in own if own[key] != preset.config.get(key)},
@@ -80,7 +80,11 @@ def likeness(task: str, config: Mapping[str, Any], seed: int = 0) -> Likeness | 
         for preset in (_preset(name, seed) for name, file in _files().items() if file.get("task") == task)
         if preset is not None
     ]
-    return min(found, key=lambda each: (len(each.differences), each.preset not in first), default=None)
+    return min(
+        candidates,
+        key=lambda candidate: (len(candidate.differences), candidate.preset not in first),
+        default=None,
+    )
 
 
 def true_name(name: str, task: str, config: Mapping[str, Any], *, given: bool) -> str:
@@ -111,7 +115,7 @@ def mark_of(value: Any) -> str:
 
 def _complete(task: str, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """A complete config by which two can be compared: without where a tokenizer came from."""
-    found = complete_config(get_task(task), config, seed)
-    if found.get("tokenizer_sha256") is not None:
-        found.pop("tokenizer_name_or_path", None)
-    return found
+    complete = complete_config(get_task(task), config, seed)
+    if complete.get("tokenizer_sha256") is not None:
+        complete.pop("tokenizer_name_or_path", None)
+    return complete

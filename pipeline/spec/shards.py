@@ -82,13 +82,13 @@ def _splits(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def count_shards(spec: Mapping[str, Any], part: Part = WHOLE) -> int:
     """How many shards the plan has."""
     numbers = (_numbers(entry, part) for entry in _splits(spec))
-    return sum(each.stop - each.start for each in numbers)  # len() would not take 2^63
+    return sum(run.stop - run.start for run in numbers)  # len() would not take 2^63
 
 
 def count_examples(spec: Mapping[str, Any], part: Part = WHOLE) -> int:
     """How many examples the plan has, before deduplication."""
-    found = 0
+    count = 0
     for entry in _splits(spec):
         numbers, size = _numbers(entry, part), entry["shard_examples"]
-        found += min(entry["examples"], numbers.stop * size) - min(entry["examples"], numbers.start * size)
-    return found
+        count += min(entry["examples"], numbers.stop * size) - min(entry["examples"], numbers.start * size)
+    return count

@@ -28,15 +28,15 @@ def require_versions(where: str, spec: Mapping[str, Any]) -> None:
 
 def tell_versions(where: str, spec: Mapping[str, Any]) -> None:
     """One OtherVersionWarning where a spec was made for other versions than those installed."""
-    made = sorted({(entry["task"], entry["version"]) for entry in spec["datasets"].values()})
-    found = [
+    made_with = sorted({(entry["task"], entry["version"]) for entry in spec["datasets"].values()})
+    others = [
         f"version {version} of task {name} (version {get_task(name).version} is installed)"
-        for name, version in made
+        for name, version in made_with
         if name in TASKS and version != get_task(name).version
     ]
-    if found:
+    if others:
         warnings.warn(
-            f"{where}: was made by {', '.join(found)}; it is read as it is, but cannot be made again here",
+            f"{where}: was made by {', '.join(others)}; it is read as it is, but cannot be made again here",
             OtherVersionWarning,
             stacklevel=3,
         )

@@ -159,7 +159,7 @@ def lock(path: Path) -> Iterator[str]:
     Yields what stands in the file as long as it is held: no other lock's file has the same.
     """
     with plain_errors(path):
-        file = next((found for found in map(_locked, [path] * _LOCK_TRIES) if found is not None), None)
+        file = next((lock for lock in map(_locked, [path] * _LOCK_TRIES) if lock is not None), None)
     if file is None:
         raise OstracaError(f"{path}: is removed again and again by others; choose another out=")
     with file:

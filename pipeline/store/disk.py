@@ -32,7 +32,7 @@ def refuse_where_full(folder: Folder, needed: int, free: int | None, written: in
 
 def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest above it that is there."""
-    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
 
 
 def size(count: float, up: bool = False) -> str:

@@ -116,12 +116,12 @@ def is_transient(error: BaseException) -> bool:
 
 def answer_of(error: BaseException) -> tuple[int, str]:
     """HTTP status and error code of the answer behind an error; 0 and '' where there is none."""
-    for each in _causes(error):
-        response = getattr(each, "response", None)
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
         if isinstance(response, dict):  # botocore's ClientError
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             return int(status), str(response.get("Error", {}).get("Code", ""))
-        status = getattr(each, "code", None)  # gcsfs
+        status = getattr(cause, "code", None)  # gcsfs
         if isinstance(status, int) or (isinstance(status, str) and status.isdigit()):
             return int(status), ""
     return 0, ""
@@ -171,5 +171,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _named(error: BaseException, names: set[str]) -> bool:
-    kinds: list[Any] = [kind for each in _causes(error) for kind in type(each).__mro__]
+    kinds: list[Any] = [kind for cause in _causes(error) for kind in type(cause).__mro__]
     return any(kind.__name__ in names for kind in kinds)

@@ -89,12 +89,12 @@ class LocalFolder:
             return sha256_of(self.root / path)
 
     def names(self, below: str = "") -> list[str]:
-        found: list[str] = []
+        paths: list[str] = []
         with plain_errors(self.root / below):
             for folder, _, files in os.walk(self.root / below):
                 inside = Path(folder).relative_to(self.root)
-                found += [(inside / name).as_posix() for name in files]
-        return sorted(name for name in found if is_ours(name))
+                paths += [(inside / name).as_posix() for name in files]
+        return sorted(name for name in paths if is_ours(name))
 
     def exists(self) -> bool:
         with plain_errors(self.root):
@@ -109,9 +109,9 @@ class LocalFolder:
         self._allowed()
         with plain_errors(self.root / below):
             if self._fence is not None and (self.root / below).is_dir():
-                for each in (self.root / below).iterdir():
-                    if each != self.root / self._fence.path:  # last: until then no other begins here
-                        shutil.rmtree(each) if each.is_dir() else each.unlink()
+                for entry in (self.root / below).iterdir():
+                    if entry != self.root / self._fence.path:  # last: until then no other begins here
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
                 self._allowed()
             while (self.root / below).exists():
                 try:

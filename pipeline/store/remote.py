@@ -141,12 +141,12 @@ class RemoteFolder:
     def exists(self) -> bool:
         def attempt() -> bool:
             try:
-                found = self._once("ls", self._root, detail=False)
+                listed = self._once("ls", self._root, detail=False)
             except OSError as error:
                 if is_missing(error):
                     return False
                 raise
-            return any(name.strip("/") != self._root.strip("/") for name in found)
+            return any(name.strip("/") != self._root.strip("/") for name in listed)
 
         return self._retried("", attempt)
 
@@ -345,16 +345,16 @@ class RemoteFolder:
 
         def attempt() -> list[str]:
             try:
-                found = self._once("find", self._full(below))
+                listed = self._once("find", self._full(below))
             except OSError as error:
                 if is_missing(error):
                     return []
                 raise
-            return list(found)
+            return list(listed)
 
         inside = f"{self._root}/"
-        found = self._retried(below, attempt)
-        names = [name.removeprefix(inside) for name in found if name.startswith(inside)]
+        listed = self._retried(below, attempt)
+        names = [name.removeprefix(inside) for name in listed if name.startswith(inside)]
         return sorted(name for name in names if name and not name.endswith("/") and name != below)
 
     def _remove_each(self, names: list[str]) -> None:

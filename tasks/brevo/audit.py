@@ -88,9 +88,9 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
     for one, other in (("query", "first"), ("parent", "child"), ("node", "next")):
         given = (f"{one}_length", f"{other}_length")
         pairs += [_pair(f"{one}_{what}", f"{other}_{what}", *given, law=law) for what in ends]
-    found = length_laws(config["N"], vocab, low, high) if lengths > 1 and by_size else None
-    if found is not None:
-        alone, together = found
+    of_lengths = length_laws(config["N"], vocab, low, high) if lengths > 1 and by_size else None
+    if of_lengths is not None:
+        alone, together = of_lengths
         laws += [_law(f"{who}_length", alone, "n") for who in _WHO]
         for one, other in (("query", "first"), ("parent", "child"), ("node", "next")):
             pairs.append(_pair(f"{one}_length", f"{other}_length", "n", law=together))
@@ -155,7 +155,7 @@ def _table(batch: pa.RecordBatch, config: Mapping[str, Any], groups: int) -> dic
     else:
         n = np.full(len(index), -1, np.int64)
     edges, length = facts["edges"], facts["answer_length"]
-    found = {
+    columns = {
         "n": n if config["N"] + 1 <= _MOST_SIZES else n * BINS // (config["N"] + 1),
         "edge_place": spread(facts["edge"], edges, index, 10),
         "query_edge_place": spread(facts["query_edge"], edges, index, 11),
@@ -181,10 +181,10 @@ def _table(batch: pa.RecordBatch, config: Mapping[str, Any], groups: int) -> dic
     }
     for who in _WHO:
         given = facts[f"{who}_length"] > 0
-        found[f"{who}_length"] = np.where(given, facts[f"{who}_length"] - low, -1)
+        columns[f"{who}_length"] = np.where(given, facts[f"{who}_length"] - low, -1)
         for what in ("first", "last"):
-            found[f"{who}_{what}"] = np.where(given, facts[f"{who}_{what}"] % groups, -1)
-    return found
+            columns[f"{who}_{what}"] = np.where(given, facts[f"{who}_{what}"] % groups, -1)
+    return columns
 
 
 def _facts(
@@ -262,18 +262,18 @@ def _read(
         edges = shown >> 1
         length = words - shown - 1
         query = node[shown]
-        for each in range(nodes):
-            rank[each] = -1
-            parents[each] = 0
+        for other in range(nodes):
+            rank[other] = -1
+            parents[other] = 0
         for place in range(length):
             rank[node[shown + 1 + place]] = place
         for edge in range(edges):
             parents[node[2 * edge + 1]] += 1
         # above[begins[x]:begins[x + 1]] are the parents of x, and follower[x] its first child in the answer.
         begins[0] = 0
-        for each in range(nodes):
-            begins[each + 1] = begins[each] + parents[each]
-            follower[each] = length
+        for other in range(nodes):
+            begins[other + 1] = begins[other] + parents[other]
+            follower[other] = length
         for edge in range(edges):
             parent, child = node[2 * edge], node[2 * edge + 1]
             above[begins[child]] = parent
@@ -281,26 +281,26 @@ def _read(
             if rank[child] >= 0:
                 follower[parent] = min(follower[parent], rank[child])
         for place in range(length):
-            each = node[shown + 1 + place]
+            other = node[shown + 1 + place]
             nearest = np.int64(0)
-            for which in range(begins[each] - parents[each], begins[each]):
-                if which == begins[each] - parents[each] or depth[above[which]] + 1 < nearest:
+            for which in range(begins[other] - parents[other], begins[other]):
+                if which == begins[other] - parents[other] or depth[above[which]] + 1 < nearest:
                     nearest = depth[above[which]] + 1
-            depth[each] = nearest
+            depth[other] = nearest
         # The nodes that could stand at a place before the last, once all behind it stand.
         wanted = min(np.int64(coin[3, row] * (length - 1)), length - 2)
         ready, by_seen, by_time, by_parents = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         if wanted >= 0:
             taken = node[shown + 1 + wanted]
             for place in range(wanted + 1):
-                each = node[shown + 1 + place]
-                if follower[each] > wanted:
+                other = node[shown + 1 + place]
+                if follower[other] > wanted:
                     ready += 1
-                    earlier = each < taken
+                    earlier = other < taken
                     by_seen += earlier
-                    later = follower[each] - follower[taken]
+                    later = follower[other] - follower[taken]
                     by_time += later > 0 or (later == 0 and earlier)
-                    more = parents[each] - parents[taken]
+                    more = parents[other] - parents[taken]
                     by_parents += more < 0 or (more == 0 and earlier)
         # One of the edges that lead to the query.
         wanted = min(np.int64(coin[2, row] * parents[query]), parents[query] - 1)
@@ -318,16 +318,16 @@ def _read(
                 distinct += 1
         edge = min(np.int64(coin[0, row] * edges), edges - 1)
         place = min(np.int64(coin[1, row] * length), length - 1)
-        found = facts[row]
-        found[0], found[1], found[2], found[3], found[4] = edges, length, edge, query_edge, place
-        found[5] = 1 if parents[node[shown + 1 + place]] == 0 else 0
-        found[6], found[7] = rank[node[2 * edge + 1]], rank[node[2 * edge]]
-        found[8], found[9], found[10], found[11] = parents[query], distinct, nodes, depth[query]
-        found[12], found[13], found[14], found[15] = ready, by_seen, by_time, by_parents
+        out = facts[row]
+        out[0], out[1], out[2], out[3], out[4] = edges, length, edge, query_edge, place
+        out[5] = 1 if parents[node[shown + 1 + place]] == 0 else 0
+        out[6], out[7] = rank[node[2 * edge + 1]], rank[node[2 * edge]]
+        out[8], out[9], out[10], out[11] = parents[query], distinct, nodes, depth[query]
+        out[12], out[13], out[14], out[15] = ready, by_seen, by_time, by_parents
         at = 16
         for which in (shown, shown + 1, 2 * edge, 2 * edge + 1, shown + 1 + place, shown + 2 + place):
             # The query is the answer's last node; a leaf is the only one; the last has none after it.
             there = which < words and (which != shown + 1 or at != 19 or node[which] != query)
             for what in range(3):
-                found[at] = surface[which, what] if there else 0
+                out[at] = surface[which, what] if there else 0
                 at += 1

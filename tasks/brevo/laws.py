@@ -86,7 +86,7 @@ def _steps(state: _State, count: int, max_in: int) -> list[tuple[_State, float]]
     """The states after a node with `count` parents, drawn without replacement from those with room."""
     if not state:
         return [((), 1.0)]
-    found = []
+    sums = []
     for taken in product(*(range(min(nodes, count) + 1) for nodes in state)):
         if sum(taken) != count:
             continue
@@ -95,8 +95,8 @@ def _steps(state: _State, count: int, max_in: int) -> list[tuple[_State, float]]
         for children, chosen in enumerate(taken[:-1]):
             left[children + 1] += chosen
         left[0] += 1
-        found.append((_settled(tuple(left), max_in), ways / comb(sum(state), count)))
-    return found
+        sums.append((_settled(tuple(left), max_in), ways / comb(sum(state), count)))
+    return sums
 
 
 # ---- the smallest graphs, one by one

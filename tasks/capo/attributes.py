@@ -24,7 +24,7 @@ def attributes(pools: Pools, facts: NDArray[np.int32], reverse_md: bool) -> list
     month, day, year = of(MONTHS, MONTH), of(DAYS, DAY), of(YEARS, YEAR)
     of_year = (day, "of", month) if reverse_md else (month, day)
     names = (of(pools.first_names, FIRST), of(pools.middle_names, MIDDLE), of(pools.last_names, LAST))
-    found = {
+    columns = {
         "name": pc.binary_join_element_wise(*names, " "),
         "birth_date": pc.binary_join_element_wise(pc.binary_join_element_wise(*of_year, " "), year, ", "),
         "birth_city": of(pools.cities, BIRTH_CITY),
@@ -34,4 +34,4 @@ def attributes(pools: Pools, facts: NDArray[np.int32], reverse_md: bool) -> list
         "work_city": of(pools.work_cities, EMPLOYER),
         "pronoun": of(PRONOUNS, PRONOUN),
     }
-    return [found[field.name] for field in FIELDS]
+    return [columns[field.name] for field in FIELDS]

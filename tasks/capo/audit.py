@@ -62,10 +62,10 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
         ]
 
     def tables(batch: pa.RecordBatch) -> dict[str, _Columns]:
-        found = {"person": _people(batch.column("index").to_numpy(), people, config["num_people"])}
+        columns = {"person": _people(batch.column("index").to_numpy(), people, config["num_people"])}
         if reader is not None:
-            found["text"] = _texts(batch, config, people, reader)
-        return found
+            columns["text"] = _texts(batch, config, people, reader)
+        return columns
 
     return fitting(columns=columns, tables=tables, laws=laws, pairs=pairs, neighbours=neighbours)
 
@@ -146,10 +146,10 @@ def _people(index: NDArray[np.int64], people: Population, count: int) -> _Column
     """Person number `index`, once each."""
     held = index < count
     facts = people.facts(np.where(held, index, 0))
-    found = {name: facts[:, which].astype(np.int64) for which, name in enumerate(_FACTS) if which}
-    found["place"] = spread(index, np.full(len(index), count), index, 20)
-    found["number"] = index % BINS
-    return {name: np.where(held, values, -1) for name, values in found.items()}
+    columns = {name: facts[:, which].astype(np.int64) for which, name in enumerate(_FACTS) if which}
+    columns["place"] = spread(index, np.full(len(index), count), index, 20)
+    columns["number"] = index % BINS
+    return {name: np.where(held, values, -1) for name, values in columns.items()}
 
 
 def _texts(batch: pa.RecordBatch, config: Mapping[str, Any], people: Population, reader: Reading) -> _Columns:
@@ -215,7 +215,7 @@ def _columns(
     exposure = np.full(len(index), -1, np.int64)
     if "exposure" in batch.schema.names:
         exposure = batch.column("exposure").to_numpy() % config["exposures"]
-    found = {
+    columns = {
         "person": spread(persons, np.full(len(index), config["num_people"]), index, 22),
         "number": persons % BINS,
         "exposure": spread(exposure, np.full(len(index), config["exposures"]), index, 23),
@@ -231,8 +231,8 @@ def _columns(
         "opening": templates[:, 0],
     }
     facts = people.facts(np.maximum(persons, 0))
-    found |= {name: facts[:, which].astype(np.int64) for which, name in enumerate(_FACTS) if which}
-    return {name: np.where(whole, values, -1) for name, values in found.items()} | {
+    columns |= {name: facts[:, which].astype(np.int64) for which, name in enumerate(_FACTS) if which}
+    return {name: np.where(whole, values, -1) for name, values in columns.items()} | {
         "readable": whole.astype(np.int64)
     }
 

@@ -97,7 +97,7 @@ def _flat(part: Mapping[str, Any] | None, inner: str) -> list[Mapping[str, Any]]
         return []
     if part["type"] != "Sequence":
         return [part]
-    return [each for member in part[inner] for each in _flat(member, inner)]
+    return [leaf for member in part[inner] for leaf in _flat(member, inner)]
 
 
 def _cuts_before_spaces(sequence: Sequence[Mapping[str, Any]]) -> bool:
@@ -221,8 +221,8 @@ def sample(plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 def paragraphs_of(composed: Composed) -> list[str]:
     """The texts of composed bytes."""
-    found: list[str] = texts(composed.elements, composed.offsets).to_pylist()
-    return found
+    pieces: list[str] = texts(composed.elements, composed.offsets).to_pylist()
+    return pieces
 
 
 def mean_elements(pieces: Pieces, order: bool) -> float:

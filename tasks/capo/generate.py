@@ -56,13 +56,18 @@ def generate(
     about = [pa.array(indices), pa.array(people), pa.array(exposures)]
     about.append(pa.array(np.full(len(indices), seed, dtype=np.int64)))
     if config["bio"] == "text":
-        made = _composed(letters(config), config["order"], key, indices, facts)
-        columns = [texts(made.elements, made.offsets), *about, _rows(made.char_starts), _rows(made.char_ends)]
+        composed = _composed(letters(config), config["order"], key, indices, facts)
+        columns = [
+            texts(composed.elements, composed.offsets),
+            *about,
+            _rows(composed.char_starts),
+            _rows(composed.char_ends),
+        ]
         return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config))
-    made = _tokenised(config, key, indices, facts)
-    mask = np.ones(len(made.elements), dtype=np.uint8)
-    columns = [ragged(made.elements, made.offsets), ragged(mask, made.offsets), *about]
-    columns += map(_rows, (made.starts, made.ends, made.char_starts, made.char_ends))
+    composed = _tokenised(config, key, indices, facts)
+    mask = np.ones(len(composed.elements), dtype=np.uint8)
+    columns = [ragged(composed.elements, composed.offsets), ragged(mask, composed.offsets), *about]
+    columns += map(_rows, (composed.starts, composed.ends, composed.char_starts, composed.char_ends))
     return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config))
 
 
@@ -76,9 +81,9 @@ def who(
     """
     people, most = config["num_people"], config["num_people"] * config["exposures"]
     rounds, places = np.divmod(indices, most)
-    for each in np.unique(rounds):
-        order = permutation(most, "capo order", key.tolist(), int(each))
-        chosen = rounds == each
+    for number in np.unique(rounds):
+        order = permutation(most, "capo order", key.tolist(), int(number))
+        chosen = rounds == number
         places[chosen] = order.forward(places[chosen])
     exposures, persons = np.divmod(places, people)
     return persons, exposures + rounds * config["exposures"]
@@ -105,16 +110,16 @@ def _composed(
 def _tokenised(
     config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64], facts: NDArray[np.int32]
 ) -> Composed:
-    made = encoder_of(config)
+    encoder = encoder_of(config)
     end = -1
     if config["eos"]:
-        assert made.loaded.end is not None
-        end = made.loaded.end
-    if made.tokens is not None:
-        return _composed(made.tokens, config["order"], key, indices, facts, end)
-    written = _composed(made.letters, config["order"], key, indices, facts)
+        assert encoder.loaded.end is not None
+        end = encoder.loaded.end
+    if encoder.tokens is not None:
+        return _composed(encoder.tokens, config["order"], key, indices, facts, end)
+    written = _composed(encoder.letters, config["order"], key, indices, facts)
     ids, starts, ends = encode_whole(
-        made.loaded, paragraphs_of(written), written.char_starts, written.char_ends
+        encoder.loaded, paragraphs_of(written), written.char_starts, written.char_ends
     )
     rows = [[*row, end] if end >= 0 else row for row in ids]
     return Composed(

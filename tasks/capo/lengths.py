@@ -26,11 +26,11 @@ def _sizes_of(config: Mapping[str, Any]) -> tuple[Pieces, Loaded | None, bool, i
     """What an example's size depends on: pieces, a tokenizer of whole texts, order, tokens at the end."""
     if config["bio"] == "text":
         return letters(config), None, config["order"], 0
-    made = encoder_of(config)
+    encoder = encoder_of(config)
     ends = int(config["eos"])
-    if made.tokens is not None:
-        return made.tokens, None, config["order"], ends
-    return made.letters, made.loaded, config["order"], ends
+    if encoder.tokens is not None:
+        return encoder.tokens, None, config["order"], ends
+    return encoder.letters, encoder.loaded, config["order"], ends
 
 
 @lru_cache(maxsize=16)

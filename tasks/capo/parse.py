@@ -120,8 +120,8 @@ def read_rows(
 def _lookup(code, text, at, length, part, elements, strings, slots, shift, named):
     """The name of a part whose string is text[at : at + length] and hashes to `code`; NO_NAME, AMBIGUOUS."""
     slot = np.int64((code * _MULTIPLIER) >> shift)
-    found = NO_NAME
-    while found == NO_NAME and slots[slot] >= 0:
+    number = NO_NAME
+    while number == NO_NAME and slots[slot] >= 0:
         string = slots[slot]
         if strings[string, LENGTH] == length and strings[string, 7] == part:
             offset = strings[string, OFFSET]
@@ -129,9 +129,9 @@ def _lookup(code, text, at, length, part, elements, strings, slots, shift, named
             while step < length and elements[offset + step] == text[at + step]:
                 step += 1
             if step == length:
-                found = named[string]
+                number = named[string]
         slot = (slot + 1) & (len(slots) - 1)
-    return found
+    return number
 
 
 @kernel
@@ -318,11 +318,11 @@ def _read_rows(
                                 reached[after, counts[after]] = at
                                 reached_chars[after, counts[after]] = chars
                                 counts[after] += 1
-            found = False
+            matches = False
             for way in range(counts[_WHOLE]):
                 if reached[_WHOLE, way] == end:
-                    found = True
-            if found:
+                    matches = True
+            if matches:
                 result = TRUE if spans_matter else OTHER_SPANS
                 break
             if not spans_matter:

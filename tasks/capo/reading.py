@@ -86,14 +86,14 @@ class _Writer:
         """A string's elements, and the first and past-the-last of them that overlap its value."""
         text, start, end = string
         cuts = [0, *(at for at, letter in enumerate(text) if letter == " " and at > 0), len(text)]
-        made: list[int] = []
+        items: list[int] = []
         before, after = 0, 0
         for cut, stop in itertools.pairwise(cuts):
             ids, places = self.word(text[cut:stop])
-            made += ids
+            items += ids
             before += sum(cut + last <= start for _, last in places)
             after += sum(cut + first >= end for first, _ in places)
-        return made, before, max(before, len(made) - after)
+        return items, before, max(before, len(items) - after)
 
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
@@ -134,22 +134,22 @@ def reading(
         return [item(MONTHS, lead, "", facts.MONTH, VALUE_BEGINS), day, year]
 
     def name(lead: str, glue: str) -> list[tuple[int, int, int]]:
-        made = []
+        lines = []
         for part, (values, own_lead, own_glue, marks) in enumerate(
             zip(names, (lead, " ", " "), ("", "", glue), (SUBJECT_BEGINS, 0, SUBJECT_ENDS), strict=True)
         ):
-            made.append(item(values, own_lead, own_glue, _NAME_PARTS[part], marks))
-            named.append((part, made[-1][0]))
-        return made
+            lines.append(item(values, own_lead, own_glue, _NAME_PARTS[part], marks))
+            named.append((part, lines[-1][0]))
+        return lines
 
     def sentence_items(sentence: str, line: str, opens: bool) -> list[tuple[int, int, int]]:
-        made: list[tuple[int, int, int]] = []
+        strings: list[tuple[int, int, int]] = []
         fixed = ""
 
         def put_fixed() -> None:
             nonlocal fixed
             if fixed:
-                made.append((writer.number((fixed,), "", ""), facts.NOTHING, 0))
+                strings.append((writer.number((fixed,), "", ""), facts.NOTHING, 0))
             fixed = ""
 
         for place, word in enumerate(line.split(" ")):
@@ -160,14 +160,14 @@ def reading(
                 continue
             put_fixed()
             if slot == "{value":
-                made += value(sentence, lead, glue)
+                strings += value(sentence, lead, glue)
             elif opens:
-                made += name(lead, glue)
+                strings += name(lead, glue)
             else:
                 pronouns = [text.title() if slot == "{Subject" else text for text in PRONOUNS]
-                made.append(item(pronouns, lead, glue, facts.PRONOUN, SUBJECT_BEGINS | SUBJECT_ENDS))
+                strings.append(item(pronouns, lead, glue, facts.PRONOUN, SUBJECT_BEGINS | SUBJECT_ENDS))
         put_fixed()
-        return made
+        return strings
 
     items: list[tuple[int, int, int]] = []
     lines: list[tuple[int, int]] = []
@@ -177,8 +177,8 @@ def reading(
         for sentence, texts in templates or default_templates():
             firsts.append(len(lines))
             before: list[tuple[int, int, int]] = []
-            made = ((sentence_items(sentence, text, opens), place) for place, text in enumerate(texts))
-            for line, place in sorted(made):
+            sentences = ((sentence_items(sentence, text, opens), place) for place, text in enumerate(texts))
+            for line, place in sorted(sentences):
                 lines.append((len(items), _shared(before, line)))
                 line_templates.append(place)
                 items += line

@@ -145,9 +145,9 @@ def _spans(batch: pa.RecordBatch, name: str | None, odd: NDArray[np.bool_]) -> N
     if not wrong.any():
         # A copy where it is read-only: Numba would compile the kernel once more for the other kind.
         return np.array(values[offsets[0] : offsets[-1]]).reshape(-1, 8)
-    found = np.full((batch.num_rows, 8), -1, dtype=np.int32)
-    found[~wrong] = values[offsets[:-1][~wrong][:, None] + np.arange(8)]
-    return found
+    places = np.full((batch.num_rows, 8), -1, dtype=np.int32)
+    places[~wrong] = values[offsets[:-1][~wrong][:, None] + np.arange(8)]
+    return places
 
 
 def _take_off_end(rows: _Rows, end: int | None) -> None:
@@ -248,14 +248,14 @@ def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], 
     paragraphs = [""] * batch.num_rows
     ids: list[list[int]] = [[]] * batch.num_rows
     for row in np.flatnonzero(rows.codes == _VALID).tolist():
-        found = rows.elements[rows.begins[row] : rows.ends[row]]
+        row_ids = rows.elements[rows.begins[row] : rows.ends[row]]
         foreign = np.flatnonzero(
-            (found < 0) | (found >= len(vocabulary)) | ~vocabulary[np.clip(found, 0, max(known))]
+            (row_ids < 0) | (row_ids >= len(vocabulary)) | ~vocabulary[np.clip(row_ids, 0, max(known))]
         )
         if len(foreign):
             rows.fail(np.array([row]), _OTHER_IDS, foreign[0])
         else:
-            ids[row] = found.tolist()
+            ids[row] = row_ids.tolist()
             paragraphs[row] = read_back(loaded, ids[row])
     letters, offsets = unragged(pa.array(paragraphs, pa.string()))
     none = np.empty((0, 8), dtype=np.int32)

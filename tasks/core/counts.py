@@ -19,10 +19,10 @@ def whole(value: Any) -> Any:
     power = _POWER.fullmatch(value)
     if power:
         return int(power[1]) ** int(power[2])
-    found = _DECIMAL.fullmatch(value)
-    if not found:
+    match = _DECIMAL.fullmatch(value)
+    if not match:
         return value
-    digits, fraction = found[1].replace("_", ""), found[2] or ""
-    scale = 10 ** int(found[3] or 0) * _UNITS[found[4]]
+    digits, fraction = match[1].replace("_", ""), match[2] or ""
+    scale = 10 ** int(match[3] or 0) * _UNITS[match[4]]
     number, rest = divmod(int(digits + fraction) * scale, 10 ** len(fraction))
     return value if rest else number

@@ -22,9 +22,9 @@ def is_litter(path: str) -> bool:
     path: relative to a folder of ours, parts joined by '/'.
     """
     *folders, name = PurePosixPath(path.lower()).parts or ("",)
-    return any(_FOLDERS.fullmatch(each) for each in (*folders, name)) or bool(_FILES.fullmatch(name))
+    return any(_FOLDERS.fullmatch(part) for part in (*folders, name)) or bool(_FILES.fullmatch(name))
 
 
 def is_empty(folder: Path) -> bool:
     """Whether this is a folder in which nothing lies but litter."""
-    return folder.is_dir() and all(is_litter(each.name) for each in folder.iterdir())
+    return folder.is_dir() and all(is_litter(path.name) for path in folder.iterdir())

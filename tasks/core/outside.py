@@ -53,19 +53,19 @@ def parse_json(name: str, data: bytes | str, *, each_once: bool = True) -> dict[
     """
     try:
         text = data if isinstance(data, str) else data.decode()
-        found = json.loads(
+        parsed = json.loads(
             text,
             parse_constant=_refuse_constant,
             parse_float=_finite,
             object_pairs_hook=_unlike if each_once else None,
         )
         if "\\ud" in text or "\\uD" in text:
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise OstracaError(f"{name} is no JSON that can be read: {_reason(error)}") from None
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise OstracaError(f"{name} is no JSON object")
-    return found
+    return parsed
 
 
 def _reason(error: Exception) -> str:
@@ -96,9 +96,9 @@ def _finite(digits: str) -> float:
 
 
 def _unlike(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise _RefusedError(f"the key {shown(twice)} is there twice")
-    return found
+    return unique

@@ -117,17 +117,17 @@ def _from_transformers(name: str) -> Loaded:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True, trust_remote_code=False)
     except BaseException as error:  # whatever its many back ends raise
         if not _is_the_librarys(error):
             raise
         if wants_code(error):
             raise UnusableError(name, "has code of its own (auto_map), which ostraca never runs") from None
         raise UnusableError(name, f"cannot be loaded without the network ({_first_line(error)})") from None
-    backend = getattr(found, "backend_tokenizer", None)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise UnusableError(name, "is a slow tokenizer, written in Python, that has no tokenizer.json")
-    return _ready(name, backend, backend.to_str(), found.eos_token_id)
+    return _ready(name, backend, backend.to_str(), tokenizer.eos_token_id)
 
 
 def wants_code(error: BaseException) -> bool:

@@ -52,23 +52,23 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> str:
 def check_parts(parts: Mapping[str, Any]) -> None:
     """OstracaError where the parts of a tokenizer.json can make too much of a text. Runs none of them."""
     try:
-        made = unfolded(parts)
+        factor = unfolded(parts)
         written = math.prod(map(_factor, _flat(parts.get("decoder"), "decoders")))
         added = [str(token["content"]) for token in parts.get("added_tokens") or ()]
         fixes = [value for value in map((parts.get("model") or {}).get, _FIXES) if isinstance(value, str)]
         fixes += [value for part in _flat(parts.get("decoder"), "decoders") for value in _texts(part)]
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise OstracaError(f"its parts are not as the library writes them ({shown(str(error))})") from None
-    if made > MOST_UNFOLDED:
+    if factor > MOST_UNFOLDED:
         raise OstracaError(
-            f"its normalizer and pre-tokenizer can make {_count(made)} characters of one; at most "
+            f"its normalizer and pre-tokenizer can make {_count(factor)} characters of one; at most "
             f"{MOST_UNFOLDED:,} are allowed"
         )
     if written > MOST_WRITTEN:
         raise OstracaError(
             f"its decoder can make {_count(written)} characters of one; at most {MOST_WRITTEN} are allowed"
         )
-    if made * sum(map(len, added)) > _MOST_ADDED:
+    if factor * sum(map(len, added)) > _MOST_ADDED:
         raise OstracaError(f"its normalizer can make over {_MOST_ADDED:,} characters of its added tokens")
     if max(map(len, [*added, *fixes]), default=0) > _LONGEST:
         raise OstracaError(f"a token in it has over {_LONGEST:,} characters")
@@ -89,10 +89,10 @@ def check_texts(backend: tokenizers.Tokenizer, parts: Mapping[str, Any], texts: 
     if unfolded(parts) <= MOST_MADE:
         return
     for text in texts:
-        made = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
-        size = len(made)
+        normalized = text if backend.normalizer is None else backend.normalizer.normalize_str(text)
+        size = len(normalized)
         if backend.pre_tokenizer is not None:
-            size = sum(len(word) for word, _ in backend.pre_tokenizer.pre_tokenize_str(made))
+            size = sum(len(word) for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalized))
         if size > MOST_MADE * (len(text) + 1):
             raise OstracaError(
                 f"its normalizer and pre-tokenizer make {size:,} characters of {shown(text)}; at most "
@@ -104,7 +104,7 @@ def unfolded(parts: Mapping[str, Any]) -> int:
     """How many characters the normalizer and the pre-tokenizer can make of one, at most."""
     normalizers = _flat(parts.get("normalizer"), "normalizers")
     pre_tokenizers = _flat(parts.get("pre_tokenizer"), "pretokenizers")
-    return math.prod(_factor(part) for each in (normalizers, pre_tokenizers) for part in each)
+    return math.prod(_factor(part) for parts_of in (normalizers, pre_tokenizers) for part in parts_of)
 
 
 def _factor(part: Mapping[str, Any]) -> int:
@@ -125,7 +125,7 @@ def _of_charsmap(part: Mapping[str, Any]) -> int:
     """SentencePiece's table: the trie's size, the trie, and what it leads to, ended by zero bytes."""
     table = base64.b64decode(part["precompiled_charsmap"] or "")
     start = 4 + int.from_bytes(table[:4], "little")
-    return max([1, *(len(each.decode(errors="replace")) for each in table[start:].split(b"\0"))])
+    return max([1, *(len(line.decode(errors="replace")) for line in table[start:].split(b"\0"))])
 
 
 _OWN: dict[str, Callable[[Mapping[str, Any]], int]] = {
@@ -138,8 +138,8 @@ _OWN: dict[str, Callable[[Mapping[str, Any]], int]] = {
 def _flat(part: Mapping[str, Any] | None, inner: str) -> Iterator[Mapping[str, Any]]:
     """The components of a part, in order."""
     if part is not None and part["type"] == "Sequence":
-        for each in part[inner]:
-            yield from _flat(each, inner)
+        for member in part[inner]:
+            yield from _flat(member, inner)
     elif part is not None:
         yield part
 

@@ -33,7 +33,7 @@ def length_laws(
     """
     lengths = max_tlen - min_tlen + 1
     words = [min(mini_vocab**length, 1 << 62) for length in range(min_tlen, max_tlen + 1)]
-    shape = tuple(min(each, most) + 1 for each in words[:-1])
+    shape = tuple(min(count, most) + 1 for count in words[:-1])
     states = math.prod(shape)
     if states > _MOST_STATES or states * most > _MOST_STEPS:
         return None
@@ -107,9 +107,9 @@ def token_pair_law(mini_vocab: int, min_tlen: int, max_tlen: int) -> NDArray[np.
             law[place, place] = np.nan
             continue
         same = (mini_vocab ** (length - 1) - 1) / (words - 1)
-        each = (1 - same) / (mini_vocab - 1) if mini_vocab > 1 else 0.0
-        own = np.tile(sizes * each, (groups, 1))
-        own[np.diag_indices(groups)] = same + (sizes - 1) * each
+        one_other = (1 - same) / (mini_vocab - 1) if mini_vocab > 1 else 0.0
+        own = np.tile(sizes * one_other, (groups, 1))
+        own[np.diag_indices(groups)] = same + (sizes - 1) * one_other
         law[place, place] = own
     law.flags.writeable = False
     return law

@@ -116,21 +116,21 @@ def draw_distinct_words(
         shift -= np.uint64(1)
     total = firsts[max_tlen] + mini_vocab**max_tlen
     direct = total <= len(seen)
-    found = 0
+    distinct = 0
     drawn = 0
-    while found < count:
+    while distinct < count:
         length = min_tlen + integers(state, length_choices)
         number = np.int64(0)
         drawn += 1
         # As many tokens are drawn for every word: no branch depends on the length, which is random.
         for place in range(max_tlen):
             token = integers(state, mini_vocab)
-            words[found, place] = token + 1
+            words[distinct, place] = token + 1
             if place < length:
                 number = number * mini_vocab + token
         number += firsts[length]
-        words[found, length - 1] += mini_vocab
-        lengths[found] = length
+        words[distinct, length - 1] += mini_vocab
+        lengths[distinct] = length
         if direct:
             fresh = seen_in[number] != round_number
             seen_in[number] = round_number
@@ -142,13 +142,13 @@ def draw_distinct_words(
             seen[slot] = number
             seen_in[slot] = round_number
         # A word that is there already is written over by the next.
-        found += int(fresh)
+        distinct += int(fresh)
     unsettled = count - 1 if drawn > count else 0
     for place in range(unsettled, 0, -1):
         other = integers(state, place + 1)
         lengths[place], lengths[other] = lengths[other], lengths[place]
-        for each in range(max_tlen):
-            words[place, each], words[other, each] = words[other, each], words[place, each]
+        for digit in range(max_tlen):
+            words[place, digit], words[other, digit] = words[other, digit], words[place, digit]
 
 
 @inlined

@@ -68,11 +68,11 @@ def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
     if by_size:
         laws.append(Law(unit="question", column="n", law=size_law(config)))
         laws.append(Law(unit="question", column="walked", given=("n",), law=_walked_law(config["N"], hops)))
-    found = length_laws(config["N"], vocab, low, high) if by_size else None
+    of_lengths = length_laws(config["N"], vocab, low, high) if by_size else None
     token, token_pair = token_law(vocab, lengths), token_pair_law(vocab, low, high)
     for who in ("asked", "parent"):
-        if found is not None:
-            laws.append(Law(unit="question", column=f"{who}_length", given=("n",), law=found[0]))
+        if of_lengths is not None:
+            laws.append(Law(unit="question", column=f"{who}_length", given=("n",), law=of_lengths[0]))
         laws += [
             Law(
                 unit="question",
@@ -84,8 +84,10 @@ def audit_of(config: Mapping[str, Any], hops: NDArray[np.int32]) -> Audit:
         ]
     for feature, target in (("asked", "answer"), ("parent", "child")):
         own = (f"{feature}_length", f"{target}_length")
-        if found is not None:
-            pairs.append(Pair(unit="question", feature=own[0], target=own[1], given=("n",), law=found[1]))
+        if of_lengths is not None:
+            pairs.append(
+                Pair(unit="question", feature=own[0], target=own[1], given=("n",), law=of_lengths[1])
+            )
         pairs += [
             Pair(
                 unit="question",
@@ -164,7 +166,7 @@ def _question(
     other = facts["walked"] > 0  # a hop of n, 2n, ... leads back to the asked node
     _, offsets = unragged(batch.column("input_ids"))
     shift = (facts["answer_edge"] - facts["asked_edge"]) % n - 1
-    found = {
+    columns = {
         "n": n if config["N"] + 1 <= _MOST_SIZES else n * BINS // (config["N"] + 1),
         "hop": hop,
         "walked": np.minimum(facts["walked"], _EFFECTIVE - 1),
@@ -180,10 +182,10 @@ def _question(
     }
     for who in ("asked", "answer", "parent", "child"):
         given = other if who == "answer" else np.ones(len(n), bool)
-        found[f"{who}_length"] = np.where(given, facts[f"{who}_length"] - low, -1)
+        columns[f"{who}_length"] = np.where(given, facts[f"{who}_length"] - low, -1)
         for what in ("first", "last"):
-            found[f"{who}_{what}"] = np.where(given, facts[f"{who}_{what}"] % groups, -1)
-    return found
+            columns[f"{who}_{what}"] = np.where(given, facts[f"{who}_{what}"] % groups, -1)
+    return columns
 
 
 def _facts(
@@ -281,12 +283,12 @@ def _read(
             if token <= 2 * mini_vocab and used[token] != row + 1:
                 used[token] = row + 1
                 distinct += 1
-        found = facts[row]
-        found[0], found[1], found[2], found[3] = n, questions, asked[question] + 1, walked
-        found[4], found[5], found[6], found[7] = edge_of[start], edge_of[answer], edge, distance
-        found[8] = distinct
+        out = facts[row]
+        out[0], out[1], out[2], out[3] = n, questions, asked[question] + 1, walked
+        out[4], out[5], out[6], out[7] = edge_of[start], edge_of[answer], edge, distance
+        out[8] = distinct
         at = 9
         for which in (word, word + 1, 2 * edge, 2 * edge + 1):
             for what in range(3):
-                found[at] = surface[which, what]
+                out[at] = surface[which, what]
                 at += 1

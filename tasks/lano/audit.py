@@ -95,16 +95,16 @@ class _Reader:
             len(counts) > size,
             facts,
         )
-        found = {name: facts[:, place] for place, name in enumerate(_FACTS)}
-        found |= {name: facts[:, len(_FACTS) + place] for place, name in enumerate(counts)}
-        found["index"] = index % BINS
-        found["place"] = (coins(index, 0) * self.places).astype(np.int64)
+        columns = {name: facts[:, place] for place, name in enumerate(_FACTS)}
+        columns |= {name: facts[:, len(_FACTS) + place] for place, name in enumerate(counts)}
+        columns["index"] = index % BINS
+        columns["place"] = (coins(index, 0) * self.places).astype(np.int64)
         if self.known is None:
-            return found | {"length": found["length"] % BINS}
-        found["exact"] = np.minimum(found["length"], len(self.known.length) - 1)
+            return columns | {"length": columns["length"] % BINS}
+        columns["exact"] = np.minimum(columns["length"], len(self.known.length) - 1)
         for name, bins in self.bins.items():
-            found[name] = bins[np.minimum(found[name], len(bins) - 1)]
-        return found
+            columns[name] = bins[np.minimum(columns[name], len(bins) - 1)]
+        return columns
 
 
 def _counts_of(known: SentenceLaws) -> dict[str, NDArray[np.float64]]:
@@ -124,9 +124,9 @@ def _bins(law: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
 def _binned(reader: _Reader, name: str, law: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     """A law [..., values] over the bins of a column: [..., bins]."""
     flat = law.reshape(-1, law.shape[-1])
-    made = np.zeros((len(flat), bins))
-    np.add.at(made.T, reader.bins[name], flat.T)
-    return made.reshape(*law.shape[:-1], bins)
+    sums = np.zeros((len(flat), bins))
+    np.add.at(sums.T, reader.bins[name], flat.T)
+    return sums.reshape(*law.shape[:-1], bins)
 
 
 def _followed(reader: _Reader, known: SentenceLaws) -> tuple[dict[str, int], list[Law], list[Pair]]:
@@ -192,9 +192,9 @@ def _read(tokens, read, offsets, places, bos, eos, low, codes, size, width, with
     ends = size**width
     for row in range(len(facts)):
         first, last = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        found = facts[row]
-        for place in range(head, len(found)):
-            found[place] = 0
+        out = facts[row]
+        for place in range(head, len(out)):
+            out[place] = 0
         wrong = 0
         if bos >= 0:
             if first == last or tokens[first] != bos:
@@ -207,7 +207,7 @@ def _read(tokens, read, offsets, places, bos, eos, low, codes, size, width, with
         length = max(np.int64(0), last - first)
         begin, number, before = np.int64(-1), np.int64(0), np.int64(size)
         place = places[row]
-        found[4], found[5], found[6] = size, size, size
+        out[4], out[5], out[6] = size, size, size
         for at in range(length):
             entry = np.int64(read[first + at]) - low
             code = codes[entry] if entry >= 0 and entry < len(codes) else size
@@ -218,15 +218,15 @@ def _read(tokens, read, offsets, places, bos, eos, low, codes, size, width, with
             if at == width - 1:
                 begin = number
             if with_counts:
-                found[head + code] += 1
+                out[head + code] += 1
                 if with_pairs and before < size:
-                    found[head + size + before * size + code] += 1
+                    out[head + size + before * size + code] += 1
             if at == place:
-                found[4] = code
+                out[4] = code
             elif at == place + 1:
-                found[5] = code
+                out[5] = code
             if at == length - 1 - place:
-                found[6] = code
+                out[6] = code
             before = code
-        found[0], found[1], found[2] = wrong, length, begin
-        found[3] = number if length >= width else -1
+        out[0], out[1], out[2] = wrong, length, begin
+        out[3] = number if length >= width else -1

@@ -50,11 +50,11 @@ def check(config: Mapping[str, Any] | None) -> dict[str, Any]:
         )
     if path is not None or text is not None:
         try:
-            found = Grammar.from_file(path) if path is not None else grammar_of_text(text)
+            grammar = Grammar.from_file(path) if path is not None else grammar_of_text(text)
         except ConfigError as error:
             key = "" if path is None else "config_path="
             raise ConfigError(f"lano: {key}{error}") from error
-        full |= {"config_name": None, "config_path": None, "grammar": found.to_text()}
+        full |= {"config_name": None, "config_path": None, "grammar": grammar.to_text()}
     _check_ids(full)
     return full
 

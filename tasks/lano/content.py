@@ -39,18 +39,18 @@ def _sentences(grammar: Grammar) -> int | None:
     written = 0
     below: dict[int, set[tuple[int, ...]]] = {terminal: {(terminal,)} for terminal in grammar.terminals}
     for level, rules in zip(grammar.levels[-2::-1], grammar.rules[::-1], strict=True):
-        found: dict[int, set[tuple[int, ...]]] = {symbol: set() for symbol in level}
+        words: dict[int, set[tuple[int, ...]]] = {symbol: set() for symbol in level}
         for symbol, alternatives in zip(level, rules, strict=True):
             for one in alternatives:
-                made: set[tuple[int, ...]] = {()}
+                prefixes: set[tuple[int, ...]] = {()}
                 for child in one:
                     tails = below[child]
-                    written += len(made) * _terminals(tails) + len(tails) * _terminals(made)
+                    written += len(prefixes) * _terminals(tails) + len(tails) * _terminals(prefixes)
                     if written > _LISTED:
                         return None
-                    made = {begun + tail for begun in made for tail in tails}
-                found[symbol] |= made
-        below = found
+                    prefixes = {begun + tail for begun in prefixes for tail in tails}
+                words[symbol] |= prefixes
+        below = words
     return len(below[grammar.start])
 
 

@@ -117,18 +117,18 @@ def _generate(
         symbols[0] = 0
         count = 1
         for _ in range(levels - 1):
-            made = 0
+            drawn = 0
             for place in range(count):
                 symbol = symbols[place]
                 rule = choices[symbol, 0] + integers(state, choices[symbol, 1])
-                others[made] = rules[rule, 1]
-                others[made + 1] = rules[rule, 2]
-                others[made + 2] = rules[rule, 3]
+                others[drawn] = rules[rule, 1]
+                others[drawn + 1] = rules[rule, 2]
+                others[drawn + 2] = rules[rule, 3]
                 for more in range(3, width):
-                    others[made + more] = rules[rule, 1 + more]
-                made += rules[rule, 0]
+                    others[drawn + more] = rules[rule, 1 + more]
+                drawn += rules[rule, 0]
             symbols, others = others, symbols
-            count = made
+            count = drawn
         for place in range(count):
             symbol = symbols[place]
             rule = choices[symbol, 0] + integers(state, choices[symbol, 1])

@@ -123,9 +123,9 @@ class Grammar:
         counts[self.start] = Fraction(1)
         for level, rules in zip(self.levels, self.rules, strict=False):
             for symbol, alternatives in zip(level, rules, strict=True):
-                each = counts[symbol] / len(alternatives)
+                share = counts[symbol] / len(alternatives)
                 for child, times in Counter(child for one in alternatives for child in one).items():
-                    counts[child] += each * times
+                    counts[child] += share * times
         return counts
 
     @cached_property
@@ -277,26 +277,26 @@ class _Draw:
 
     def level(self, counts: list[int], lower: int, shortest: int, longest: int) -> list[Alternatives]:
         """Distinct alternatives for each symbol (counts: how many) that use all of `lower` symbols."""
-        made = [self._alternatives(count, lower, shortest, longest) for count in counts]
-        if sum(len(one) for all_of in made for one in all_of) < lower:  # too short to hold them all
-            made = [self._alternatives(count, lower, longest, longest) for count in counts]
+        rules = [self._alternatives(count, lower, shortest, longest) for count in counts]
+        if sum(len(one) for all_of in rules for one in all_of) < lower:  # too short to hold them all
+            rules = [self._alternatives(count, lower, longest, longest) for count in counts]
         places = [
             (symbol, rule, place)
-            for symbol, all_of in enumerate(made)
+            for symbol, all_of in enumerate(rules)
             for rule, one in enumerate(all_of)
             for place in range(len(one))
         ]
-        used = Counter(made[symbol][rule][place] for symbol, rule, place in places)
+        used = Counter(rules[symbol][rule][place] for symbol, rule, place in places)
         if len(places) < lower:
             raise ConfigError(f"{lower} symbols of a level have only {len(places)} places in the rules above")
         # A rule with a symbol that no other has differs from all others, so they stay distinct.
         for missing in (child for child in range(lower) if not used[child]):
-            free = [at for at in places if used[made[at[0]][at[1]][at[2]]] > 1]
+            free = [at for at in places if used[rules[at[0]][at[1]][at[2]]] > 1]
             symbol, rule, place = free[self.below(len(free))]
-            used[made[symbol][rule][place]] -= 1
+            used[rules[symbol][rule][place]] -= 1
             used[missing] = 1
-            made[symbol][rule][place] = missing
-        return [tuple(tuple(one) for one in all_of) for all_of in made]
+            rules[symbol][rule][place] = missing
+        return [tuple(tuple(one) for one in all_of) for all_of in rules]
 
     def _alternatives(self, count: int, lower: int, shortest: int, longest: int) -> list[list[int]]:
         """`count` distinct rules over 0..lower-1: of each the length is drawn first, then the symbols."""
@@ -310,16 +310,16 @@ class _Draw:
             )
         lengths = list(left)
         rest: dict[int, list[tuple[int, ...]]] = {}
-        found: dict[tuple[int, ...], None] = {}
+        chosen: dict[tuple[int, ...], None] = {}
         for _ in range(count):
             length = lengths[self.below(len(lengths))]
             if left[length] * 2 < there[length]:  # few are left: choose among these
                 if length not in rest:
-                    rest[length] = [one for one in product(range(lower), repeat=length) if one not in found]
+                    rest[length] = [one for one in product(range(lower), repeat=length) if one not in chosen]
                 one = rest[length].pop(self.below(len(rest[length])))
             else:
                 one = tuple(self.below(lower) for _ in range(length))
-                while one in found:
+                while one in chosen:
                     one = tuple(self.below(lower) for _ in range(length))
             self._drawn += length
             if self._drawn > 4 * MAX_TOTAL:
@@ -327,8 +327,8 @@ class _Draw:
                     f"max_length={longest}: far over {MAX_TOTAL} symbols in all rules together; ask for "
                     "fewer rules or shorter ones"
                 )
-            found[one] = None
+            chosen[one] = None
             left[length] -= 1
             if not left[length]:
                 lengths.remove(length)
-        return [list(one) for one in found]
+        return [list(one) for one in chosen]

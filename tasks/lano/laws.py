@@ -112,8 +112,8 @@ def _mean(arrays: list[Array]) -> Array:
     """The mean of arrays whose first axes are padded with 0 to the longest."""
     longest = max(map(len, arrays))
     total = np.zeros((longest, *arrays[0].shape[1:]))
-    for each in arrays:
-        total[: len(each)] += each
+    for array in arrays:
+        total[: len(array)] += array
     return total / len(arrays)
 
 
@@ -165,7 +165,7 @@ def _run(grammar: Grammar, backwards: bool) -> _Run:
         )
 
     def mean(all_of: list[_Run]) -> _Run:
-        return _Run(*(_mean([getattr(each, name) for each in all_of]) for name in _Run.__dataclass_fields__))
+        return _Run(*(_mean([getattr(law, name) for law in all_of]) for name in _Run.__dataclass_fields__))
 
     return _folded(grammar, of_terminal, join, mean, backwards)
 
@@ -208,33 +208,33 @@ def _both_ends(grammar: Grammar, width: int, backwards: bool) -> _Ends:
         return own
 
     def join(one: _Ends, other: _Ends) -> _Ends:
-        made = empty(len(one.length) + len(other.length) - 2)
-        made.length[:] = np.convolve(one.length, other.length)
-        made.joint[:] = np.outer(one.joint.sum(1), other.joint.sum(0))
-        made.lengths[:] = _after(other.length, one.lengths.T).T
+        total = empty(len(one.length) + len(other.length) - 2)
+        total.length[:] = np.convolve(one.length, other.length)
+        total.joint[:] = np.outer(one.joint.sum(1), other.joint.sum(0))
+        total.lengths[:] = _after(other.length, one.lengths.T).T
         codes = np.arange(strings)
         for string, chance in other.short.items():
             ends = codes % size ** (width - len(string)) * size ** len(string) + number(string)
-            np.add.at(made.joint.T, ends, one.joint.T * chance)
+            np.add.at(total.joint.T, ends, one.joint.T * chance)
         for string, chance in one.short.items():
             begins = number(string) * size ** (width - len(string)) + codes // size ** len(string)
-            np.add.at(made.joint, begins, other.joint * chance)
-            moved = np.zeros((strings, made.lengths.shape[1]))
+            np.add.at(total.joint, begins, other.joint * chance)
+            moved = np.zeros((strings, total.lengths.shape[1]))
             moved[:, len(string) : len(string) + other.lengths.shape[1]] = other.lengths * chance
-            np.add.at(made.lengths, begins, moved)
+            np.add.at(total.lengths, begins, moved)
             for second, again in other.short.items():
-                put(made, string + second, chance * again)
-        return made
+                put(total, string + second, chance * again)
+        return total
 
     def mean(all_of: list[_Ends]) -> _Ends:
-        made = empty(max(len(each.length) for each in all_of) - 1)
-        for each in all_of:
-            made.joint[:] += each.joint / len(all_of)
-            made.lengths[:, : len(each.length)] += each.lengths / len(all_of)
-            made.length[: len(each.length)] += each.length / len(all_of)
-            for string, chance in each.short.items():
-                put(made, string, chance / len(all_of))
-        return made
+        total = empty(max(len(law.length) for law in all_of) - 1)
+        for law in all_of:
+            total.joint[:] += law.joint / len(all_of)
+            total.lengths[:, : len(law.length)] += law.lengths / len(all_of)
+            total.length[: len(law.length)] += law.length / len(all_of)
+            for string, chance in law.short.items():
+                put(total, string, chance / len(all_of))
+        return total
 
     return _folded(grammar, of_terminal, join, mean, backwards)
 
@@ -253,8 +253,8 @@ def _mean_spectra(all_of: list[Spectra]) -> Spectra:
 
 
 def _counted(spectra: Spectra, longest: int) -> Array:
-    found = np.fft.irfft(spectra, axis=-1)[..., : longest + 1]
-    return np.where(found < _TINY, 0.0, found)
+    law = np.fft.irfft(spectra, axis=-1)[..., : longest + 1]
+    return np.where(law < _TINY, 0.0, law)
 
 
 def _counts(grammar: Grammar, longest: int) -> Array:
@@ -284,5 +284,5 @@ def _pair_counts(grammar: Grammar, longest: int) -> Array:
     def join(one: Spectra, other: Spectra) -> Spectra:
         return one @ between @ other
 
-    found = _folded(grammar, of_terminal, join, _mean_spectra)
-    return _counted(found.sum((-1, -2)), longest)
+    law = _folded(grammar, of_terminal, join, _mean_spectra)
+    return _counted(law.sum((-1, -2)), longest)

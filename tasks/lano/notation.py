@@ -49,14 +49,14 @@ class Production(NamedTuple):
 
 def read_text(text: str, source: str) -> list[Production]:
     """The productions of a text in their order; ConfigError names `source` and the line."""
-    found = []
+    rules = []
     for number, line in enumerate(text.splitlines(), start=1):
         body = line.partition("#")[0]
         if body.strip():
-            found.append(_read_line(body, f"{source}, line {number}"))
-    if not found:
+            rules.append(_read_line(body, f"{source}, line {number}"))
+    if not rules:
         raise ConfigError(f"{source}: no rules; write lines like '22 -> 21 20 | 20 19'")
-    return found
+    return rules
 
 
 def _read_line(body: str, where: str) -> Production:
@@ -101,12 +101,12 @@ def read_json(text: str, source: str) -> list[Production]:
     symbols = _json_symbols(graph["idx"], sizes, source)
     children = list(_json_children(graph["all"], sizes, source))
     placed = _children_are_places(symbols, children, source)
-    found = []
+    tokens = []
     for level, place, all_of in children:
         below = symbols[level + 1]
         alternatives = tuple(tuple(below[child] if placed else child for child in one) for one in all_of)
-        found.append(Production(symbols[level][place], alternatives, f"{source}, all[{level}][{place}]"))
-    return _reachable(found)
+        tokens.append(Production(symbols[level][place], alternatives, f"{source}, all[{level}][{place}]"))
+    return _reachable(tokens)
 
 
 class _Unfit(NamedTuple):

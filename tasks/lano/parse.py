@@ -262,14 +262,14 @@ def _weigh(
     shifts = exponents[lengths]
     odd = ~((totals > 1 / _MOST) & (totals < _MOST))  # NaN too
     totals[odd] = 1.0
-    found = np.log(totals) - shifts * math.log(2)
+    natural_logs = np.log(totals) - shifts * math.log(2)
     for row in np.flatnonzero(odd).tolist():
-        scratch.weigh(row, row + 1, None, found)
-        if not math.isfinite(found[row]):
+        scratch.weigh(row, row + 1, None, natural_logs)
+        if not math.isfinite(natural_logs[row]):
             raise _lost(row)
-    logs[members] = found
+    logs[members] = natural_logs
     with np.errstate(over="ignore", under="ignore"):
-        plain[members] = np.where(odd, np.exp(found), np.ldexp(totals, (-shifts).astype(np.int64)))
+        plain[members] = np.where(odd, np.exp(natural_logs), np.ldexp(totals, (-shifts).astype(np.int64)))
     return logs, plain
 
 

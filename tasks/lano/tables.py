@@ -153,14 +153,14 @@ def tables_of(grammar: Grammar) -> Tables:
 def _groups(grammar: Grammar, places: list[dict[int, int]]) -> tuple[list[int], list[int], list[int]]:
     """The rules of level 1 by first terminal, then symbol: group_bases, group_starts, letters."""
     size = len(grammar.rules[-1])
-    found = []
+    rows = []
     for place, alternatives in enumerate(grammar.rules[-1]):
         for rule in alternatives:
             first, *rest = (places[0][terminal] for terminal in rule)
-            found.append((first * size + place, rest))
-    found.sort(key=lambda pair: pair[0])
+            rows.append((first * size + place, rest))
+    rows.sort(key=lambda pair: pair[0])
     # The last group of each kind is of what is no terminal, and has none.
-    counts = np.bincount([group for group, _ in found], minlength=(len(places[0]) + 1) * size)
+    counts = np.bincount([group for group, _ in rows], minlength=(len(places[0]) + 1) * size)
     bases = [0, *np.cumsum(counts).tolist()]
-    starts = [0, *np.cumsum([len(rest) for _, rest in found]).tolist()]
-    return bases, starts, [letter for _, rest in found for letter in rest]
+    starts = [0, *np.cumsum([len(rest) for _, rest in rows]).tolist()]
+    return bases, starts, [letter for _, rest in rows for letter in rest]

@@ -48,17 +48,17 @@ def parse_rows(
     while row < len(begins):
         n = lengths[row]
         shift = places[row]
-        found = -3
+        rule = -3
         if n <= tables.longest:
             read_word(tokens, begins[row], n, tables, word)
-            found = find_spans(word, n, tables, cells, ends, prefixes, stamps, reach, 1 << 62)
-            if found == NO_ROOM:
+            rule = find_spans(word, n, tables, cells, ends, prefixes, stamps, reach, 1 << 62)
+            if rule == NO_ROOM:
                 return row
         for line in range(levels):
             for at in range(shift, shift + n):
                 symbols[line, at] = -1
                 starts[line, at] = 0
-        if found == MEMBER:
+        if rule == MEMBER:
             symbols[0, shift] = 0
             starts[0, shift] = 1
             for line in range(levels - 1):

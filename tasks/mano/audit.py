@@ -121,9 +121,9 @@ def _followed(
         "last": known.last,
         "left": known.left,
         "depth": known.depth,
-        "token": [each.mean(0) for each in known.token],
-        "operator": [each[0, :kinds] for each in known.token],
-        "size": [each.mean(0) for each in known.size],
+        "token": [law.mean(0) for law in known.token],
+        "operator": [law[0, :kinds] for law in known.token],
+        "size": [law.mean(0) for law in known.size],
         **{f"count_{letter}": known.counts[which] for which, letter in enumerate(letters)},
     }
     laws = [
@@ -133,13 +133,11 @@ def _followed(
     ]
     pairs = []
     for name, masses in features.items():
-        found = np.stack([masses[length] for length in lengths])
+        shares = np.stack([masses[length] for length in lengths])
         if name not in ("token", "size"):  # those are told place by place
-            laws.append(_law(name, _shares(found.sum(-1)), "operators"))
-        pairs.append(_pair(name, "answer", "operators", law=_shares(found)))
-    kind = [
-        np.concatenate([each[:, :kinds], each[:, kinds:].sum(1, keepdims=True)], 1) for each in known.token
-    ]
+            laws.append(_law(name, _shares(shares.sum(-1)), "operators"))
+        pairs.append(_pair(name, "answer", "operators", law=_shares(shares)))
+    kind = [np.concatenate([law[:, :kinds], law[:, kinds:].sum(1, keepdims=True)], 1) for law in known.token]
     law = np.full((len(lengths), places, kinds + 1, modulus), np.nan)
     for row, length in enumerate(lengths):
         law[row, : 2 * length + 1] = _shares(kind[length])
@@ -194,14 +192,14 @@ def _table(batch: pa.RecordBatch, config: Mapping[str, Any]) -> dict[str, NDArra
         np.empty((3, longest), np.int64),
         np.full(modulus, -1, np.int64),
     )
-    found = {name: facts[:, place] for place, name in enumerate(_FACTS)}
-    found["operators"] = found["operators"] - lengths[0]
-    found["kind"] = np.minimum(found["token"], len(letters))
-    found["index"] = index % BINS
+    columns = {name: facts[:, place] for place, name in enumerate(_FACTS)}
+    columns["operators"] = columns["operators"] - lengths[0]
+    columns["kind"] = np.minimum(columns["token"], len(letters))
+    columns["index"] = index % BINS
     for which, letter in enumerate("asmd"):
         if letter in letters:
-            found[f"count_{letter}"] = facts[:, len(_FACTS) + which]
-    return found
+            columns[f"count_{letter}"] = facts[:, len(_FACTS) + which]
+    return columns
 
 
 @kernel
@@ -215,9 +213,9 @@ def _read(tokens, offsets, coin, letters, kinds, values, bos, facts, scratch, se
     for row in range(len(facts)):
         begin, end = np.int64(offsets[row]) + 2, np.int64(offsets[row + 1]) - 2
         width = end - begin
-        found = facts[row]
+        out = facts[row]
         for which in range(4):
-            found[len(found) - 4 + which] = 0
+            out[len(out) - 4 + which] = 0
         aliases = (bos - tokens[begin - 2]) + (tokens[begin - 1] & 1) + (tokens[end] & 1)
         shape = np.int64(0)
         count, distinct = np.int64(0), np.int64(0)
@@ -233,7 +231,7 @@ def _read(tokens, offsets, coin, letters, kinds, values, bos, facts, scratch, se
             else:
                 shape += 1
                 aliases += token > 4
-                found[len(found) - 4 + ((token - 1) & 3)] += 1
+                out[len(out) - 4 + ((token - 1) & 3)] += 1
             shape &= SHAPES - 1
         for place in range(width - 1, -1, -1):
             sizes[place] = 0
@@ -246,16 +244,16 @@ def _read(tokens, offsets, coin, letters, kinds, values, bos, facts, scratch, se
         chosen = np.int64(min(np.int64(coin[0, row] * width), width - 1))
         token = np.int64(tokens[begin + chosen])
         operand = np.int64(min(np.int64(coin[1, row] * (count - 1)), count - 2))
-        found[0], found[1], found[2] = sizes[0], (tokens[end + 1] - FIRST_VALUE) % values, chosen
+        out[0], out[1], out[2] = sizes[0], (tokens[end + 1] - FIRST_VALUE) % values, chosen
         inner = token < FIRST_VALUE
-        found[3] = letters[(token - 1) & 3] if inner else kinds + (token - FIRST_VALUE) % values
-        found[4] = sizes[chosen]
-        found[5] = sizes[chosen + 1] if inner else -1
-        found[6] = (1 if token > 4 else 0) if inner else -1
-        found[7], found[8] = sizes[1], depths[0]
-        found[9] = shape if sizes[0] <= SHAPED else -1
-        found[10], found[11] = operands[0] % values, operands[count - 1] % values
-        found[12], found[13] = operands[operand] % values, operands[operand + 1] % values
-        found[14], found[15] = distinct, aliases
-        found[16], found[17], found[18] = bos - tokens[begin - 2], tokens[begin - 1] & 1, tokens[end] & 1
-        found[19] = letters[(tokens[begin] - 1) & 3]
+        out[3] = letters[(token - 1) & 3] if inner else kinds + (token - FIRST_VALUE) % values
+        out[4] = sizes[chosen]
+        out[5] = sizes[chosen + 1] if inner else -1
+        out[6] = (1 if token > 4 else 0) if inner else -1
+        out[7], out[8] = sizes[1], depths[0]
+        out[9] = shape if sizes[0] <= SHAPED else -1
+        out[10], out[11] = operands[0] % values, operands[count - 1] % values
+        out[12], out[13] = operands[operand] % values, operands[operand + 1] % values
+        out[14], out[15] = distinct, aliases
+        out[16], out[17], out[18] = bos - tokens[begin - 2], tokens[begin - 1] & 1, tokens[end] & 1
+        out[19] = letters[(tokens[begin] - 1) & 3]

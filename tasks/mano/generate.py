@@ -158,7 +158,7 @@ def _generate(
             stack[0, 0] = 0
             stack[0, 1] = length
             waiting = 1
-            found = 0
+            taken = 0
             for node in range(length):
                 waiting -= 1
                 place, count = stack[waiting, 0], stack[waiting, 1]
@@ -175,10 +175,10 @@ def _generate(
                 stack[waiting, 0] = place + 1
                 stack[waiting, 1] = left
                 waiting += left > 0
-                leaves[found] = place + 1
-                found += left == 0
-                leaves[found] = beyond
-                found += right == 0
+                leaves[taken] = place + 1
+                taken += left == 0
+                leaves[taken] = beyond
+                taken += right == 0
             for leaf in range(length + 1):
                 value = integers(state, modulus)
                 values[leaves[leaf]] = value

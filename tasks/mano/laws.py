@@ -64,8 +64,8 @@ def expression_laws(modulus: int, letters: str, longest: int) -> ExpressionLaws:
             answer.append(roots[-1].sum(0))
         by_right.append(np.einsum("oabv,b->oav", results, answer[length]))
         by_left.append(np.einsum("oabv,a->obv", results, answer[length]))
-    over_right = [each.mean(0) for each in by_right]
-    over_left = [each.mean(0) for each in by_left]
+    over_right = [law.mean(0) for law in by_right]
+    over_left = [law.mean(0) for law in by_left]
     leaf = np.diag(answer[0])
     first, last = [leaf], [leaf]
     for length in range(1, longest + 1):
@@ -75,16 +75,16 @@ def expression_laws(modulus: int, letters: str, longest: int) -> ExpressionLaws:
 
     def at_places(own: list[Masses]) -> list[Masses]:
         """Of every place of an expression, from what its first place (own[l]: [values, modulus]) has."""
-        found = [own[0][None]]
+        laws = [own[0][None]]
         for length in range(1, longest + 1):
             table = np.zeros((2 * length + 1, *own[length].shape))
             for one in range(length):
-                table[1 : 2 * one + 2] += found[one] @ over_right[length - 1 - one]
-                table[2 * one + 2 :] += found[length - 1 - one] @ over_left[one]
+                table[1 : 2 * one + 2] += laws[one] @ over_right[length - 1 - one]
+                table[2 * one + 2 :] += laws[length - 1 - one] @ over_left[one]
             table /= length
             table[0] = own[length]
-            found.append(table)
-        return found
+            laws.append(table)
+        return laws
 
     tokens = [np.zeros((kinds + modulus, modulus)) for _ in range(longest + 1)]
     sizes = [np.zeros((longest + 1, modulus)) for _ in range(longest + 1)]
@@ -134,28 +134,28 @@ def _depths(results: NDArray[np.float64], longest: int) -> list[Masses]:
             table[1:] += both[:, 0] / length
         within.append(table)
         folded.append(np.einsum("db,abv->dav", table, operator))
-    return [np.diff(each, axis=0, prepend=0.0).clip(0) for each in within]
+    return [np.diff(law, axis=0, prepend=0.0).clip(0) for law in within]
 
 
 def _counts(results: NDArray[np.float64], which: int, longest: int) -> list[Masses]:
     kinds, modulus = results.shape[:2]
     held = np.zeros((longest + 1, modulus))
     held[0] = 1.0 / modulus
-    found = [held]
+    laws = [held]
     folded = [np.einsum("jb,oabv->ojav", held[:1], results)]
     for length in range(1, longest + 1):
         table = np.zeros((longest + 1, modulus))
         for one in range(length):
             other = length - 1 - one
             # [letters, other's count, one's count, value]
-            both = found[one][None, None, : one + 1] @ folded[other]
+            both = laws[one][None, None, : one + 1] @ folded[other]
             for kind in range(kinds):
                 for more in range(other + 1):
                     begin = more + (kind == which)
                     table[begin : begin + one + 1] += both[kind, more]
-        found.append(table / (length * kinds))
-        folded.append(np.einsum("jb,oabv->ojav", found[-1][: length + 1], results))
-    return found
+        laws.append(table / (length * kinds))
+        folded.append(np.einsum("jb,oabv->ojav", laws[-1][: length + 1], results))
+    return laws
 
 
 def _shapes(results: NDArray[np.float64], longest: int) -> list[Masses]:
@@ -170,19 +170,19 @@ def _shapes(results: NDArray[np.float64], longest: int) -> list[Masses]:
                 for other, q in trees[length - 1 - begun].items()
             }
         )
-    found = []
-    for each in trees:
+    laws = []
+    for tree in trees:
         table = np.zeros((SHAPES, results.shape[1]))
-        for shape, masses in each.items():
+        for shape, masses in tree.items():
             table[int(shape, 2)] = masses
-        found.append(table)
-    return found
+        laws.append(table)
+    return laws
 
 
 def _distinct(letters: str, modulus: int, longest: int) -> list[Masses]:
     """By listing all expressions of up to two operators."""
-    found = [np.zeros((4, modulus))]
-    found[0][1] = 1.0 / modulus
+    laws = [np.zeros((4, modulus))]
+    laws[0][1] = 1.0 / modulus
     inverse = np.array([pow(b, -1, modulus) if math.gcd(b, modulus) == 1 else 0 for b in range(modulus)])
 
     def applied(
@@ -198,7 +198,7 @@ def _distinct(letters: str, modulus: int, longest: int) -> list[Masses]:
         for letter in letters:
             value, whole = applied(letter, a, b)
             np.add.at(table, (1 + (a != b)[whole], value[whole]), 1.0 / (len(letters) * a.size))
-        found.append(table)
+        laws.append(table)
     if longest >= 2:
         a, b, c = np.meshgrid(*[np.arange(modulus)] * 3, indexing="ij")
         different = 1 + (b != a) + ((c != a) & (c != b))
@@ -212,8 +212,8 @@ def _distinct(letters: str, modulus: int, longest: int) -> list[Masses]:
                 for result, held in ((value, whole & again), (outer, inside & outside)):
                     share = 1.0 / (2 * len(letters) ** 2 * a.size)
                     np.add.at(table, (different[held], result[held]), share)
-        found.append(table)
-    return found
+        laws.append(table)
+    return laws
 
 
 def distinct_law(modulus: int, operands: int, size: int) -> NDArray[np.float64]:

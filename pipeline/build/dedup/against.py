@@ -28,14 +28,16 @@ from ..shards.shard import shard_prints
 
 def with_against(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec as given, its dedup.against told by digests where it names folders."""
-    found = dict(spec)
-    dedup = found.get("dedup")
+    complete = dict(spec)
+    dedup = complete.get("dedup")
     if not isinstance(dedup, Mapping) or not isinstance(dedup.get("against"), list | tuple):
-        return found
+        return complete
     key = dedup.get("key", "tokens")
-    others = [_described(each, key) if isinstance(each, str | Path) else each for each in dedup["against"]]
-    found["dedup"] = {**dedup, "against": others}
-    return found
+    others = [
+        _described(other, key) if isinstance(other, str | Path) else other for other in dedup["against"]
+    ]
+    complete["dedup"] = {**dedup, "against": others}
+    return complete
 
 
 def _described(path: str | Path, key: Any) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def against_prints(
     on_step: Callable[[str, int, int], None],
 ) -> dict[str, int]:
     """Make the fingerprints of all examples of the corpora in `against`: files -> how many each holds."""
-    made: dict[str, int] = {}
+    examples: dict[str, int] = {}
     for number, other in enumerate(spec["dedup"]["against"]):
         if other["path"] is None:
             raise OstracaError(f"dedup.against: say where the corpus {other['name']} is")
@@ -81,14 +83,16 @@ def against_prints(
         changes = {record["path"]: record.get("changes", "") for _, record in records_of(manifest)}
         job = functools.partial(_print_shard, theirs, changes, folder, number)
         wanted = {_path(number, shard): shard for shard in plan(theirs)}
-        made |= {
+        examples |= {
             path: shard.count - Changes.parse(changes[shard.path], shard.count).dropped
             for path, shard in wanted.items()
         }
-        missing = [shard for path, shard in wanted.items() if folder.size(path) != prints_size(made[path])]
+        missing = [
+            shard for path, shard in wanted.items() if folder.size(path) != prints_size(examples[path])
+        ]
         for done, _ in enumerate(engine.map(job, missing), 1):
             on_step(f"against {other['name']}", done, len(missing))
-    return made
+    return examples
 
 
 def _path(number: int, shard: Shard) -> str:

@@ -77,14 +77,14 @@ class Standing:
 
         Their space is known and used up, or they were long quiet.
         """
-        found: list[tuple[str, str]] = []
+        members: list[tuple[str, str]] = []
         for space in self.spaces:
             used_up = self._is_used_up(space)
             for part in space.parts:
                 lacks = part in among and self.counts[part].stayed < self.counts[part].asked
                 if lacks and (used_up or _is_quiet(self.counts[part])):
-                    found.append(part)
-        return found
+                    members.append(part)
+        return members
 
     def mark_complete(self) -> None:
         """Once all is settled: say of each split that is not full whether there are no more."""

@@ -21,11 +21,11 @@ class Outcome:
     changed: Mapping[str, int]  # path of a shard of which an example lost its first draw -> its rank
 
     @staticmethod
-    def of(spec: Mapping[str, Any], folder: Folder, found: Mapping[str, Any]) -> Outcome:
+    def of(spec: Mapping[str, Any], folder: Folder, summary: Mapping[str, Any]) -> Outcome:
         """From what `find_duplicates` returned."""
         order = ranked(spec)
-        changed = {order[rank].path: rank for rank in changed_shards(folder, found, order)}
-        return Outcome(found=found, order=order, changed=changed)
+        changed = {order[rank].path: rank for rank in changed_shards(folder, summary, order)}
+        return Outcome(found=summary, order=order, changed=changed)
 
     def changes(self, folder: Folder, path: str) -> Changes | None:
         """What became of the examples of a shard; None where all are their first draws."""

@@ -123,15 +123,15 @@ def find_duplicates(
     redraws = spec["dedup"]["mode"] == "redraw"
     splits = list(dict.fromkeys(shard.split for shard in shards))
     stages = [
-        run.stage(number, each, redraws)
-        for number, each in enumerate([[s] for s in splits] if redraws else [splits])
+        run.stage(number, stage, redraws)
+        for number, stage in enumerate([[s] for s in splits] if redraws else [splits])
     ]
     if redraws:
         run.standing.mark_complete()
     outcome = {
         "ranges": ranges,
         "stages": stages,
-        "splits": {"/".join(part): each.as_dict() for part, each in run.standing.counts.items()},
+        "splits": {"/".join(part): counts.as_dict() for part, counts in run.standing.counts.items()},
     }
     write_json(folder, OUTCOME, outcome)
     folder.remove_all(f"{FOLDER}/table")
@@ -206,8 +206,8 @@ class _Run:
         )
         lost = np.zeros(len(trying), np.int64)
         jobs = self._engine.map(functools.partial(_settle, search, one), range(search.ranges))
-        for done, found in enumerate(jobs, 1):
-            lost += found
+        for done, losers in enumerate(jobs, 1):
+            lost += losers
             self._on_step(f"duplicates, round {number + 1}", done, search.ranges)
         if number:
             self._folder.remove_all(f"{FOLDER}/table/{number - 1:04d}")
@@ -236,7 +236,7 @@ class _Run:
 def changes_of(folder: Folder, outcome: Mapping[str, Any], shards: Sequence[Shard], rank: int) -> Changes:
     """What became of the examples of the shard of this rank, once the outcome stands."""
     shard, ranges = shards[rank], outcome["ranges"]
-    number, stage = next(each for each in enumerate(outcome["stages"]) if shard.split in each[1]["splits"])
+    number, stage = next(stage for stage in enumerate(outcome["stages"]) if shard.split in stage[1]["splits"])
     places = _lost(folder, stage["first_round"], ranges, len(shards), rank)
     last = stage["stopped"].get(f"{shard.dataset}/{shard.split}", stage["attempts"] - 1)
     attempts = np.ones(len(places), np.int64)
@@ -313,11 +313,11 @@ def _table_path(number: int, ranges: int, part: int) -> str:
 
 def _lost(folder: Folder, number: int, ranges: int, shards: int, rank: int) -> Places:
     """The places of those examples of the shard of this rank, of so many, that lost in a round."""
-    found: list[Places] = [np.zeros(0, np.int64)]
+    losers: list[Places] = [np.zeros(0, np.int64)]
     for part in range(ranges):
         path = _lost_path(number, ranges, part)
-        found.append(read_records(folder, path, shards, read_offsets(folder, path, rank, rank + 1), _PLACE))
-    return np.sort(np.concatenate(found)).astype(np.int64)
+        losers.append(read_records(folder, path, shards, read_offsets(folder, path, rank, rank + 1), _PLACE))
+    return np.sort(np.concatenate(losers)).astype(np.int64)
 
 
 def _all_lost(
@@ -334,9 +334,9 @@ def _all_lost(
             own = read_records(folder, path, shards, offsets[rank : rank + 2], _PLACE)
             places.append(own.astype(np.int64))
             ranks.append(np.full(len(places[-1]), rank))
-    found = np.concatenate(ranks), np.concatenate(places)
-    order = np.lexsort(found[::-1])
-    return found[0][order], found[1][order]
+    losers = np.concatenate(ranks), np.concatenate(places)
+    order = np.lexsort(losers[::-1])
+    return losers[0][order], losers[1][order]
 
 
 class _Tables:
@@ -352,11 +352,11 @@ class _Tables:
         """bool [n]: which of these fingerprints uint64 [n, 2] have stayed."""
         width = _MOST_RANGES // self._ranges
         parts = (prints[:, 0] >> np.uint64(64 - RANGE_BITS)).astype(np.int64) // width
-        found = np.zeros(len(prints), bool)
+        equal = np.zeros(len(prints), bool)
         for part in np.unique(parts).tolist():
             chosen = parts == part
-            found[chosen] = self._table(part).contains(prints[chosen])
-        return found
+            equal[chosen] = self._table(part).contains(prints[chosen])
+        return equal
 
     def _table(self, part: int) -> Table:
         table = self._kept.get(part)

@@ -59,19 +59,19 @@ def draw_tail(
         prints = np.empty((window, len(rest), 2), np.uint64)
         for at, part in enumerate(parts):
             chosen = part_of[rest] == at
-            for each in range(window if chosen.any() else 0):
-                prints[each, chosen] = draw_prints(splits[part], indices[rest[chosen]], attempt + each)
+            for step in range(window if chosen.any() else 0):
+                prints[step, chosen] = draw_prints(splits[part], indices[rest[chosen]], attempt + step)
         free = ~taken(prints.reshape(-1, 2)).reshape(window, len(rest))
         open_ = np.ones(len(rest), bool)
-        for each in range(window):
+        for step in range(window):
             tried = np.flatnonzero(open_)
             if not len(tried):
                 break
-            trying = tried[free[each, tried]]
-            stays = trying[own.insert(prints[each, trying])]
-            kept.append(prints[each, stays])
+            trying = tried[free[step, tried]]
+            stays = trying[own.insert(prints[step, trying])]
+            kept.append(prints[step, stays])
             open_[stays] = False
-            attempts[rest[stays]] = attempt + each
+            attempts[rest[stays]] = attempt + step
             tries = np.bincount(part_of[rest[tried]], minlength=len(parts)).tolist()
             stayed = np.bincount(part_of[rest[stays]], minlength=len(parts)).tolist()
             for at, part in enumerate(parts):

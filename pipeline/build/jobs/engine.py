@@ -206,17 +206,17 @@ class _Ray:
     def _has_room(self, ray: Any) -> bool:
         """Whether a living node has, all in all, what a job takes."""
         return any(
-            each.get("CPU", 0) >= self._needs["num_cpus"]
-            and each.get("memory", 0) >= (self._needs["memory"] or 0)
-            for each in _nodes(ray)
+            node.get("CPU", 0) >= self._needs["num_cpus"]
+            and node.get("memory", 0) >= (self._needs["memory"] or 0)
+            for node in _nodes(ray)
         )
 
     def _no_room(self, ray: Any) -> str:
         asked = f"ray.num_cpus={self._needs['num_cpus']}"
         if self._needs["memory"]:
             asked += f" and ray.memory={self._needs['memory']:,}"
-        found = {f"{each.get('CPU', 0):g} CPUs, {each.get('memory', 0):,.0f} bytes" for each in _nodes(ray)}
-        have = "; ".join(sorted(found)) or "there is none"
+        nodes = {f"{node.get('CPU', 0):g} CPUs, {node.get('memory', 0):,.0f} bytes" for node in _nodes(ray)}
+        have = "; ".join(sorted(nodes)) or "there is none"
         return (
             f"{asked}: no node of Ray has so much (they have: {have}); "
             "ask for less, or add nodes and run the same command again: finished shards are kept"

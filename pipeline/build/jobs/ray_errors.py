@@ -16,7 +16,7 @@ _PID_DIGITS = 2  # by which the number of the next process may be longer, which 
 
 def why_not(error: BaseException, address: str | None) -> str:
     """What went wrong with `ray.init`, and what to do. address: of a cluster; None: a Ray of our own."""
-    told = "\n".join(str(each) for each in _causes(error))
+    told = "\n".join(str(cause) for cause in _causes(error))
     socket = _SOCKET.search(told)
     if socket is not None:
         return _too_long(int(socket[1]), socket[2])

@@ -66,7 +66,7 @@ def _restored(*but: Any) -> Iterator[dict[signal.Signals, Any]]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     # Once: a second SIGTERM must not break off the clearing away. A second Ctrl-C may.
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+    for wanted in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(wanted, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     raise Stopped(number)

@@ -56,8 +56,8 @@ class EvalExamples:
         """The rows of a split's batch, with published ids, that are eval examples too: int64, ascending."""
         values, offsets = unragged(batch.column(0))
         rows, looks = np.empty(batch.num_rows, np.int64), np.empty(batch.num_rows, np.uint64)
-        found = int(_look_for(values, offsets, self.lengths, self.seen, _shift(self.seen), rows, looks))
-        rows, looks = rows[:found], looks[:found]
+        matches = int(_look_for(values, offsets, self.lengths, self.seen, _shift(self.seen), rows, looks))
+        rows, looks = rows[:matches], looks[:matches]
         place = np.minimum(np.searchsorted(self.looks, looks), len(self.looks) - 1)
         rows = rows[self.looks[place] == looks]
         if len(rows):
@@ -139,7 +139,7 @@ def _look(values, offsets, looks):
 @kernel
 def _look_for(values, offsets, lengths, seen, shift, rows, looks):
     """The rows of such lengths whose first look is in `seen`, to rows int64, and these looks; how many."""
-    found = 0
+    matches = 0
     longest = len(lengths) - 1
     for row in range(len(offsets) - 1):
         start = np.int64(offsets[row])
@@ -147,10 +147,10 @@ def _look_for(values, offsets, lengths, seen, shift, rows, looks):
         if lengths[min(length, longest)]:
             look = _look_at(values, start, length)
             if seen[look >> shift]:
-                rows[found] = row
-                looks[found] = look
-                found += 1
-    return found
+                rows[matches] = row
+                looks[matches] = look
+                matches += 1
+    return matches
 
 
 def eval_prints(
@@ -189,7 +189,7 @@ def _print_shard(spec: Mapping[str, Any], folder: Folder, shard: Shard) -> None:
     for batch, prints in draws_with_prints(Split.of(spec, shard.dataset, shard.split), indices):
         lengths = np.diff(unragged(batch.column(0))[1]).astype(np.uint64)
         words.append(np.column_stack([prints, first_looks(batch), lengths]).astype("<u8"))
-    write_bytes(folder, _path(shard), b"".join(each.tobytes() for each in words))
+    write_bytes(folder, _path(shard), b"".join(word.tobytes() for word in words))
 
 
 def _path(shard: Shard) -> str:

@@ -30,7 +30,7 @@ from .prints import draw_prints, fingerprints, write_prints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class ShardResult:
     """What a shard job gives: small, whatever the shard."""
 
     record: ShardRecord
@@ -44,12 +44,12 @@ class Made:
         return plain if self.after == self.before else {**plain, "after": self.after.as_dict()}
 
     @staticmethod
-    def from_dict(plain: Mapping[str, Any]) -> Made:
+    def from_dict(plain: Mapping[str, Any]) -> ShardResult:
         """What `as_dict` gave; TypeError or KeyError where it did not."""
         before = Statistics.from_dict(plain["before"])
         after = Statistics.from_dict(plain["after"]) if "after" in plain else before
         record = ShardRecord(**plain["record"])
-        return Made(record=record, final=bool(plain["final"]), before=before, after=after)
+        return ShardResult(record=record, final=bool(plain["final"]), before=before, after=after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def make_shard(
     folder: Folder,
     shard: Shard,
     evals: Evals | None = None,
-) -> Made:
+) -> ShardResult:
     """Make, check and write one shard in a corpus's folder; then its record, so that it is never made again.
 
     digest: the spec's; file and record carry it. changes: what deduplication found; None: it has still to
@@ -121,14 +121,14 @@ def make_shard(
     )
     if look:
         write_prints(folder, prints_path(shard.path), np.concatenate(prints), np.arange(shard.count))
-    made = Made(record=record, final=not look, before=before, after=after)
-    write_record(folder, shard, digest, made)
-    return made
+    result = ShardResult(record=record, final=not look, before=before, after=after)
+    write_record(folder, shard, digest, result)
+    return result
 
 
-def write_record(folder: Folder, shard: Shard, digest: str, made: Made) -> None:
+def write_record(folder: Folder, shard: Shard, digest: str, result: ShardResult) -> None:
     """Write the record of a shard whose file stands."""
-    write_json(folder, record_path(shard), {"spec_digest": digest, **made.as_dict()})
+    write_json(folder, record_path(shard), {"spec_digest": digest, **result.as_dict()})
 
 
 def shard_content(spec: Mapping[str, Any], shard: Shard, changes: Changes) -> ContentDigest:
@@ -221,7 +221,7 @@ def shard_prints(split: Split, shard: Shard, changes: Changes) -> NDArray[np.uin
 
 def count_shard(spec: Mapping[str, Any], changes: Mapping[str, str], shard: Shard) -> Totals:
     """The totals of one shard, made again in memory. changes: path -> what deduplication changed in it."""
-    made, split = Totals(), Split.of(spec, shard.dataset, shard.split)
+    totals, split = Totals(), Split.of(spec, shard.dataset, shard.split)
     for group in shard_groups(split, shard, Changes.parse(changes.get(shard.path, ""), shard.count)):
-        made.add(shard.dataset, shard.split, group.before, group.after)
-    return made
+        totals.add(shard.dataset, shard.split, group.before, group.after)
+    return totals

@@ -73,10 +73,10 @@ class Table:
 
     def contains(self, prints: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """bool [n]: whether each is in the set."""
-        found = np.zeros(len(prints), np.uint8)
+        present = np.zeros(len(prints), np.uint8)
         if self.used:
-            _contains(self.slots, _plain(prints), found)
-        return found.astype(bool)
+            _contains(self.slots, _plain(prints), present)
+        return present.astype(bool)
 
 
 def _plain(prints: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -113,7 +113,7 @@ def _insert(slots, prints, new):
 
 
 @kernel
-def _contains(slots, prints, found):
+def _contains(slots, prints, present):
     """found uint8 [n] is 1 where a print is in the table."""
     mask = np.uint64(len(slots) - 1)
     for row in range(len(prints)):
@@ -125,4 +125,4 @@ def _contains(slots, prints, found):
             slots[at, 0] != _EMPTY or slots[at, 1] != _EMPTY
         ):
             at = (at + _ONE) & mask
-        found[row] = slots[at, 0] == high and slots[at, 1] == low
+        present[row] = slots[at, 0] == high and slots[at, 1] == low

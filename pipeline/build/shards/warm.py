@@ -49,7 +49,7 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
         for lock in locks.values():
             stack.enter_context(lock)
         while waiting:
-            free = (each for each in waiting if _is_ready(folder, use, each) or _taken(locks[each]))
+            free = (one for one in waiting if _is_ready(folder, use, one) or _taken(locks[one]))
             task = next(free, waiting[0])
             with contextlib.suppress(OSError):  # a file system without locks: compile as if alone
                 if not _is_ready(folder, use, task):
@@ -64,11 +64,11 @@ def warm_kernels(spec: Mapping[str, Any]) -> None:
 
 def compile_seconds(spec: Mapping[str, Any]) -> float:
     """How long the kernels of a spec took to compile on this machine, the first time."""
-    found = 0.0
+    seconds = 0.0
     for task in {entry["task"] for entry in spec["datasets"].values()}:
         with contextlib.suppress(OSError, ValueError):
-            found += float(_ready(Path(CACHE_FOLDER or ""), _use(spec), task).read_text())
-    return found
+            seconds += float(_ready(Path(CACHE_FOLDER or ""), _use(spec), task).read_text())
+    return seconds
 
 
 _DONE: set[tuple[str, str]] = set()  # in this process

@@ -56,8 +56,8 @@ def _other_streams(task: Task, config: Mapping[str, Any], seed: int, split: str,
     other = "test" if split != "test" else "train"
     next_seed = seed + 1 if seed + 1 < 2**63 else seed - 1
     streams = {
-        label: sample_of(label, audit, number, generate_batches(task, config, each, name, 0, most), most)
-        for number, (label, each, name) in enumerate(
+        label: sample_of(label, audit, number, generate_batches(task, config, key, name, 0, most), most)
+        for number, (label, key, name) in enumerate(
             ((split, seed, split), (f"seed {next_seed}", next_seed, split), (other, seed, other))
         )
     }
@@ -95,7 +95,7 @@ def audit_corpus(config: Mapping[str, Any], most: int) -> Iterator[Audited]:
             times[split] = time.perf_counter() - begun
         between: dict[str, list[Finding]] = {split: [] for split in held["splits"]}
         for one, other in combinations(held["splits"], 2):
-            first, second = (task.audit(held["splits"][each]["config"]) for each in (one, other))
+            first, second = (task.audit(held["splits"][side]["config"]) for side in (one, other))
             if first.columns == second.columns:
                 between[one] += compare("splits", first, samples[one], samples[other])
         for split, tally in tallies.items():

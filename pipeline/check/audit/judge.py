@@ -51,10 +51,10 @@ class Finding:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        found = asdict(self) | {"given": list(self.given), "verdict": self.verdict, "off": self.off}
+        whole = asdict(self) | {"given": list(self.given), "verdict": self.verdict, "off": self.off}
         return {
-            key: (None if isinstance(each, float) and not np.isfinite(each) else each)
-            for key, each in found.items()
+            key: (None if isinstance(value, float) and not np.isfinite(value) else value)
+            for key, value in whole.items()
         }
 
 
@@ -66,22 +66,28 @@ def judge(tally: Tally, more: Sequence[Finding] = (), kept: float = 1.0) -> list
     """
     audit, two = tally.audit, max(2 * kept - 1, 0.0)
     of_one, of_two = (-math.log2(share) if share > 0 else math.inf for share in (kept, two))
-    found = [replace(each, tolerance=of_one) for each in (*_laws(audit, tally), *_pairs(audit, tally))]
+    findings = [
+        replace(finding, tolerance=of_one) for finding in (*_laws(audit, tally), *_pairs(audit, tally))
+    ]
     for (unit, column), counts in zip(audit.neighbours, tally.neighbours, strict=True):
-        each = compared("neighbours", unit, f"{column} of index i and i + 1", counts)
-        found.append(replace(each, tolerance=of_two))
-    found += [each if each.kind == "repeats" else replace(each, tolerance=of_two) for each in more]
-    corrected = tests.holm(np.array([each.chance for each in found]))
-    return [replace(each, corrected=float(chance)) for each, chance in zip(found, corrected, strict=True)]
+        finding = compared("neighbours", unit, f"{column} of index i and i + 1", counts)
+        findings.append(replace(finding, tolerance=of_two))
+    findings += [
+        finding if finding.kind == "repeats" else replace(finding, tolerance=of_two) for finding in more
+    ]
+    corrected = tests.holm(np.array([finding.chance for finding in findings]))
+    return [
+        replace(finding, corrected=float(chance)) for finding, chance in zip(findings, corrected, strict=True)
+    ]
 
 
 def _laws(audit: Audit, tally: Tally) -> list[Finding]:
-    found = []
+    findings = []
     for law, counts in zip(audit.laws, tally.laws, strict=True):
         chances = law.law.reshape(counts.shape)
         statistic, freedom, bits = tests.against_law(counts, chances)
         other = tests.against_law_summed(counts, chances) if len(counts) > 1 else (0.0, 0)
-        found.append(
+        findings.append(
             Finding(
                 kind="law",
                 unit=law.unit,
@@ -92,11 +98,11 @@ def _laws(audit: Audit, tally: Tally) -> list[Finding]:
                 bits=bits,
             )
         )
-    return found
+    return findings
 
 
 def _pairs(audit: Audit, tally: Tally) -> list[Finding]:
-    found = []
+    findings = []
     for number, (pair, halves) in enumerate(zip(audit.pairs, tally.pairs, strict=True)):
         table = halves.sum(0)
         rng = np.random.default_rng(number)
@@ -112,7 +118,7 @@ def _pairs(audit: Audit, tally: Tally) -> list[Finding]:
             statistic, freedom, bits = tests.against_law(rows, chances)
             other = _by_feature(table, law)
             permuted = tests.redrawn(rows, chances, times, rng)
-        found.append(
+        findings.append(
             Finding(
                 kind="pair",
                 unit=pair.unit,
@@ -125,15 +131,15 @@ def _pairs(audit: Audit, tally: Tally) -> list[Finding]:
                 permuted=permuted,
             )
         )
-    return found
+    return findings
 
 
 def _by_feature(table: NDArray[np.int64], law: NDArray[np.float64]) -> tuple[float, int]:
     """Strata summed for each feature."""
     if len(table) < 2:
         return 0.0, 0
-    each = [tests.against_law_summed(table[:, place], law[:, place]) for place in range(table.shape[1])]
-    return sum(one[0] for one in each), sum(one[1] for one in each)
+    results = [tests.against_law_summed(table[:, place], law[:, place]) for place in range(table.shape[1])]
+    return sum(one[0] for one in results), sum(one[1] for one in results)
 
 
 def compared(kind: str, unit: str, name: str, counts: NDArray[np.int64]) -> Finding:
@@ -147,20 +153,20 @@ def compared(kind: str, unit: str, name: str, counts: NDArray[np.int64]) -> Find
 
 def _smaller(*results: tuple[float, int]) -> float:
     """The least of some tests' p-values, times their number."""
-    chances = [tests.chi_square_tail(*each) for each in results if each[1] > 0]
+    chances = [tests.chi_square_tail(*result) for result in results if result[1] > 0]
     return min(1.0, min(chances) * len(chances)) if chances else 1.0
 
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The audit's result in one line."""
-    if not any(each.rows for each in findings):
+    if not any(finding.rows for finding in findings):
         return "no whole example to judge"
-    off = [each for each in findings if each.off]
-    unjudged = sum(each.verdict == "not judged" for each in findings)
+    off = [finding for finding in findings if finding.off]
+    unjudged = sum(finding.verdict == "not judged" for finding in findings)
     rest = f"; {unjudged} not judged" if unjudged else ""
     if not off:
         return (
             f"clean: none of {len(findings)} tests is off (p below {LEVEL:g} after Holm's correction){rest}"
         )
-    worst = min(off, key=lambda each: (each.corrected, -each.bits))
+    worst = min(off, key=lambda finding: (finding.corrected, -finding.bits))
     return f"{len(off)} of {len(findings)} tests are off{rest}; the worst: {worst.kind} {worst.name}"

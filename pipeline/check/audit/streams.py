@@ -50,8 +50,8 @@ def count_made(
 
     total = count(0)  # kernels are compiled by one thread
     with ThreadPoolExecutor(workers) as pool:
-        for each in pool.map(count, range(_BATCHES * step, examples, _BATCHES * step)):
-            total.merge(each)
+        for counts in pool.map(count, range(_BATCHES * step, examples, _BATCHES * step)):
+            total.merge(counts)
     return total
 
 
@@ -66,20 +66,20 @@ def rows_of_split(
     first = split.content_schema.names[0]
     seen = 0
     for _, batch in reader.batches():
-        found: pa.RecordBatch = batch
+        published: pa.RecordBatch = batch
         if split.pack is not None:
-            found = unpack_batch(batch)
+            published = unpack_batch(batch)
             if split.pack["mode"] in CUTTING:  # what is not whole solves nothing
-                asked = split.published(found)
-                begun = found.column("offset").to_numpy() == 0
+                asked = split.published(published)
+                begun = published.column("offset").to_numpy() == 0
                 verdicts = split.task.validate(asked.select([first, "index"]), split.config)
                 whole = begun & (verdicts.codes == 0)
-                found = found.filter(pa.array(whole))
+                published = published.filter(pa.array(whole))
                 if cut is not None:
                     cut.update(begun=int(begun.sum()), whole=int(whole.sum()))
-            found = found.select([first, "index"])
-        yield split.published(found)
-        seen += found.num_rows
+            published = published.select([first, "index"])
+        yield split.published(published)
+        seen += published.num_rows
         if most is not None and seen >= most:
             return
 
@@ -117,7 +117,7 @@ def sample_of(
     return Sample(
         label=label,
         index=np.concatenate([empty, *index])[:most],
-        columns=tuple(np.concatenate(each)[:most] for each in zip(*columns, strict=True)),
+        columns=tuple(np.concatenate(pieces)[:most] for pieces in zip(*columns, strict=True)),
         prints=np.concatenate([np.empty((0, 2), np.uint64), *prints])[:most],
     )
 
@@ -126,11 +126,11 @@ def compare(kind: str, audit: Audit, one: Sample, other: Sample) -> list[Finding
     """Whether two streams are independent at equal indices: columns, and whole examples that are equal."""
     _, mine, theirs = np.intersect1d(one.index, other.index, assume_unique=True, return_indices=True)
     between = f"{one.label} and {other.label}"
-    found = []
+    findings = []
     if not audit.repeats:
         same = _equal(one.prints[mine], other.prints[theirs])
         shifted = _equal(one.prints[mine], np.roll(other.prints[theirs], 1, axis=0))
-        found.append(
+        findings.append(
             Finding(
                 kind="repeats",
                 unit="example",
@@ -147,8 +147,8 @@ def compare(kind: str, audit: Audit, one: Sample, other: Sample) -> list[Finding
         cross(counts, one.columns[place][mine], other.columns[place][theirs])
         if not counts.any():
             continue
-        found.append(compared(kind, unit, f"{column}, {between}", counts))
-    return found
+        findings.append(compared(kind, unit, f"{column}, {between}", counts))
+    return findings
 
 
 def _equal(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> int:

@@ -108,8 +108,9 @@ def independence_summed(table: NDArray[np.int64]) -> tuple[float, int]:
     rows, columns = table.sum(2), table.sum(1)
     apart = (table - rows[:, :, None] * columns[:, None, :] / sizes[:, None, None]).sum(0).reshape(-1)
     across = [
-        np.einsum("gi,ij->gij", each, np.eye(each.shape[1])) - each[:, :, None] * each[:, None, :] / size
-        for each, size in ((rows, sizes[:, None, None]), (columns, sizes[:, None, None]))
+        np.einsum("gi,ij->gij", shares, np.eye(shares.shape[1]))
+        - shares[:, :, None] * shares[:, None, :] / size
+        for shares, size in ((rows, sizes[:, None, None]), (columns, sizes[:, None, None]))
     ]
     covariance = np.einsum("gik,gjl->ijkl", across[0] / (sizes - 1)[:, None, None], across[1], optimize=True)
     return _quadratic(apart, covariance.reshape(len(apart), len(apart)))
@@ -136,7 +137,7 @@ def _pooled(
         return observed, expected
     while below < len(expected) and expected[:below].sum() < LEAST_EXPECTED:
         below += 1
-    joined = [np.concatenate([[each[:below].sum()], each[below:]]) for each in (observed, expected)]
+    joined = [np.concatenate([[values[:below].sum()], values[below:]]) for values in (observed, expected)]
     keep = joined[1] > 0
     return joined[0][keep], joined[1][keep]
 
@@ -168,8 +169,8 @@ def _pooled_table(table: NDArray[np.float64]) -> NDArray[np.float64]:
     # Margins alone decide what is pooled, so the test stays one given the margins.
     margins = [_Margin(table.sum(axis)) for axis in (1, 0)]
     size = table.sum()
-    while min(len(each.heap) for each in margins) > 1:
-        rows, columns = (each.heap for each in margins)
+    while min(len(margin.heap) for margin in margins) > 1:
+        rows, columns = (margin.heap for margin in margins)
         if rows[0][0] * columns[0][0] >= LEAST_EXPECTED * size:
             break
         margins[0 if rows[0][0] * len(rows) < columns[0][0] * len(columns) else 1].join()
@@ -181,7 +182,7 @@ class _Margin:
 
     def __init__(self, sums: NDArray[np.float64]) -> None:
         self.group = np.arange(len(sums))
-        self.heap = [(float(each), place) for place, each in enumerate(sums)]
+        self.heap = [(float(value), place) for place, value in enumerate(sums)]
         heapq.heapify(self.heap)
 
     def join(self) -> None:
@@ -195,9 +196,9 @@ class _Margin:
         if len(self.heap) == len(table):
             return table
         groups, into = np.unique(self.group, return_inverse=True)
-        made = np.zeros((len(groups), table.shape[1]))
-        np.add.at(made, into, table)
-        return made
+        sums = np.zeros((len(groups), table.shape[1]))
+        np.add.at(sums, into, table)
+        return sums
 
 
 def gain(halves: NDArray[np.int64], law: NDArray[np.float64] | None = None) -> float:
@@ -222,8 +223,8 @@ def _hits(guessed: NDArray[Any], tried: NDArray[np.int64]) -> int:
 def affordable(table: NDArray[np.int64]) -> int:
     """How many permutations (or draws) of a table take about _SECONDS, within _PERMUTATIONS."""
     fixed = 0 if _shuffles(table, 50) else _CELL * table.size
-    each = min(_SHUFFLED * int(table.sum()), _DRAWN * table.size)
-    return int(np.clip((_SECONDS - fixed) / max(each, 1e-9), *_PERMUTATIONS))
+    count = min(_SHUFFLED * int(table.sum()), _DRAWN * table.size)
+    return int(np.clip((_SECONDS - fixed) / max(count, 1e-9), *_PERMUTATIONS))
 
 
 def _shuffles(table: NDArray[Any], times: int) -> bool:
@@ -236,26 +237,26 @@ def permuted(table: NDArray[np.int64], times: int, rng: np.random.Generator) -> 
 
     table: [strata, features, targets]. (1 + those as far) / (1 + times), of the statistic of `independence`.
     """
-    held = [_pooled_table(each.astype(np.float64)).astype(np.int64) for each in table]
-    held = [each for each in held if min(each.shape) > 1]
-    found, drawn = 0.0, np.zeros(times)
-    for each in held:
-        expected = each.sum(1)[:, None] * each.sum(0)[None, :] / each.sum()
-        found += float((each**2 / expected).sum())
-        if _shuffles(each, times):
+    held = [_pooled_table(layer.astype(np.float64)).astype(np.int64) for layer in table]
+    held = [layer for layer in held if min(layer.shape) > 1]
+    total, drawn = 0.0, np.zeros(times)
+    for layer in held:
+        expected = layer.sum(1)[:, None] * layer.sum(0)[None, :] / layer.sum()
+        total += float((layer**2 / expected).sum())
+        if _shuffles(layer, times):
             statistics = np.empty(times)
             key = rng.integers(1 << 63, size=2, dtype=np.uint64)
             state = np.empty(STATE_WORDS, dtype=np.uint64)
-            targets = np.repeat(np.arange(each.shape[1], dtype=np.int32), each.sum(0))
-            shuffle_tables(key, state, targets, each.sum(1), expected, np.empty_like(each), statistics)
+            targets = np.repeat(np.arange(layer.shape[1], dtype=np.int32), layer.sum(0))
+            shuffle_tables(key, state, targets, layer.sum(1), expected, np.empty_like(layer), statistics)
             drawn += statistics
             continue
-        left = np.tile(each.sum(0), (times, 1))
-        for row, expects in zip(each.sum(1), expected, strict=True):
+        left = np.tile(layer.sum(0), (times, 1))
+        for row, expects in zip(layer.sum(1), expected, strict=True):
             one = _hypergeometric(left, int(row), rng)
             left -= one
             drawn += (one**2 / expects).sum(1)
-    return float((1 + (drawn >= found * (1 - 1e-12)).sum()) / (1 + times))
+    return float((1 + (drawn >= total * (1 - 1e-12)).sum()) / (1 + times))
 
 
 def redrawn(
@@ -263,7 +264,7 @@ def redrawn(
 ) -> float:
     """The share of `times` draws from the laws that look at least as far from them as counts [strata,
     values]."""
-    found, drawn = 0.0, np.zeros(times)
+    total, drawn = 0.0, np.zeros(times)
     for row, chances in zip(counts, law, strict=True):
         size = int(row.sum())
         if size == 0 or np.isnan(chances).any():
@@ -272,10 +273,10 @@ def redrawn(
         if row[~held].any():
             return 1 / (1 + times)
         expected = size * chances[held]
-        found += float(((row[held] - expected) ** 2 / expected).sum())
+        total += float(((row[held] - expected) ** 2 / expected).sum())
         one = rng.multinomial(size, chances[held] / chances[held].sum(), size=times)
         drawn += ((one - expected) ** 2 / expected).sum(1)
-    return float((1 + (drawn >= found * (1 - 1e-12)).sum()) / (1 + times))
+    return float((1 + (drawn >= total * (1 - 1e-12)).sum()) / (1 + times))
 
 
 def sign_tail(more: int, total: int) -> float:
@@ -287,7 +288,7 @@ def sign_tail(more: int, total: int) -> float:
         for k in range(more, total + 1)
     ]
     most = max(logs)
-    return min(1.0, math.exp(most) * sum(math.exp(each - most) for each in logs))
+    return min(1.0, math.exp(most) * sum(math.exp(term - most) for term in logs))
 
 
 def _hypergeometric(left: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -53,15 +53,15 @@ class Form:
         for column, name in enumerate(self.names):
             array = batch.column(name)
             if self.is_list[column]:
-                found, list_offsets = unragged(array)
-                found = found[list_offsets[0] : list_offsets[-1]]
+                elements, list_offsets = unragged(array)
+                elements = elements[list_offsets[0] : list_offsets[-1]]
                 offsets[column] = list_offsets
                 offsets[column] += base - int(list_offsets[0])
             else:
-                found = array.to_numpy()
+                elements = array.to_numpy()
                 offsets[column] = np.arange(base, base + rows + 1)
-            values.append(found.astype(np.int64))
-            base += len(found)
+            values.append(elements.astype(np.int64))
+            base += len(elements)
         flat = np.concatenate([*values, np.empty(0, dtype=np.int64)])
         longest = rows * (len(self.text) + 2 * len(self.names)) + (_LONGEST + 1) * len(flat)
         out, ends = np.empty(longest, dtype=np.uint8), np.zeros(rows + 1, dtype=np.int64)

@@ -102,7 +102,7 @@ def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[i
     """The wanted fields of the struct at `at`, and where it ends."""
     if depth > _DEEPEST:
         raise _MalformedError
-    found: dict[int, Any] = {}
+    fields: dict[int, Any] = {}
     field = 0
     while head := data[at]:
         at += 1
@@ -117,20 +117,20 @@ def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[i
         if want is None:
             at = _after(data, at, kind, depth)
         elif want is int and kind in _INTEGERS:
-            found[field], at = _integer(data, at)
+            fields[field], at = _integer(data, at)
         elif isinstance(want, dict) and kind == _STRUCT:
-            found[field], at = _struct(data, at, want, depth + 1)
+            fields[field], at = _struct(data, at, want, depth + 1)
         elif isinstance(want, list) and kind == _LISTS[0]:
             count, kind, at = _list(data, at)
             if kind != _STRUCT:
                 raise _MalformedError
-            found[field] = each = []
+            fields[field] = items = []
             for _ in range(count):
                 one, at = _struct(data, at, want[0], depth + 1)
-                each.append(one)
+                items.append(one)
         else:
             raise _MalformedError
-    return found, at + 1
+    return fields, at + 1
 
 
 def _after(data: Any, at: int, kind: int, depth: int) -> int:

@@ -172,7 +172,7 @@ def find_members(archive, places, sizes):
 
     Returns (how many whole members there are, where they end): that is the archive's end where it is sound.
     """
-    found, place = 0, np.int64(0)
+    members, place = 0, np.int64(0)
     sound = True
     while sound and place + BLOCK <= len(archive):
         size = np.int64(0)
@@ -183,10 +183,10 @@ def find_members(archive, places, sizes):
         end = place + BLOCK + size + -size % BLOCK
         sound = bool(sound and end <= len(archive))
         if sound:
-            places[found], sizes[found] = place, size
-            found += 1
+            places[members], sizes[members] = place, size
+            members += 1
             place = end
-    return found, place
+    return members, place
 
 
 @kernel

@@ -286,8 +286,8 @@ def open_writer(split: Split, sink: Any, metadata: dict[str, str]) -> WebDataset
 
 def table_of(tail: bytes, name: str) -> str:
     """The line that `add_table` put into a file that ends with `tail`; empty where there is none."""
-    _, found, table = tail.rpartition(f"{name}:".encode("ascii"))
-    return table.rstrip(b"\0").decode("ascii", "replace") if found else ""
+    _, name_there, table = tail.rpartition(f"{name}:".encode("ascii"))
+    return table.rstrip(b"\0").decode("ascii", "replace") if name_there else ""
 
 
 def _compressor(compression: str | None) -> Any:

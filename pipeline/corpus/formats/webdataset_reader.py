@@ -133,10 +133,10 @@ def _members(archive: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.
     """The places of the headers and the sizes of the contents of all members; all lie in the archive."""
     room = len(archive) // tar.BLOCK
     places, sizes = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-    found, end = tar.find_members(archive, places, sizes)
+    members, end = tar.find_members(archive, places, sizes)
     if end != len(archive):
         _refuse(archive, end, "is damaged or cut off")
-    return places[:found], sizes[:found]
+    return places[:members], sizes[:members]
 
 
 def _decode(
@@ -165,20 +165,20 @@ def _decode(
         tar.gather(archive, starts[place] + head, counts, values)
         ragged[name] = values, counts // item
 
-    found: dict[str, tuple[NDArray[Any], NDArray[np.int64]]] = {}
+    columns_read: dict[str, tuple[NDArray[Any], NDArray[np.int64]]] = {}
     if layout.has_tokens:
         values, counts = ragged["input_ids.npy"]
-        found["input_ids"] = values.view(id_type), counts
+        columns_read["input_ids"] = values.view(id_type), counts
         if layout.has_mask:
-            found["loss_mask"] = ragged["loss_mask.npy"] if with_mask else _ones(counts)
-            other = np.flatnonzero(found["loss_mask"][1] != counts)
+            columns_read["loss_mask"] = ragged["loss_mask.npy"] if with_mask else _ones(counts)
+            other = np.flatnonzero(columns_read["loss_mask"][1] != counts)
             if len(other):
                 _refuse(archive, int(starts[1, other[0]]) - tar.BLOCK, "is not as long as its tokens")
     for name in layout.texts:
-        found[name] = ragged["txt" if name == "text" else f"{name}.txt"]
+        columns_read[name] = ragged["txt" if name == "text" else f"{name}.txt"]
     form: Form = layout.form(layout.has_mask and not with_mask)
-    found.update(form.read(archive, starts[-1], lengths[-1]))
-    arrays = [_array(field.type, *found[field.name]) for field in layout.schema]
+    columns_read.update(form.read(archive, starts[-1], lengths[-1]))
+    arrays = [_array(field.type, *columns_read[field.name]) for field in layout.schema]
     return pa.RecordBatch.from_arrays(arrays, schema=layout.schema), id_type
 
 
