@@ -42,6 +42,11 @@ class Figures:
         return self.learned / max(self.counted, 1)
 
     @property
+    def dropped_share(self) -> float:
+        """The part of the examples that were dropped as duplicates, 0..1."""
+        return self.dropped / max(self.dropped + self.examples, 1)
+
+    @property
     def bytes_per_token(self) -> float:
         """Bytes on disk for each token."""
         return self.bytes / max(self.tokens, 1)
@@ -111,6 +116,26 @@ def total(figures: Iterable[Figures]) -> Figures:
     return sum(figures, Figures())
 
 
+def sums_of(figures: Mapping[SplitId, Figures]) -> dict[str, Figures]:
+    """The sums of the datasets; of a single one those of its splits."""
+    place = 0 if len({dataset for dataset, _ in figures}) > 1 else 1
+    names = dict.fromkeys(key[place] for key in figures)
+    return {name: total(each for key, each in figures.items() if key[place] == name) for name in names}
+
+
+def cells_of(each: Figures, told: str, packed: bool) -> dict[str, str]:
+    """A line of a table of figures, by the heads of its columns; told: see `told_mode`."""
+    cells = {"examples": f"{each.examples:,}"}
+    cells |= {"packed rows": f"{each.rows:,}"} if packed else {}
+    cells |= {"tokens": f"{each.tokens:,}", "mean length": f"{each.mean:,.1f}"}
+    cells["in the loss"] = percent(each.learned_share)
+    if told != "off":
+        gone, count = ("dropped", each.dropped) if told == "drop" else ("redrawn", each.redrawn)
+        cells[f"duplicates {gone}"] = f"{count:,}"
+    cells |= {"shards": f"{each.shards:,}", "size": megabytes(each.bytes)}
+    return cells | {"bytes / token": f"{each.bytes_per_token:.2f}"}
+
+
 def _of_split(manifest: Mapping[str, Any], key: SplitId, counts: Counts) -> Figures:
     shards = shards_of(manifest, key)
     return Figures(
@@ -168,6 +193,18 @@ def percent(share: float) -> str:
 def megabytes(count: int) -> str:
     """Bytes in MB."""
     return f"{count / 1e6:,.1f} MB"
+
+
+def unit_of(manifest: Mapping[str, Any], dataset: str) -> str:
+    """What the lengths of a dataset's examples are counted in."""
+    return "bytes" if of_texts(manifest, dataset) else "tokens"
+
+
+def split_counts(
+    manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts], dataset: str
+) -> dict[str, Counts]:
+    """The statistics of a dataset's splits, train first."""
+    return {split: statistics[name, split] for name, split in keys_of(manifest) if name == dataset}
 
 
 def of_texts(manifest: Mapping[str, Any], dataset: str) -> bool:
