@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from ...tasks import get_task
 from ...tasks.base import Paper
+from ..corpus.split import SplitId
+from .figures import keys_of
 
 _COLUMNS = {
     "input_ids": "the tokens",
@@ -20,10 +22,13 @@ _COLUMNS = {
 }
 
 
-def schema_of(manifest: Mapping[str, Any], dataset: str, sample: pa.RecordBatch | None = None) -> pa.Schema:
+def schema_of(
+    manifest: Mapping[str, Any], dataset: str, samples: Mapping[SplitId, pa.RecordBatch]
+) -> pa.Schema:
     """The columns of a dataset's shards: those of a sample, where there is one, else of its task."""
-    if sample is not None:
-        return sample.schema
+    for key in keys_of(manifest):
+        if key[0] == dataset and key in samples:
+            return samples[key].schema
     entry = manifest["spec"]["datasets"][dataset]
     first = next(iter(entry["splits"].values()))
     return get_task(entry["task"]).schema(first["config"])
@@ -60,6 +65,15 @@ def about_column(task: str, name: str, schema: pa.Schema) -> str:
     if name == "index" and "documents" in schema.names:
         return "the address, in its split, of the row's first document"
     return get_task(task).columns.get(name) or _COLUMNS.get(name, "")
+
+
+def columns_of(
+    manifest: Mapping[str, Any], dataset: str, samples: Mapping[SplitId, pa.RecordBatch]
+) -> list[tuple[str, str, str]]:
+    """(name, type, what it holds) of each column of a dataset's shards."""
+    schema = schema_of(manifest, dataset, samples)
+    task = manifest["spec"]["datasets"][dataset]["task"]
+    return [(each.name, type_name(each.type), about_column(task, each.name, schema)) for each in schema]
 
 
 def type_name(data_type: pa.DataType) -> str:

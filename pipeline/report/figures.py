@@ -72,11 +72,6 @@ def keys_of(manifest: Mapping[str, Any]) -> list[SplitId]:
     ]
 
 
-def first_split(manifest: Mapping[str, Any], dataset: str) -> str:
-    """The split to show first: train, where there is one."""
-    return next(split for name, split in keys_of(manifest) if name == dataset)
-
-
 def shards_of(manifest: Mapping[str, Any], key: SplitId) -> list[Mapping[str, Any]]:
     """The records of a split's shards."""
     dataset, split = key
@@ -86,7 +81,7 @@ def shards_of(manifest: Mapping[str, Any], key: SplitId) -> list[Mapping[str, An
 def usage(manifest: Mapping[str, Any], path: str) -> str:
     """Python that reads the corpus at `path`: with `datasets`, and with Ostraca's own loaders."""
     dataset = next(iter(manifest["spec"]["datasets"]))
-    split = first_split(manifest, dataset)
+    split = next(split for name, split in keys_of(manifest) if name == dataset)
     parts = []
     if read_by_datasets(manifest):
         parts.append(

@@ -12,7 +12,7 @@ from ...tasks import get_task
 from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
 from .charts import GONE, LEARNED, charts_of, has_lost, mixture, shares_of
-from .columns import about_column, about_task, schema_of, sources, type_name
+from .columns import about_task, columns_of, sources
 from .figures import (
     Figures,
     cells_of,
@@ -79,11 +79,6 @@ def _dataset(
     splits = {split: each for (name, split), each in figures.items() if name == dataset}
     counts = split_counts(manifest, statistics, dataset)
     shown = {split: samples[dataset, split] for split in splits if (dataset, split) in samples}
-    schema = schema_of(manifest, dataset, next(iter(shown.values()), None))
-    columns = [
-        (field.name, type_name(field.type), about_column(entry["task"], field.name, schema))
-        for field in schema
-    ]
     return {
         "name": dataset,
         "about": about_task(entry["task"]),
@@ -95,7 +90,7 @@ def _dataset(
         "version": entry["version"],
         "config_splits": _ordered(entry),
         "config": list(_config(entry)),
-        "columns": columns,
+        "columns": columns_of(manifest, dataset, samples),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"short": short, "percent": percent, "megabytes": megabytes}
-    environment.filters |= {"count": _count, "place": _place}
+    environment.filters |= {"count": _count, "place": _place, "json": json.dumps}
     return environment
 
 
