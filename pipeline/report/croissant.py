@@ -16,11 +16,10 @@ SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 _SPLITS = "splits"  # the record set of their names
 _TYPES = {pa.uint8(): "cr:UInt8", pa.int32(): "cr:Int32", pa.int64(): "cr:Int64", pa.string(): "sc:Text"}
 # The context that the specification gives, term for term.
-_TERMS = (
-    "arrayShape citeAs column containedIn equivalentProperty extract field fileProperty fileObject fileSet format "
-    "includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
-    "samplingRate separator source subField transform"
-).split()
+_TERMS = ["arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field"]
+_TERMS += ["fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset"]
+_TERMS += ["jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated"]
+_TERMS += ["replace", "samplingRate", "separator", "source", "subField", "transform"]
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -123,14 +122,14 @@ def _records(dataset: str, task: str, schema: pa.Schema) -> dict[str, Any]:
             "transform": {"regex": r"(?:.*/)?([a-z0-9_]+?)(?:-[0-9]+-of-[0-9]+\.parquet)?$"},
         },
     }
-    fields = {"split": split}
+    fields: list[tuple[str, dict[str, Any]]] = [("split", split)]
     for each in schema:
         listed = pa.types.is_list(each.type)
-        fields[each.name] = {
+        field = {
             "description": about_column(task, each.name, schema) or each.name,
             "dataType": _TYPES[each.type.value_type if listed else each.type],
             "source": {**shards, "extract": {"column": each.name}},
-            **({"isArray": True, "arrayShape": "-1"} if listed else {}),
         }
-    made = [_node("Field", f"{records}/{name}") | {"name": name} | field for name, field in fields.items()]
+        fields.append((each.name, field | ({"isArray": True, "arrayShape": "-1"} if listed else {})))
+    made = [_node("Field", f"{records}/{name}") | {"name": name} | field for name, field in fields]
     return _node("RecordSet", records, field=made)
