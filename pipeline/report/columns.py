@@ -70,14 +70,10 @@ def about_column(task: str, name: str, schema: pa.Schema) -> str:
 def columns_of(
     manifest: Mapping[str, Any], dataset: str, samples: Mapping[SplitId, pa.RecordBatch]
 ) -> list[tuple[str, str, str]]:
-    """(name, type, what it holds) of each column of a dataset's shards."""
-    schema = schema_of(manifest, dataset, samples)
-    task = manifest["spec"]["datasets"][dataset]["task"]
-    return [(each.name, type_name(each.type), about_column(task, each.name, schema)) for each in schema]
-
-
-def type_name(data_type: pa.DataType) -> str:
-    """A column's type as one writes it: int32, list of int32."""
-    if pa.types.is_list(data_type):
-        return f"list of {data_type.value_type}"
-    return str(data_type)
+    """(name, type, what it holds) of each column of a dataset's shards; a type is, e.g., "list of int32"."""
+    schema, columns = schema_of(manifest, dataset, samples), []
+    for each in schema:
+        written = f"list of {each.type.value_type}" if pa.types.is_list(each.type) else str(each.type)
+        about = about_column(manifest["spec"]["datasets"][dataset]["task"], each.name, schema)
+        columns.append((each.name, written, about))
+    return columns

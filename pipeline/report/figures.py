@@ -54,7 +54,21 @@ class Figures:
 
 def figures_of(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> dict[SplitId, Figures]:
     """The figures of every split of every dataset: datasets in the spec's order, train first."""
-    return {key: _of_split(manifest, key, statistics[key]) for key in keys_of(manifest)}
+    found = {}
+    for key in keys_of(manifest):
+        counts, shards = statistics[key], shards_of(manifest, key)
+        found[key] = Figures(
+            examples=counts.after.rows,
+            rows=sum(record["rows"] for record in shards),
+            tokens=sum(record["tokens"] for record in shards),
+            learned=counts.after.learned,
+            counted=counts.after.tokens,
+            dropped=counts.dropped,
+            redrawn=counts.redrawn,
+            shards=len(shards),
+            bytes=sum(record["bytes"] for record in shards),
+        )
+    return found
 
 
 def keys_of(manifest: Mapping[str, Any]) -> list[SplitId]:
@@ -129,21 +143,6 @@ def cells_of(each: Figures, told: str, packed: bool) -> dict[str, str]:
         cells[f"duplicates {gone}"] = f"{count:,}"
     cells |= {"shards": f"{each.shards:,}", "size": megabytes(each.bytes)}
     return cells | {"bytes / token": f"{each.bytes_per_token:.2f}"}
-
-
-def _of_split(manifest: Mapping[str, Any], key: SplitId, counts: Counts) -> Figures:
-    shards = shards_of(manifest, key)
-    return Figures(
-        examples=counts.after.rows,
-        rows=sum(record["rows"] for record in shards),
-        tokens=sum(record["tokens"] for record in shards),
-        learned=counts.after.learned,
-        counted=counts.after.tokens,
-        dropped=counts.dropped,
-        redrawn=counts.redrawn,
-        shards=len(shards),
-        bytes=sum(record["bytes"] for record in shards),
-    )
 
 
 def dedup_mode(manifest: Mapping[str, Any]) -> str:

@@ -18,14 +18,7 @@ MOST_TOKENS = 400
 HEAD_TOKENS, TAIL_TOKENS = 120, 200  # of a longer example; what is learned stands mostly at its end
 
 
-@dataclass(frozen=True, kw_only=True)
-class Token:
-    """A token as it is shown; breaks: it begins a line."""
-
-    name: str
-    learned: bool
-    underlined: bool
-    breaks: bool
+Token = tuple[str, bool, bool, bool]  # name, learned, underlined, at the beginning of a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +67,7 @@ def _example(row: Mapping[str, Any], look: Look, names: Mapping[int, str]) -> Ex
         parts = [range(HEAD_TOKENS), range(len(tokens) - TAIL_TOKENS, len(tokens))]
     runs = [
         [
-            Token(
-                name=names.get(tokens[at], str(tokens[at])),
-                learned=bool(mask[at]),
-                underlined=at in underlined,
-                breaks=at in breaks,
-            )
+            (names.get(tokens[at], str(tokens[at])), bool(mask[at]), at in underlined, at in breaks)
             for at in part
         ]
         for part in parts
