@@ -126,14 +126,13 @@ def _heading(split: str, values: Histogram, rows: int, y: float) -> Iterator[Tex
         yield Text(WIDTH - RIGHT, y, "none left", "end")
         return
     lows, highs = values.edges()
-    mean = float((lows + highs) / 2 @ values.counts) / values.total
-    note = f"{lows[0]:,} to {highs[-1]:,}, mean {mean:,.{0 if mean >= 100 else 1}f}"
-    note = f"all {lows[0]:,}" if lows[0] == highs[-1] else note
+    least, largest, mean = lows[0], highs[-1], float((lows + highs) / 2 @ values.counts) / values.total
+    note = f"{least:,} to {largest:,}, mean {mean:,.{0 if mean >= 100 else 1}f}"
+    note = f"all {least:,}" if least == largest else note
     what = "examples" if values.total == rows else "in all"
-    forms = (f"{values.total:,} {what}: {note}", f"{short(values.total)} {what}: {note}")
-    room = WIDTH - RIGHT - 10 - width_of(split, LARGE)
-    words = next((each for each in forms if width_of(each) < room), note)
-    yield Text(WIDTH - RIGHT, y, words, "end")
+    forms = (f"{values.total:,} {what}: {note}", f"{short(values.total)} {what}: {note}", note)
+    room = WIDTH - RIGHT - 8 - width_of(split, LARGE, True)
+    yield Text(WIDTH - RIGHT, y, next((each for each in forms if width_of(each) < room), ""), "end")
 
 
 def _strip(
@@ -167,8 +166,8 @@ def _shares(split: str, title: str, unit: str, before: Histogram, after: Histogr
     ticks = round_ticks(low, high, 3, whole=False) if high > low else [0.0]
     bottom = _SPACE + 1.4 * _PLOT
     plot = _plot(bins, (min(low, ticks[0]), max(high, ticks[-1]) or 0.01), _SPACE, bottom)
-    shapes: list[Shape] = [*plot.levels(ticks, lambda tick: f"{100 * tick:.3g}%")]
-    few = bins.number <= 12 and low >= 0
+    shapes: list[Shape] = [*plot.levels(ticks, lambda tick: f"{100 * tick:,.10g}%")]
+    few, most = bins.number <= 12 and low >= 0, int(np.nanargmax(lost))
     for number, value in enumerate(lost.tolist()):
         if value == 0 or math.isnan(value):
             continue
@@ -176,7 +175,7 @@ def _shares(split: str, title: str, unit: str, before: Histogram, after: Histogr
         ends = min(value, 0.0), max(value, 0.0)
         bar = _bar(plot, bins, number, ends, "lost" if value >= 0 else "bar", tip)
         shapes.append(bar)
-        if value > 0 and (few or value == high):
+        if value > 0 and (few or number == most):
             shapes.append(Text(bar.x + bar.wide / 2, bar.y - 4, percent(value), "middle"))
     shapes += _axis(plot, bins, unit)
     return Drawing(title=title, note=note, label=f"{title}, {note}", high=bottom + FOOT, shapes=shapes)

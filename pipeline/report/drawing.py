@@ -14,7 +14,7 @@ WIDTH = 340.0
 LEFT, RIGHT = 42.0, 12.0  # beside what is plotted: room for numbers
 FOOT = 36.0  # below it: numbers, and what they count
 SIZE, LARGE, TITLE = 11.0, 12.0, 14.0  # of texts; TITLE only where no HTML has the title
-_CHARACTER = 0.57  # about the width of one, by its text's size
+_CHARACTER, _STRONG = 0.58, 0.68  # about the width of one, by its text's size
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,6 @@ class Plot:
         return Text((LEFT + WIDTH - RIGHT) / 2, self.bottom + 31, words, "middle")
 
 
-def width_of(words: str, size: float = SIZE) -> float:
+def width_of(words: str, size: float = SIZE, strong: bool = False) -> float:
     """About how wide a text is: no font is asked, since the page's reader brings it."""
-    return _CHARACTER * size * len(words)
+    return (_STRONG if strong else _CHARACTER) * size * len(words)

@@ -47,7 +47,7 @@ def draw_pictures(
 def _bars(rows: Sequence[Row]) -> Drawing:
     """The mixture as one chart: names, bars and numbers in a line each."""
     wide, step = _COLUMNS * WIDTH, 28.0
-    left = max(width_of(row.name, LARGE) for row in rows) + 10
+    left = max(width_of(row.name, LARGE, True) for row in rows) + 10
     scale = (wide - left - 110) / 100
     shapes: list[Shape] = [*key(LEARNED, left, 12)]
     for number, row in enumerate(rows):
