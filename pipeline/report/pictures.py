@@ -36,12 +36,12 @@ def draw_pictures(
     datasets = list(manifest["spec"]["datasets"])
     if len(datasets) > 1:
         rows = mixture(sums_of(figures_of(manifest, statistics)))
-        yield MIXTURE, _png([(0, 0, _bars(rows))])
+        yield MIXTURE, png_of([(0, 0, _bars(rows))])
     for dataset in datasets:
         counts = split_counts(manifest, statistics, dataset)
         charts = charts_of(counts, unit_of(manifest, dataset))
         if charts:
-            yield picture_of(dataset), _png([*_grid(charts, any(map(has_lost, counts.values())))])
+            yield picture_of(dataset), png_of([*_grid(charts, any(map(has_lost, counts.values())))])
 
 
 def _bars(rows: Sequence[Row]) -> Drawing:
@@ -78,8 +78,8 @@ def _grid(charts: Sequence[Drawing], lost: bool) -> Iterator[tuple[float, float,
         top += TITLE + 8 + max(chart.high for chart in line) + _SPACE
 
 
-def _png(placed: Sequence[tuple[float, float, Drawing]]) -> bytes:
-    """Drawings, each with the place of its upper left corner, as one picture."""
+def png_of(placed: Sequence[tuple[float, float, Drawing]]) -> bytes:
+    """Drawings, each with the place of its upper left corner (right, down), as one PNG."""
     # Objects of our own rather than pyplot: no window system is looked for, no global state changes.
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -18,22 +18,23 @@ def render(name: str, **values: Any) -> str:
 
     Raises jinja2.UndefinedError where the template asks for a value that is not there.
     """
-    return _environment().get_template(name).render(values)
+    return environment().get_template(name).render(values)
 
 
 def colours() -> dict[str, str]:
     """Name -> "#rrggbb" of the style sheet's light colours, for what is drawn without it."""
-    environment = _environment()
-    assert environment.loader is not None
-    css, _, _ = environment.loader.get_source(environment, "style.css")
+    loaded = environment()
+    assert loaded.loader is not None
+    css, _, _ = loaded.loader.get_source(loaded, "style.css")
     return dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css.partition("}")[0]))
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where templates come from, and the filters that they may use."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader(__package__),
         autoescape=select_autoescape(disabled_extensions=("md.j2",), default=True),
         undefined=StrictUndefined,
@@ -41,9 +42,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"short": short, "percent": percent, "megabytes": megabytes}
-    environment.filters |= {"count": _count, "place": _place, "json": json.dumps}
-    return environment
+    made.filters |= {"short": short, "percent": percent, "megabytes": megabytes}
+    made.filters |= {"count": _count, "place": _place, "json": json.dumps}
+    return made
 
 
 def _count(number: float, digits: int = 0) -> str:
