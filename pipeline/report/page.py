@@ -127,7 +127,5 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, str(spec[name])
     for name, given in (("packing", spec.get("pack")), ("duplicates", spec.get("dedup"))):
         if given:
-            yield (
-                name,
-                ", ".join(f"{key} {value}" for key, value in given.items() if value not in (None, [], "")),
-            )
+            said = {key: value for key, value in given.items() if value not in (None, [], "")}
+            yield name, ", ".join(f"{key} {value}" for key, value in said.items())
