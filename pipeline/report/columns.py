@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from ...tasks import get_task
 from ...tasks.base import Paper
+from ..corpus.split import SplitId
+from .figures import keys_of
 
 _COLUMNS = {
     "input_ids": "the tokens",
@@ -20,10 +22,13 @@ _COLUMNS = {
 }
 
 
-def schema_of(manifest: Mapping[str, Any], dataset: str, sample: pa.RecordBatch | None = None) -> pa.Schema:
+def schema_of(
+    manifest: Mapping[str, Any], dataset: str, samples: Mapping[SplitId, pa.RecordBatch]
+) -> pa.Schema:
     """The columns of a dataset's shards: those of a sample, where there is one, else of its task."""
-    if sample is not None:
-        return sample.schema
+    for key in keys_of(manifest):
+        if key[0] == dataset and key in samples:
+            return samples[key].schema
     entry = manifest["spec"]["datasets"][dataset]
     first = next(iter(entry["splits"].values()))
     return get_task(entry["task"]).schema(first["config"])
@@ -62,8 +67,13 @@ def about_column(task: str, name: str, schema: pa.Schema) -> str:
     return get_task(task).columns.get(name) or _COLUMNS.get(name, "")
 
 
-def type_name(data_type: pa.DataType) -> str:
-    """A column's type as one writes it: int32, list of int32."""
-    if pa.types.is_list(data_type):
-        return f"list of {data_type.value_type}"
-    return str(data_type)
+def columns_of(
+    manifest: Mapping[str, Any], dataset: str, samples: Mapping[SplitId, pa.RecordBatch]
+) -> list[tuple[str, str, str]]:
+    """(name, type, what it holds) of each column of a dataset's shards; a type is, e.g., "list of int32"."""
+    schema, columns = schema_of(manifest, dataset, samples), []
+    for each in schema:
+        written = f"list of {each.type.value_type}" if pa.types.is_list(each.type) else str(each.type)
+        about = about_column(manifest["spec"]["datasets"][dataset]["task"], each.name, schema)
+        columns.append((each.name, written, about))
+    return columns

@@ -16,18 +16,10 @@ SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 _SPLITS = "splits"  # the record set of their names
 _TYPES = {pa.uint8(): "cr:UInt8", pa.int32(): "cr:Int32", pa.int64(): "cr:Int64", pa.string(): "sc:Text"}
 # The context that the specification gives, term for term.
-_TERMS: tuple[str, ...] = (
-    "arrayShape",
-    "citeAs",
-    "column",
-    "containedIn",
-    "equivalentProperty",
-    "extract",
-    "field",
-)
-_TERMS += ("fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset")
-_TERMS += ("jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated")
-_TERMS += ("replace", "samplingRate", "separator", "source", "subField", "transform")
+_TERMS = ["arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field"]
+_TERMS += ["fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset"]
+_TERMS += ["jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated"]
+_TERMS += ["replace", "samplingRate", "separator", "source", "subField", "transform"]
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -77,81 +69,67 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[SplitId, pa.Rec
         made["distribution"] = [*shards, *map(_files, datasets)]
         made["recordSet"] = [_splits([split for _, split in keys])]
         for dataset in datasets:
-            sample = next((samples[key] for key in keys if key[0] == dataset and key in samples), None)
-            schema = schema_of(manifest, dataset, sample)
+            schema = schema_of(manifest, dataset, samples)
             made["recordSet"].append(_records(dataset, spec["datasets"][dataset]["task"], schema))
     return made
 
 
+def _node(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"@type": f"cr:{kind}", "@id": name, "name": name, **more}
+
+
 def _shard(record: Mapping[str, Any], media_type: str) -> dict[str, Any]:
-    path = record["path"]
-    return {
-        "@type": "cr:FileObject",
-        "@id": path,
-        "name": path,
-        "contentUrl": path,
-        "contentSize": f"{record['bytes']} B",
-        "encodingFormat": media_type,
-        "sha256": record["sha256"],
-    }
+    return _node(
+        "FileObject",
+        record["path"],
+        contentUrl=record["path"],
+        contentSize=f"{record['bytes']} B",
+        encodingFormat=media_type,
+        sha256=record["sha256"],
+    )
 
 
 def _files(dataset: str) -> dict[str, Any]:
     """All shards of a dataset."""
-    return {
-        "@type": "cr:FileSet",
-        "@id": f"{dataset}-shards",
-        "name": f"{dataset}-shards",
-        "description": f"All shards of {dataset}.",
-        "encodingFormat": FORMATS["parquet"].media_types["zstd"],
-        "includes": f"{dataset}/*.parquet",
-    }
+    return _node(
+        "FileSet",
+        f"{dataset}-shards",
+        description=f"All shards of {dataset}.",
+        encodingFormat=FORMATS["parquet"].media_types["zstd"],
+        includes=f"{dataset}/*.parquet",
+    )
 
 
 def _splits(names: list[str]) -> dict[str, Any]:
     """The names of the splits, to which every row refers."""
-    return {
-        "@type": "cr:RecordSet",
-        "@id": _SPLITS,
-        "name": _SPLITS,
-        "dataType": "cr:Split",
-        "key": {"@id": f"{_SPLITS}/name"},
-        "field": [{"@type": "cr:Field", "@id": f"{_SPLITS}/name", "name": "name", "dataType": "sc:Text"}],
-        "data": [{f"{_SPLITS}/name": name} for name in dict.fromkeys(names)],
+    field = f"{_SPLITS}/name"
+    return _node("RecordSet", _SPLITS, dataType="cr:Split", key={"@id": field}) | {
+        "field": [{"@type": "cr:Field", "@id": field, "name": "name", "dataType": "sc:Text"}],
+        "data": [{field: name} for name in dict.fromkeys(names)],
     }
 
 
 def _records(dataset: str, task: str, schema: pa.Schema) -> dict[str, Any]:
     """The rows of a dataset: which split they are of, and a field for each column."""
-    name = f"{dataset}-rows"
+    records, shards = f"{dataset}-rows", {"fileSet": {"@id": f"{dataset}-shards"}}
     split = {
-        "@type": "cr:Field",
-        "@id": f"{name}/split",
-        "name": "split",
         "description": "the split that the row is of",
         "dataType": "sc:Text",
         "references": {"field": {"@id": f"{_SPLITS}/name"}},
         "source": {
-            "fileSet": {"@id": f"{dataset}-shards"},
+            **shards,
             "extract": {"fileProperty": "fullpath"},
             "transform": {"regex": r"(?:.*/)?([a-z0-9_]+?)(?:-[0-9]+-of-[0-9]+\.parquet)?$"},
         },
     }
-    fields = [
-        split,
-        *(_field(dataset, name, field, about_column(task, field.name, schema)) for field in schema),
-    ]
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
-
-
-def _field(dataset: str, records: str, field: pa.Field, about: str) -> dict[str, Any]:
-    listed = pa.types.is_list(field.type)
-    made = {
-        "@type": "cr:Field",
-        "@id": f"{records}/{field.name}",
-        "name": field.name,
-        "description": about or field.name,
-        "dataType": _TYPES[field.type.value_type if listed else field.type],
-        "source": {"fileSet": {"@id": f"{dataset}-shards"}, "extract": {"column": field.name}},
-    }
-    return made | ({"isArray": True, "arrayShape": "-1"} if listed else {})
+    fields: list[tuple[str, dict[str, Any]]] = [("split", split)]
+    for each in schema:
+        listed = pa.types.is_list(each.type)
+        field = {
+            "description": about_column(task, each.name, schema) or each.name,
+            "dataType": _TYPES[each.type.value_type if listed else each.type],
+            "source": {**shards, "extract": {"column": each.name}},
+        }
+        fields.append((each.name, field | ({"isArray": True, "arrayShape": "-1"} if listed else {})))
+    made = [_node("Field", f"{records}/{name}") | {"name": name} | field for name, field in fields]
+    return _node("RecordSet", records, field=made)

@@ -42,6 +42,11 @@ class Figures:
         return self.learned / max(self.counted, 1)
 
     @property
+    def dropped_share(self) -> float:
+        """The part of the examples that were dropped as duplicates, 0..1."""
+        return self.dropped / max(self.dropped + self.examples, 1)
+
+    @property
     def bytes_per_token(self) -> float:
         """Bytes on disk for each token."""
         return self.bytes / max(self.tokens, 1)
@@ -49,7 +54,21 @@ class Figures:
 
 def figures_of(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> dict[SplitId, Figures]:
     """The figures of every split of every dataset: datasets in the spec's order, train first."""
-    return {key: _of_split(manifest, key, statistics[key]) for key in keys_of(manifest)}
+    found = {}
+    for key in keys_of(manifest):
+        counts, shards = statistics[key], shards_of(manifest, key)
+        found[key] = Figures(
+            examples=counts.after.rows,
+            rows=sum(record["rows"] for record in shards),
+            tokens=sum(record["tokens"] for record in shards),
+            learned=counts.after.learned,
+            counted=counts.after.tokens,
+            dropped=counts.dropped,
+            redrawn=counts.redrawn,
+            shards=len(shards),
+            bytes=sum(record["bytes"] for record in shards),
+        )
+    return found
 
 
 def keys_of(manifest: Mapping[str, Any]) -> list[SplitId]:
@@ -67,11 +86,6 @@ def keys_of(manifest: Mapping[str, Any]) -> list[SplitId]:
     ]
 
 
-def first_split(manifest: Mapping[str, Any], dataset: str) -> str:
-    """The split to show first: train, where there is one."""
-    return next(split for name, split in keys_of(manifest) if name == dataset)
-
-
 def shards_of(manifest: Mapping[str, Any], key: SplitId) -> list[Mapping[str, Any]]:
     """The records of a split's shards."""
     dataset, split = key
@@ -81,7 +95,7 @@ def shards_of(manifest: Mapping[str, Any], key: SplitId) -> list[Mapping[str, An
 def usage(manifest: Mapping[str, Any], path: str) -> str:
     """Python that reads the corpus at `path`: with `datasets`, and with Ostraca's own loaders."""
     dataset = next(iter(manifest["spec"]["datasets"]))
-    split = first_split(manifest, dataset)
+    split = next(split for name, split in keys_of(manifest) if name == dataset)
     parts = []
     if read_by_datasets(manifest):
         parts.append(
@@ -111,19 +125,24 @@ def total(figures: Iterable[Figures]) -> Figures:
     return sum(figures, Figures())
 
 
-def _of_split(manifest: Mapping[str, Any], key: SplitId, counts: Counts) -> Figures:
-    shards = shards_of(manifest, key)
-    return Figures(
-        examples=counts.after.rows,
-        rows=sum(record["rows"] for record in shards),
-        tokens=sum(record["tokens"] for record in shards),
-        learned=counts.after.learned,
-        counted=counts.after.tokens,
-        dropped=counts.dropped,
-        redrawn=counts.redrawn,
-        shards=len(shards),
-        bytes=sum(record["bytes"] for record in shards),
-    )
+def sums_of(figures: Mapping[SplitId, Figures]) -> dict[str, Figures]:
+    """The sums of the datasets; of a single one those of its splits."""
+    place = 0 if len({dataset for dataset, _ in figures}) > 1 else 1
+    names = dict.fromkeys(key[place] for key in figures)
+    return {name: total(each for key, each in figures.items() if key[place] == name) for name in names}
+
+
+def cells_of(each: Figures, told: str, packed: bool) -> dict[str, str]:
+    """A line of a table of figures, by the heads of its columns; told: see `told_mode`."""
+    cells = {"examples": f"{each.examples:,}"}
+    cells |= {"packed rows": f"{each.rows:,}"} if packed else {}
+    cells |= {"tokens": f"{each.tokens:,}", "mean length": f"{each.mean:,.1f}"}
+    cells["in the loss"] = percent(each.learned_share)
+    if told != "off":
+        gone, count = ("dropped", each.dropped) if told == "drop" else ("redrawn", each.redrawn)
+        cells[f"duplicates {gone}"] = f"{count:,}"
+    cells |= {"shards": f"{each.shards:,}", "size": megabytes(each.bytes)}
+    return cells | {"bytes / token": f"{each.bytes_per_token:.2f}"}
 
 
 def dedup_mode(manifest: Mapping[str, Any]) -> str:
@@ -168,6 +187,18 @@ def percent(share: float) -> str:
 def megabytes(count: int) -> str:
     """Bytes in MB."""
     return f"{count / 1e6:,.1f} MB"
+
+
+def unit_of(manifest: Mapping[str, Any], dataset: str) -> str:
+    """What the lengths of a dataset's examples are counted in."""
+    return "bytes" if of_texts(manifest, dataset) else "tokens"
+
+
+def split_counts(
+    manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts], dataset: str
+) -> dict[str, Counts]:
+    """The statistics of a dataset's splits, train first."""
+    return {split: statistics[name, split] for name, split in keys_of(manifest) if name == dataset}
 
 
 def of_texts(manifest: Mapping[str, Any], dataset: str) -> bool:

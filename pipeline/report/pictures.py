@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import groupby
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
-from .bins import Bins, round_ticks
-from .charts import Chart, charts_of
-from .figures import brief, figures_of, of_texts, percent, short, total
+from .charts import GONE, LEARNED, Row, charts_of, has_lost, key, mixture
+from .drawing import LARGE, TITLE, WIDTH, Bar, Dot, Drawing, Line, Shape, Text, width_of
+from .figures import figures_of, split_counts, sums_of, unit_of
+from .render import colours
 
 MIXTURE = "report/mixture.png"
-_INK, _FAINT, _GRID = "#1d2127", "#636b75", "#dfe3e8"
-_BAR, _READ, _LOST = "#0072b2", "#a9cfe8", "#d55e00"
-_FONT = {"font.family": "DejaVu Sans", "font.size": 9.0, "axes.edgecolor": _FAINT}
-_COLUMNS, _WIDE, _HIGH = 3, 3.5, 0.8  # charts in a line; inches of each, and of a panel in it
+_COLUMNS = 3  # charts in a line
+_INCHES = 3.5 / WIDTH  # of a unit
+_MARGIN, _SPACE = 12.0, 28.0  # round all charts, and between them
+_ALIGNED = {"start": "left", "middle": "center", "end": "right"}
 
 
 def picture_of(dataset: str) -> str:
@@ -34,116 +33,99 @@ def draw_pictures(
     """(path, PNG) of the tokens of several datasets, of each one's distributions; none without matplotlib."""
     if find_spec("matplotlib") is None:
         return
-    from matplotlib import rc_context
-
     datasets = list(manifest["spec"]["datasets"])
-    with rc_context(_FONT):
-        if len(datasets) > 1:
-            yield MIXTURE, _png(_mixture(manifest, statistics))
-        for dataset in datasets:
-            counts = {
-                key[1]: statistics[key] for key in figures_of(manifest, statistics) if key[0] == dataset
-            }
-            unit = "bytes" if of_texts(manifest, dataset) else "tokens"
-            charts = charts_of(counts, unit)
-            if charts:
-                yield picture_of(dataset), _png(_distributions(charts))
+    if len(datasets) > 1:
+        rows = mixture(sums_of(figures_of(manifest, statistics)))
+        yield MIXTURE, png_of([(0, 0, _bars(rows))])
+    for dataset in datasets:
+        counts = split_counts(manifest, statistics, dataset)
+        charts = charts_of(counts, unit_of(manifest, dataset))
+        if charts:
+            yield picture_of(dataset), png_of([*_grid(charts, any(map(has_lost, counts.values())))])
 
 
-def _figure(wide: float, high: float) -> Any:
+def _bars(rows: Sequence[Row]) -> Drawing:
+    """The mixture as one chart: names, bars and numbers in a line each."""
+    wide, step = _COLUMNS * WIDTH, 28.0
+    left = max(width_of(row.name, LARGE, True) for row in rows) + 10
+    scale = (wide - left - 110) / 100
+    shapes: list[Shape] = [*key(LEARNED, left, 12)]
+    for number, row in enumerate(rows):
+        y, end = 26 + step * number, left
+        shapes.append(Text(left - 8, y + 14, row.name, "end", LARGE, True))
+        for bar in row.drawing.shapes:
+            assert isinstance(bar, Bar)
+            end = left + (bar.x + bar.wide) * scale
+            shapes.append(Bar(left + bar.x * scale, y, bar.wide * scale, 20, bar.colour))
+        shapes.append(Text(end + 8, y + 14, f"{row.tokens}  ({row.share})", size=LARGE))
+    return Drawing(title="", label="", wide=wide, high=18 + step * len(rows), shapes=shapes)
+
+
+def _grid(charts: Sequence[Drawing], lost: bool) -> Iterator[tuple[float, float, Drawing]]:
+    """Where each chart stands: below its title, some in a line."""
+    top, columns = 0.0, min(len(charts), _COLUMNS)
+    if lost:
+        meaning = [*key(GONE, 0, 12)]
+        yield 0, 0, Drawing(title="", label="", high=12, shapes=meaning)
+        top = 12 + _SPACE
+    for start in range(0, len(charts), columns):
+        line = charts[start : start + columns]
+        for column, chart in enumerate(line):
+            right = column * (WIDTH + _SPACE)
+            title = [Text(0, TITLE, chart.title, size=TITLE, strong=True)]
+            yield right, top, Drawing(title="", label="", high=TITLE, shapes=title)
+            yield right, top + TITLE + 8, chart
+        top += TITLE + 8 + max(chart.high for chart in line) + _SPACE
+
+
+def png_of(placed: Sequence[tuple[float, float, Drawing]]) -> bytes:
+    """Drawings, each with the place of its upper left corner (right, down), as one PNG."""
     # Objects of our own rather than pyplot: no window system is looked for, no global state changes.
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(wide, high))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _panel(figure: Any, left: float, top: float, wide: float, high: float) -> Any:
-    """Axes at a place in inches from the figure's upper left corner."""
-    width, height = figure.get_size_inches()
-    return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
-
-
-def _png(figure: Any) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=130, facecolor="white", metadata={"Software": None})
+    wide = max(x + drawing.wide for x, _, drawing in placed) + 2 * _MARGIN
+    high = max(y + drawing.high for _, y, drawing in placed) + 2 * _MARGIN
+    palette, file = colours(), io.BytesIO()
+    with rc_context({"font.family": "DejaVu Sans"}):
+        figure = Figure(figsize=(wide * _INCHES, high * _INCHES))
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1), axisbelow=False)
+        axes.set_axis_off()
+        axes.set(xlim=(0, wide), ylim=(high, 0))
+        for x, y, drawing in placed:
+            # All of one kind and colour at once: a bar each would take several times as long.
+            for (_, colour), group in groupby(drawing.shapes, _kind):
+                _draw(axes, (x + _MARGIN, y + _MARGIN), list(group), palette[colour])
+        figure.savefig(file, format="png", dpi=130, facecolor="white", metadata={"Software": None})
     return file.getvalue()
 
 
-def _mixture(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> Any:
-    """A bar for each dataset: its tokens, what is learned of them darker."""
-    figures, datasets = figures_of(manifest, statistics), list(manifest["spec"]["datasets"])
-    sums = [total(each for key, each in figures.items() if key[0] == dataset) for dataset in datasets]
-    every = total(sums)
-    high, names = 0.36 * len(datasets), 0.09 * max(map(len, datasets)) + 0.2
-    figure = _figure(_WIDE * _COLUMNS, high + 0.6)
-    panel = _panel(figure, names, 0.4, _WIDE * _COLUMNS - names - 0.1, high)
-    places = range(len(datasets))
-    learned = [each.tokens * each.learned_share for each in sums]
-    read = [each.tokens - part for each, part in zip(sums, learned, strict=True)]
-    panel.barh(places, learned, color=_BAR, height=0.66)
-    panel.barh(places, read, left=learned, color=_READ, height=0.66)
-    for place, each in zip(places, sums, strict=True):
-        words = f"{short(each.tokens)}  ({percent(each.tokens / max(every.tokens, 1))})"
-        offset = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "color": _INK}
-        panel.annotate(words, (each.tokens, place), **offset)
-    panel.set_yticks(places, datasets, color=_INK)
-    panel.invert_yaxis()
-    panel.set_xlim(0, 1.16 * max(max(each.tokens for each in sums), 1))
-    panel.set_xticks([])
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    panel.set_title("Tokens: dark, in the loss; light, only read", loc="left", color=_FAINT, fontsize=9)
-    return figure
+def _kind(shape: Shape) -> tuple[str, str]:
+    if isinstance(shape, Text):
+        return shape.tag, "ink" if shape.strong else "faint"
+    return shape.tag, shape.colour
 
 
-def _distributions(charts: list[Chart]) -> Any:
-    """A chart a cell, of which each split is a panel."""
-    lines, columns = -(-len(charts) // _COLUMNS), min(len(charts), _COLUMNS)
-    strips = max(len(chart.strips) for chart in charts)
-    cell = 0.75 + strips * (_HIGH + 0.3)
-    figure = _figure(_WIDE * columns, lines * cell)
-    for number, chart in enumerate(charts):
-        line, column = divmod(number, _COLUMNS)
-        left, top = column * _WIDE + 0.1, line * cell + 0.1
-        place = (left / figure.get_figwidth(), 1 - top / figure.get_figheight())
-        figure.text(*place, chart.title, va="top", fontsize=10, fontweight="bold", color=_INK)
-        if any(strip.before is not None for strip in chart.strips):
-            right = (left + _WIDE - 0.25) / figure.get_figwidth()
-            words = "orange: gone as duplicates"
-            figure.text(right, place[1], words, va="top", ha="right", fontsize=8, color=_LOST)
-        for at, strip in enumerate(chart.strips):
-            above = top + 0.45 + at * (_HIGH + 0.3)
-            panel = _panel(figure, left + 0.5, above, _WIDE - 0.75, _HIGH)
-            _draw(panel, chart.bins, strip.counts, strip.before)
-            panel.set_title(f"{strip.name} ({strip.of})", loc="left", fontsize=8.5, color=_INK, pad=3)
-            panel.set_title(strip.note, loc="right", fontsize=8, color=_FAINT, pad=3)
-            if at < len(chart.strips) - 1:
-                panel.set_xticklabels([])
-        panel.set_xlabel(chart.unit, color=_FAINT, fontsize=8)
-    return figure
+def _draw(axes: Any, corner: tuple[float, float], shapes: Sequence[Any], colour: str) -> None:
+    """Shapes of one kind and colour, upon what is there already."""
+    from matplotlib.collections import LineCollection, PolyCollection
 
-
-def _draw(panel: Any, bins: Bins, counts: NDArray[np.float64], before: NDArray[np.float64] | None) -> None:
-    shift = 0.5 if bins.width == 1 else 0.0  # a bin of one value has it in its middle
-    edges = bins.first - shift + bins.width * np.arange(bins.number + 1)
-    gap = bins.width * (0.05 if bins.number > 24 else 0.03)
-    sides = np.stack([edges[:-1] + gap, edges[1:] - gap], axis=1).ravel()
-    for heights, colour in ((before, _LOST), (counts, _BAR)):
-        if heights is not None:  # one shape for all bars: a rectangle each takes several times as long
-            bars = np.stack([heights, np.zeros(bins.number)], axis=1).ravel()[:-1]
-            panel.stairs(bars, sides, fill=True, color=colour, linewidth=0)
-    tallest = max(float(counts.max()), 0.0 if before is None else float(before.max()), 1.0)
-    ticks = round_ticks(0, tallest, 4)
-    panel.set_yticks(ticks, [brief(tick) for tick in ticks])
-    across = round_ticks(bins.first, bins.stop - (bins.width == 1), 6)
-    panel.set_xticks(across, [f"{tick:,.0f}" for tick in across])
-    panel.set_xlim(edges[0], edges[-1])
-    panel.set_ylim(0, max(tallest, ticks[-1]))
-    panel.grid(axis="y", color=_GRID, linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.tick_params(colors=_FAINT, length=0, labelsize=8)
-    for side in ("top", "left", "right"):
-        panel.spines[side].set_visible(False)
+    right, down = corner
+    points, order = 72 * _INCHES, len(axes.get_children())
+    if isinstance(shapes[0], Line):
+        ends = [[(each.x1 + right, each.y1 + down), (each.x2 + right, each.y2 + down)] for each in shapes]
+        axes.add_collection(LineCollection(ends, colors=colour, linewidths=points, zorder=order))
+    elif isinstance(shapes[0], Bar):
+        boxes = [(each.x + right, each.y + down, each.wide, each.high) for each in shapes]
+        corners = [[(x, y), (x + wide, y), (x + wide, y + high), (x, y + high)] for x, y, wide, high in boxes]
+        axes.add_collection(PolyCollection(corners, facecolors=colour, linewidths=0, zorder=order))
+    elif isinstance(shapes[0], Dot):
+        places = [[each.x + right for each in shapes], [each.y + down for each in shapes]]
+        axes.scatter(*places, s=(2 * Dot.RADIUS * points) ** 2, color=colour, linewidths=0, zorder=order)
+    else:
+        for each in shapes:
+            style = {"color": colour, "fontsize": each.size * points, "zorder": order, "parse_math": False}
+            style |= {"ha": _ALIGNED[each.anchor], "fontweight": "bold" if each.strong else "normal"}
+            axes.text(each.x + right, each.y + down, each.words, va="baseline", **style)

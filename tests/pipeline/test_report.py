@@ -28,11 +28,13 @@ from ostraca.pipeline.build.build import build
 from ostraca.pipeline.corpus.split_statistics import Counts, Histogram, Statistics
 from ostraca.pipeline.report.bins import bins_of, round_ticks
 from ostraca.pipeline.report.card import make_card, short_names, size_category
-from ostraca.pipeline.report.charts import lost_shares
+from ostraca.pipeline.report.charts import charts_of, lost_shares
 from ostraca.pipeline.report.columns import about_column
+from ostraca.pipeline.report.drawing import Bar, Dot, Drawing, Line, Text
 from ostraca.pipeline.report.figures import brief, percent, short
 from ostraca.pipeline.report.page import make_page
-from ostraca.pipeline.report.pictures import draw_pictures
+from ostraca.pipeline.report.pictures import draw_pictures, png_of
+from ostraca.pipeline.report.render import colours, environment
 from ostraca.pipeline.report.table import screen_table
 from ostraca.pipeline.report.write import FILES, write_report
 from ostraca.pipeline.store.local import LocalFolder
@@ -407,7 +409,7 @@ def test_the_page_is_whole_html_that_loads_nothing(two: Built, texts: Built) -> 
 
 def test_what_comes_from_elsewhere_is_escaped(two: Built) -> None:
     """Names of strata, of the corpus and of tokens, values of configs."""
-    evil = '<script>"&</script>'
+    evil = "<script>\"&'\n</script>"
     manifest = copy.deepcopy(two.manifest)
     manifest["name"] = evil
     manifest["spec"]["datasets"]["depo"]["splits"]["train"]["config"]["fixed_k"] = evil
@@ -476,6 +478,65 @@ def test_a_corpus_without_strata_or_samples_has_a_page_too(two: Built) -> None:
         statistics[key] = Counts(before=plain, after=plain)
     read = Page(make_page(two.manifest, statistics, {}))
     assert sum(tag == "figure" for tag, _ in read.tags) == len(two.manifest["spec"]["datasets"])
+
+
+# ---- charts
+
+
+def test_svg_and_matplotlib_draw_the_same_shapes() -> None:
+    """Every kind, in its place and colour; the later ones upon the earlier."""
+    matplotlib = pytest.importorskip("matplotlib.image")
+    shapes = [
+        Line(10, 50, 90, 50, "faint"),
+        Bar(10, 10, 30, 20, "read"),
+        Bar(10, 10, 15, 20, "bar"),
+        Dot(70, 20, "lost"),
+        Text(5, 90, "<b>$x_1$ & 'so'", size=30),
+        Text(95, 90, "#", "end", 30, True),
+    ]
+    drawing = Drawing(title="all", label="all", wide=100, high=100, shapes=shapes)
+    pixels = matplotlib.imread(io.BytesIO(png_of([(0, 0, drawing)])))
+    scale = len(pixels) / 124  # with a margin of 12 on all sides
+    for x, y, colour in ((30, 50, "faint"), (35, 20, "read"), (20, 20, "bar"), (70, 20, "lost")):
+        above, left = int((y + 12) * scale), int((x + 12) * scale)
+        drawn = pixels[above - 1 : above + 2, left, :3] * 255
+        wanted = [int(colours()[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        assert (np.abs(drawn - wanted) < 40).all(axis=1).any(), colour
+    assert (pixels[int(70 * scale) : int(102 * scale), :, :3].min(axis=(1, 2)) < 0.4).any(), "no text"
+    page = environment().from_string('{% import "macros.html.j2" as draw %}{{ draw.figure(drawing) }}')
+    read = Page(page.render(drawing=drawing))
+    found = [(tag, attributes.get("class")) for tag, attributes in read.tags if tag in DRAWN]
+    assert found == [
+        ("line", "faint"),
+        ("rect", "read"),
+        ("rect", "bar"),
+        ("circle", "lost"),
+        ("text", None),
+        ("text", "strong"),
+    ]
+    assert "<b>$x_1$ & 'so'" in read.text
+
+
+DRAWN = {"line", "rect", "circle", "text"}
+
+
+@pytest.mark.parametrize("values", [[7], [-5, 3], [0, 10**15], [10**15, 10**15 + 3], list(range(100))])
+def test_a_chart_of_any_values_stays_in_its_box(values: list[int]) -> None:
+    found = Statistics(rows=len(values), lengths=Histogram.of(np.array(values)))
+    nothing = Statistics()
+    counts = {
+        "train": Counts(before=found, after=found),
+        "a_split_of_a_name_that_leaves_no_room": Counts(before=found, after=nothing),
+    }
+    (drawing,) = charts_of(counts, "tokens")
+    for each in drawing.shapes:
+        if isinstance(each, Bar):
+            assert 0 < each.x < each.x + each.wide < drawing.wide
+            assert 0 < each.y < each.y + each.high < drawing.high
+        elif isinstance(each, Text):
+            assert 0 <= each.x <= drawing.wide
+            assert 0 < each.y < drawing.high
+    assert sum(isinstance(each, Bar) and each.colour == "lost" for each in drawing.shapes) > 0
 
 
 # ---- duplicates
