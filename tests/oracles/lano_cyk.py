@@ -27,6 +27,8 @@ def judge(config: Mapping[str, Any], rules: Rules, ids: Sequence[int], **metadat
         sentence = sentence[:-1]
     if list(metadata.get("loss_mask", [1] * len(ids))) != [1] * len(ids):
         return False
+    if list(metadata.get("labels", ids)) != list(ids):
+        return False
     return metadata.get("length", len(sentence)) == len(sentence) and cyk(rules, sentence)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from brevo_mutants import damage_parts, solve, split
 from facts.brevo import PRESETS, VARIED, make
+from mutants.brevo import damage_parts, solve, split
 from oracles.brevo_judge import judge
 
 from ostraca.tasks.brevo import check, check_brevo_answer

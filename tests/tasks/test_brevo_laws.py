@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from brevo_mutants import split
 from facts.brevo import make
+from mutants.brevo import split
 from numpy.typing import NDArray
 from oracles.brevo_law import answers, graphs, queries
 from scipy import stats

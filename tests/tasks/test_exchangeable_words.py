@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from brevo_mutants import split
 from facts import brevo as brevo_configs
 from facts import depo as depo_configs
+from mutants.brevo import split
 from scipy import stats
 from test_depo_laws import Edges, parsed
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facts.lano import GRAMMARS, damage, sentences
+from facts.lano import GRAMMARS, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutants.lano import damage_spans
 from oracles.lano import Rules, derive, rules_of
 from oracles.lano import published as published_rules
 from oracles.lano_cyk import Chart, cyk, enumerate_language
@@ -69,7 +70,10 @@ def test_thousands_of_damaged_sentences_are_judged_as_cyk_does() -> None:
         while len(rows) < 130:
             sentence = derive(rules, _Draws(draw))
             if len(sentence) <= 40:
-                rows += [sentence, *(damage(draw, sentence, [*grammar.terminals, 0, -1]) for _ in range(4))]
+                rows += [
+                    sentence,
+                    *(damage_spans(draw, sentence, [*grammar.terminals, 0, -1]) for _ in range(4)),
+                ]
             elif grammar.min_length > 30:
                 break
         expected = [cyk(rules, row) for row in rows]

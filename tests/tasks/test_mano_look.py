@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from facts.kinds import lists
 from facts.mano import VARIED, make
-from mano_mutants import damage_tokens
+from mutants.kinds import damage_tokens
+from mutants.mano import token_pool
 from oracles.mano_judge import evaluate
 
 from ostraca.tasks.base import vocab_size
@@ -122,7 +123,7 @@ def test_what_is_no_expression_is_shown_without_one() -> None:
     draw = random.Random(1)
     config, batch = make({"ttype": "asmd"}, 200, seed=32)
     for row in rows_of(batch):
-        mutant = damage_tokens(draw, config, row["input_ids"])
+        mutant = damage_tokens(draw, row["input_ids"], token_pool(config))
         shown = look({**row, "input_ids": mutant}, config, False)
         value = evaluate(config, mutant[2:-2])
         assert len(shown.below) == (value is not None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +122,16 @@ INSIDE: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@lru_cache(maxsize=8)
+def everybody(config: str) -> dict[str, int]:
+    """Everybody's number by name, of a config as JSON."""
+    known = json.loads(config)
+    return {person(known, number)["name"]: number for number in range(known["num_people"])}
+
+
 def is_biography(config: Config, row: Config) -> bool:
     """What the judge says of a text; tokens are held to the text elsewhere."""
-    if "text" not in row:
-        return True
-    people = {person(config, number)["name"]: number for number in range(config["num_people"])}
-    return judge(config, row, people)
+    return "text" not in row or judge(config, row, everybody(json.dumps(config)))
 
 
 def whole(config: Config, example: Config) -> None:

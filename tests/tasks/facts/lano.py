@@ -1,8 +1,7 @@
-"""What several tests of Lano need: presets, small grammars of all kinds, streams, damaged sentences."""
+"""What several tests of Lano need: presets, small grammars of all kinds, streams, sentences."""
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import numpy as np
@@ -61,30 +60,6 @@ def sentences(config: dict[str, Any], rows: int, seed: int = 0) -> list[list[int
     _, batch = make(config, rows, seed)
     bos, eos = config.get("bos", True), config.get("eos", False)
     return [row[bos : len(row) - eos].tolist() for row in lists(batch["input_ids"])]
-
-
-def damage(draw: random.Random, ids: list[int], pool: list[int], edits: int = 3) -> list[int]:
-    """One to `edits` random edits of single tokens or of spans."""
-    mutant = list(ids)
-    for _ in range(draw.randint(1, edits)):
-        at = draw.randrange(len(mutant)) if mutant else 0
-        low, high = sorted((at, draw.randrange(len(mutant) + 1)))
-        edit = draw.randrange(7)
-        if edit == 0 or not mutant:
-            mutant.insert(at, draw.choice(pool))
-        elif edit == 1:
-            mutant[at] = draw.choice(pool)
-        elif edit == 2:
-            mutant[at] = draw.choice(ids or pool)
-        elif edit == 3:
-            del mutant[at]
-        elif edit == 4:
-            mutant[high:high] = mutant[low : min(high, low + 8)]
-        elif edit == 5:
-            del mutant[low : min(high, low + 8)]
-        else:
-            mutant[at:high] = reversed(mutant[at:high])
-    return mutant
 
 
 def drawn(seed: int, depth: int, symbols: int, rules: int) -> str:

@@ -1,4 +1,4 @@
-"""Damaged Mano examples: of single tokens anywhere, and of the parts of an expression."""
+"""Mano: expressions, damaged in their tokens or in their parts."""
 
 from __future__ import annotations
 
@@ -6,42 +6,21 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from facts.kinds import Config
+from facts.mano import FACTS, PRESETS, VARIED
+from hypothesis import strategies as st
+
+from ostraca.tasks.mano.validate import _validate
+
+from .kinds import Ids, Mutants, damage_tokens, with_neighbours
+
 
 def token_pool(config: Mapping[str, Any]) -> list[int]:
     """Every kind of id, their neighbours, and far-off ones."""
     modulus, bos, largest = config["value_mod"], config["bos_token_id"], config["L"]
     used = {bos, bos - 1, *range(10), 5000, 5001, 4999 + modulus, 5000 + modulus // 2}
     used |= {10 * length + form for length in (1, 2, largest, largest + 1) for form in (0, 1, 4, 5)}
-    near = {token + step for token in used for step in (-1, 1)}
-    return sorted(used | near | {-100, -(2**31), 2**31 - 1, 2**31 - 2})
-
-
-def damage_tokens(draw: random.Random, config: Mapping[str, Any], tokens: list[int]) -> list[int]:
-    """One to three random edits of single tokens or of a span."""
-    pool = token_pool(config)
-    mutant = list(tokens)
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        at = draw.randrange(len(mutant)) if mutant else 0
-        other = draw.randrange(len(mutant)) if mutant else 0
-        low, high = sorted((at, other))
-        edit = draw.randrange(8)
-        if edit == 0 or not mutant:
-            mutant.insert(at, draw.choice(pool))
-        elif edit == 1:
-            mutant[at] = draw.choice(pool)
-        elif edit == 2:
-            mutant[at] = draw.choice(tokens)
-        elif edit == 3:
-            del mutant[at]
-        elif edit == 4:
-            mutant[at], mutant[other] = mutant[other], mutant[at]
-        elif edit == 5:
-            del mutant[at:]
-        elif edit == 6:
-            mutant[high:high] = mutant[low:high]
-        else:
-            del mutant[low:high]
-    return mutant
+    return with_neighbours(used)
 
 
 def damage_parts(draw: random.Random, config: Mapping[str, Any], tokens: list[int]) -> list[int]:
@@ -86,9 +65,66 @@ def damage_parts(draw: random.Random, config: Mapping[str, Any], tokens: list[in
     return [bos, named, *expression, ending, answer]
 
 
-def single_replacements(config: Mapping[str, Any], tokens: list[int]) -> Iterator[tuple[int, list[int]]]:
-    """Every replacement of one token by another id of the pool, with its place."""
-    for place, token in enumerate(tokens):
-        for other in token_pool(config):
-            if other != token:
-                yield place, [*tokens[:place], other, *tokens[place + 1 :]]
+def damage(draw: random.Random, config: Config, originals: list[Ids], rows: int) -> list[Ids]:
+    """Half of single tokens, half of parts."""
+    pool = token_pool(config)
+    some = [damage_tokens(draw, draw.choice(originals), pool) for _ in range(rows // 2)]
+    return some + [damage_parts(draw, config, draw.choice(originals)) for _ in range(rows - rows // 2)]
+
+
+def other_answers(config: Config, ids: Ids, mask: Ids) -> Iterator[Ids]:
+    """Every other value (of a large modulus the first 50), and ids that are none."""
+    values = {5000 + value for value in range(min(config["value_mod"], 50))}
+    for other in sorted({*values, *token_pool(config)} - {ids[-1]}):
+        yield [*ids[:-1], other]
+
+
+@st.composite
+def drawn(draw: st.DrawFn) -> tuple[Config, list[Ids]]:
+    """Ids of a tiny config, in the frame of an example and without."""
+    config = FACTS.complete({"L": 3, "ttype": "sd", "value_mod": 3, "knowledge_augment": draw(st.booleans())})
+    ids = st.sampled_from([9999, 9998, 10, 20, 21, 30, 2, 4, 6, 8, 1, 5000, 5001, 5002, 5003, 14, 24, 25, 34])
+    length = draw(st.integers(0, 4))
+    body = draw(st.lists(ids, min_size=2 * length + 1, max_size=2 * length + 1))
+    framed = [9999, 10 * length, *body, 10 * length + 4, draw(st.sampled_from([5000, 5001, 5002]))]
+    return config, [framed, framed[1:], framed[:-1], [*framed, 5000], draw(st.lists(ids, max_size=12)), []]
+
+
+JUDGED = {
+    name: config for name, config in VARIED.items() if name != "large modulus"
+}  # all quotients are tried
+MUTANTS = Mutants(
+    facts=FACTS,
+    kernels=[_validate],
+    presets=[(name, {"qa": qa}, 100_000) for name in PRESETS for qa in (False, True)],
+    damage=damage,
+    worlds=JUDGED,
+    mutants=2000,
+    unsaid=("loss_mask", "length is", "answer is"),
+    apart=("all operators", 4),
+    pool=token_pool,
+    answers=other_answers,
+    answered=30,
+    replaced=JUDGED,
+    replaced_rows=4,
+    drawn=drawn(),
+    tries=400,
+    another=(
+        {"ttype": "asmd"},
+        ["input_ids"],
+        [
+            {"L": 9},
+            {"qa": True},
+            {"fixed_length": 2},
+            {"ttype": "asm"},
+            {"ttype": "smd"},
+            {"value_mod": 19},
+            {"value_mod": 29},
+            {"knowledge_augment": False},
+            {"bos_token_id": 9998},
+        ],
+    ),
+    columns=[{}],
+    beside=VARIED["all operators"],
+    beside_rows=300,
+)

@@ -1,12 +1,37 @@
-"""Damaged biographies: of single characters or tokens, of whole words, values and sentences."""
+"""Capo: biographies, damaged in their letters, or told anew with one thing wrong."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from facts.capo import DEFAULT_SMALL, FACTS, SIZES, SMALL, TEMPLATES
+from facts.kinds import Config
 from oracles.capo import MONTHS, SENTENCES, person, pool, sentence, templates
+
+from ostraca.tasks.capo.parse import _find_names, _read_rows
+from ostraca.tasks.core.batch import texts
+
+from .kinds import Mutants
+
+TEXT = {"bio": "text"}
+WORLDS: dict[str, dict[str, Any]] = {
+    "own world": {**SMALL, **TEXT},
+    "own world, fixed order": {**SMALL, **TEXT, "order": False},
+    "own world, reverse_md": {**SMALL, **TEXT, "reverse_md": True, "num_people": 33},
+    "default lists": {**DEFAULT_SMALL, **TEXT},
+}
+
+
+def text_batch(rows: Sequence[str], **columns: Any) -> pa.RecordBatch:
+    """A batch of texts and further columns."""
+    encoded = [row.encode() for row in rows]
+    offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
+    arrays = [texts(np.frombuffer(b"".join(encoded), np.uint8), offsets), *map(pa.array, columns.values())]
+    return pa.RecordBatch.from_arrays(arrays, names=["text", *columns])
 
 
 def damage_letters(draw: random.Random, text: str) -> str:
@@ -82,3 +107,57 @@ def other_value(draw: random.Random, config: Mapping[str, Any], name: str) -> st
     return draw.choice(
         pool(config, {"birth_city": "cities", "university": "universities", "major": "majors"}[name])
     )
+
+
+def damage(draw: random.Random, config: Config, originals: list[str], rows: int) -> list[str]:
+    """Half of letters, half told anew."""
+    some = [damage_letters(draw, draw.choice(originals)) for _ in range(rows // 2)]
+    people = config["num_people"]
+    return some + [retell(draw, config, draw.randrange(people)) for _ in range(rows - rows // 2)]
+
+
+def near(config: Config, name: str, value: Any) -> list[Any] | None:
+    """Of an exposure only what no other index has."""
+    if name != "exposure":
+        return None
+    return [-1, -(2**63), config["exposures"], value + config["exposures"], 2**63 - 1]
+
+
+MUTANTS = Mutants(
+    facts=FACTS,
+    kernels=[_read_rows, _find_names],
+    kinds=2,  # texts and tokens
+    presets=[(f"capo-{size}", {"num_people": SIZES[size]}, 100_000) for size in ("50k", "2m")],
+    forms=({"bio": "tokens"}, TEXT),
+    rows=4000,
+    judged=40,
+    quick=lambda config, row: "text" in row and config["num_people"] <= 60,
+    damage=damage,
+    worlds=WORLDS,
+    mutants=1200,
+    fewer={"default lists": 500},
+    unsaid=(
+        "does not end with",
+        "the full name may be",
+        "the ids are not",
+        "population",
+        "person",
+        "exposure",
+        "loss_mask",
+        "value_starts",
+        "a column",
+    ),
+    apart=("own world", 3),
+    as_batch=text_batch,
+    another=(
+        {"num_people": 50, "exposures": 4, **TEXT},
+        ["text", "population"],
+        [{"num_people": 40}, {"reverse_md": True}, {"order": False}, {"templates": TEMPLATES}],
+    ),
+    columns=[{**given, "bio": bio} for given in (SMALL, DEFAULT_SMALL) for bio in ("tokens", "text")],
+    column_rows=2,
+    near=near,
+    beside=WORLDS["own world"],
+    steps=(-1, 0, 1, 180),  # and by all people's exposures
+    small=DEFAULT_SMALL,
+)

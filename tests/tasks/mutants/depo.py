@@ -1,10 +1,18 @@
-"""Damaged Depo examples: of single tokens anywhere, and of whole edges and questions."""
+"""Depo: edges and questions, damaged in their tokens or as a whole."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from facts.depo import FACTS, PRESETS, VARIED
+from facts.kinds import Config
+from hypothesis import strategies as st
+
+from ostraca.tasks.depo.validate import _validate
+
+from .kinds import Ids, Mutants, damage_tokens, damaged_word, single_replacements, with_neighbours
 
 Word = list[int]
 # The edges (source, target) and the questions (hop, start, answer).
@@ -17,36 +25,7 @@ def token_pool(config: Mapping[str, Any]) -> list[int]:
     used |= set(range(1, 2 * min(config["mini_vocab"], 6) + 1))
     used |= {config["mini_vocab"], config["mini_vocab"] + 1, 2 * config["mini_vocab"]}
     used |= {config["query_token_base"] + hop for hop in (1, 2, config["K"] // 2, config["K"])}
-    near = {token + step for token in used for step in (-1, 1)}
-    return sorted(used | near | {-1, -100, -(2**31), 2**31 - 1, 2**31 - 2})
-
-
-def damage_tokens(draw: random.Random, config: Mapping[str, Any], tokens: list[int]) -> list[int]:
-    """One to three random edits of single tokens or of a span."""
-    pool = token_pool(config)
-    mutant = list(tokens)
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        at = draw.randrange(len(mutant)) if mutant else 0
-        other = draw.randrange(len(mutant)) if mutant else 0
-        low, high = sorted((at, other))
-        edit = draw.randrange(8)
-        if edit == 0 or not mutant:
-            mutant.insert(at, draw.choice(pool))
-        elif edit == 1:
-            mutant[at] = draw.choice(pool)
-        elif edit == 2:
-            mutant[at] = draw.choice(tokens)
-        elif edit == 3:
-            del mutant[at]
-        elif edit == 4:
-            mutant[at], mutant[other] = mutant[other], mutant[at]
-        elif edit == 5:
-            del mutant[at:]
-        elif edit == 6:
-            mutant[high:high] = mutant[low:high]
-        else:
-            del mutant[low:high]
-    return mutant
+    return with_neighbours(used)
 
 
 def split(config: Mapping[str, Any], tokens: list[int]) -> Parts:
@@ -126,7 +105,9 @@ def damage_parts(draw: random.Random, config: Mapping[str, Any], tokens: list[in
         elif edit == 14:
             del questions[ask]
         else:  # another name for one node, everywhere: valid where the name is a word and is free
-            new = draw.choice((word, _new_word(draw, config), _damaged_word(draw, config, source)))
+            new = draw.choice(
+                (word, _new_word(draw, config), damaged_word(draw, config["mini_vocab"], source))
+            )
             edges = [(new if a == source else a, new if b == source else b) for a, b in edges]
             questions = [(k, new if q == source else q, new if a == source else a) for k, q, a in questions]
     return join(config, (edges, questions))
@@ -139,15 +120,59 @@ def _new_word(draw: random.Random, config: Mapping[str, Any]) -> Word:
     return [*inner, config["mini_vocab"] + draw.randint(1, config["mini_vocab"])]
 
 
-def _damaged_word(draw: random.Random, config: Mapping[str, Any], word: Word) -> Word:
-    """The word with a first or last token just outside of its range."""
-    vocab = config["mini_vocab"]
-    return draw.choice(([*word[:-1], 2 * vocab + 1], [*word[:-1], vocab], [0, *word[1:]], [-1, *word]))
+def damage(draw: random.Random, config: Config, originals: list[Ids], rows: int) -> list[Ids]:
+    """Half of single tokens, half of parts."""
+    pool = token_pool(config)
+    some = [damage_tokens(draw, draw.choice(originals), pool) for _ in range(rows // 2)]
+    return some + [damage_parts(draw, config, draw.choice(originals)) for _ in range(rows - rows // 2)]
 
 
-def single_replacements(config: Mapping[str, Any], tokens: list[int]) -> Iterator[tuple[int, list[int]]]:
-    """Every replacement of one token by another id of the pool, with its place."""
-    for place, token in enumerate(tokens):
-        for other in token_pool(config):
-            if other != token:
-                yield place, [*tokens[:place], other, *tokens[place + 1 :]]
+@st.composite
+def drawn(draw: st.DrawFn) -> tuple[Config, list[Ids]]:
+    """Words, specials and ids of a tiny config."""
+    config = FACTS.complete({"N": 4, "K": 2, "M": 2, "mini_vocab": 2, "separator": draw(st.booleans())})
+    edge = st.lists(st.sampled_from([[3], [4], [1, 3], [2, 4], [5]]), min_size=2, max_size=2)
+    edges = draw(st.lists(st.one_of(edge, st.just([[3], [4]])), min_size=1, max_size=5))
+    question = st.tuples(st.sampled_from([0, 1, 2, 3]), st.sampled_from([[3], [4], [1, 3]]), st.just([4]))
+    tokens = join(config, ([(a, b) for a, b in edges], draw(st.lists(question, max_size=3))))
+    return config, [tokens, tokens[1:], tokens[:-1], [*tokens, 9001], []]
+
+
+MUTANTS = Mutants(
+    facts=FACTS,
+    kernels=[_validate],
+    presets=[(name, {"qa": qa}, 8500) for name in PRESETS for qa in (False, True)],
+    damage=damage,
+    worlds=VARIED,
+    mutants=1200,
+    unsaid=("loss_mask", "n is not", "query_hops"),
+    apart=("depo2 words", 4),
+    pool=token_pool,
+    answers=lambda config, ids, mask: (
+        mutant for place, mutant in single_replacements(ids, token_pool(config)) if mask[place]
+    ),
+    answered=6,
+    replaced=("separator", "qa of 32", "fixed_k", "every word in use", "other ids"),
+    drawn=drawn(),
+    tries=400,
+    another=(
+        {"N": 9, "K": 8},
+        ["input_ids"],
+        [
+            {"N": 8},
+            {"K": 7},
+            {"M": 5},
+            {"qa": True},
+            {"min_tlen": 2},
+            {"max_tlen": 1},
+            {"fixed_k": 2},
+            {"separator": True},
+            {"bos_token_id": 9999},
+            {"answer_token_id": 9501},
+            {"mini_vocab": 49},
+        ],
+    ),
+    columns=[VARIED["separator"]],
+    beside=VARIED["more questions than nodes"],
+    small={"N": 5},
+)

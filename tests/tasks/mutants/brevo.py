@@ -1,10 +1,18 @@
-"""Damaged Brevo examples: of single tokens anywhere, and of whole edges, names and answers."""
+"""Brevo: edges, names and answers, damaged in their tokens or as a whole."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from facts.brevo import FACTS, PRESETS, VARIED
+from facts.kinds import Config
+from hypothesis import strategies as st
+
+from ostraca.tasks.brevo.validate import _validate
+
+from .kinds import Ids, Mutants, damage_tokens, damaged_word, with_neighbours
 
 Word = list[int]
 Parts = tuple[list[tuple[Word, Word]], Word, list[Word]]  # the edges, the query, the answer
@@ -15,36 +23,7 @@ def token_pool(config: Mapping[str, Any]) -> list[int]:
     used = {config[name] for name in config if name.endswith("_token_id")}
     most = 2 * config["mini_vocab"] if config["multi"] else config["N"]
     used |= set(range(1, min(most, 13))) | {config["mini_vocab"], config["mini_vocab"] + 1, most}
-    near = {token + step for token in used for step in (-1, 1)}
-    return sorted(used | near | {-1, -100, -(2**31), 2**31 - 1, 2**31 - 2})
-
-
-def damage_tokens(draw: random.Random, config: Mapping[str, Any], tokens: list[int]) -> list[int]:
-    """One to three random edits of single tokens or of a span."""
-    pool = token_pool(config)
-    mutant = list(tokens)
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        at = draw.randrange(len(mutant)) if mutant else 0
-        other = draw.randrange(len(mutant)) if mutant else 0
-        low, high = sorted((at, other))
-        edit = draw.randrange(8)
-        if edit == 0 or not mutant:
-            mutant.insert(at, draw.choice(pool))
-        elif edit == 1:
-            mutant[at] = draw.choice(pool)
-        elif edit == 2:
-            mutant[at] = draw.choice(tokens)
-        elif edit == 3:
-            del mutant[at]
-        elif edit == 4:
-            mutant[at], mutant[other] = mutant[other], mutant[at]
-        elif edit == 5:
-            del mutant[at:]
-        elif edit == 6:
-            mutant[high:high] = mutant[low:high]
-        else:
-            del mutant[low:high]
-    return mutant
+    return with_neighbours(used)
 
 
 def split(config: Mapping[str, Any], tokens: list[int]) -> Parts:
@@ -145,7 +124,9 @@ def damage_parts(draw: random.Random, config: Mapping[str, Any], tokens: list[in
             edges = [(a, b) for a, b in edges if parent not in (a, b)]
             solved = True
         else:  # another name for one node, everywhere: valid where it is a name and is free
-            new = draw.choice((word, new_word(draw, config), _damaged_word(draw, config, parent)))
+            new = draw.choice(
+                (word, new_word(draw, config), damaged_word(draw, config["mini_vocab"], parent))
+            )
             edges = [(new if a == parent else a, new if b == parent else b) for a, b in edges]
             query = new if query == parent else query
             answer = [new if node == parent else node for node in answer]
@@ -165,15 +146,66 @@ def new_word(draw: random.Random, config: Mapping[str, Any]) -> Word:
     return [*inner, config["mini_vocab"] + draw.randint(1, config["mini_vocab"])]
 
 
-def _damaged_word(draw: random.Random, config: Mapping[str, Any], word: Word) -> Word:
-    """The name with a first or last token just outside of its range."""
-    vocab = config["mini_vocab"]
-    return draw.choice(([*word[:-1], 2 * vocab + 1], [*word[:-1], vocab], [0, *word[1:]], [-1, *word]))
+def damage(draw: random.Random, config: Config, originals: list[Ids], rows: int) -> list[Ids]:
+    """A third of single tokens, the others of parts."""
+    pool = token_pool(config)
+    some = [damage_tokens(draw, draw.choice(originals), pool) for _ in range(rows // 3)]
+    return some + [damage_parts(draw, config, draw.choice(originals)) for _ in range(rows - rows // 3)]
 
 
-def single_replacements(config: Mapping[str, Any], tokens: list[int]) -> Iterator[tuple[int, list[int]]]:
-    """Every replacement of one token by another id of the pool, with its place."""
-    for place, token in enumerate(tokens):
-        for other in token_pool(config):
-            if other != token:
-                yield place, [*tokens[:place], other, *tokens[place + 1 :]]
+@st.composite
+def drawn(draw: st.DrawFn) -> tuple[Config, list[Ids]]:
+    """Edges, a query and an answer of the nodes of a tiny config."""
+    query = draw(st.sampled_from(["last", "last_quarter"]))
+    config = FACTS.complete({"N": 6, "max_in": 2, "query": query, "qa": draw(st.booleans())})
+    node = st.sampled_from([[1], [2], [3], [4], [5], [6]])
+    edges = draw(st.lists(st.tuples(node, node), max_size=8))
+    asked = draw(node)
+    answer = draw(st.one_of(st.just(solve(random.Random(0), edges, asked)), st.lists(node, max_size=6)))
+    tokens = join(config, (edges, asked, answer))
+    return config, [tokens, tokens[1:], tokens[:-1], [*tokens, 9998], []]
+
+
+# As published, and some with the other query.
+ROWS = {
+    ("last", False): 95_000,
+    ("last", True): 5000,
+    ("last_quarter", False): 8000,
+    ("last_quarter", True): 2000,
+}
+MUTANTS = Mutants(
+    facts=FACTS,
+    kernels=[_validate],
+    presets=[
+        (name, {"query": query, "qa": qa}, rows) for name in PRESETS for (query, qa), rows in ROWS.items()
+    ],
+    damage=damage,
+    worlds=VARIED,
+    mutants=1200,
+    unsaid=("loss_mask", "n cannot be", "edges, depth"),
+    apart=("words", 4),
+    pool=token_pool,
+    replaced=VARIED,
+    replaced_rows=2,
+    drawn=drawn(),
+    tries=300,
+    another=(
+        {"N": 12, "query": "last_quarter"},
+        ["input_ids"],
+        [
+            {"N": 11},
+            {"qa": True},
+            {"query": "last"},
+            {"max_in": 3},
+            {"multi": True},
+            {"bos_token_id": 9000},
+            {"eos_token_id": 9000},
+            {"answer_token_id": 9000},
+            {"query_token_id": 9000},
+        ],
+    ),
+    columns=[VARIED["words"]],
+    free={"n"},
+    beside=VARIED["words of the last quarter"],
+    small={"N": 5},
+)
