@@ -85,7 +85,7 @@ def _text(word: str, value: str) -> str:
     if not path.is_file():
         raise ConfigError(f"{word}: no such file; name one of conf's, or the path of a .yaml file")
     if path.stat().st_size > _MOST_BYTES:
-        raise ConfigError(f"{word}: has over {_MOST_BYTES >> 20} MiB; it is no config")
+        raise ConfigError(f"{word}: has over {_MOST_BYTES >> 20} MiB; it is not a config")
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

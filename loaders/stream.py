@@ -196,7 +196,7 @@ class TokenStream:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken; OstracaError where it belongs to another stream."""
         if not isinstance(state, Mapping) or not {"version", "position", "identity"} <= state.keys():
-            raise OstracaError(f"{shown(state)} is no state of a stream; give what state_dict() returned")
+            raise OstracaError(f"{shown(state)} is not a stream's state; give what state_dict() returned")
         if state["version"] != STATE_VERSION:
             raise OstracaError(
                 f"the stream's state has version {shown(state['version'])}, this ostraca reads "
@@ -207,7 +207,7 @@ class TokenStream:
             if mine.get(name) != theirs.get(name):
                 raise OstracaError(
                     f"the state is of another stream: its {name} is {shown(theirs.get(name))}, this one's is "
-                    f"{shown(mine.get(name))}; make the stream as it was, or start anew"
+                    f"{shown(mine.get(name))}; make the stream as it was, or start a new one"
                 )
         self._position = check_integer("position", state["position"], 0)
         self._moves += 1

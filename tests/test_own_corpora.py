@@ -173,7 +173,7 @@ def test_tokens_and_examples_are_of_the_whole_corpus_in_its_proportions() -> Non
         for name, entry in spec["datasets"].items()
     }
     assert sum(found.values()) == pytest.approx(2_000_000, rel=0.002)
-    with pytest.raises(ConfigError, match="give one of them"):
+    with pytest.raises(ConfigError, match="give only one"):
         spec_of("corpus=five-tasks", "tokens=2M", "examples=5")
 
 

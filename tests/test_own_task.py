@@ -130,7 +130,7 @@ def test_a_model_learns_it(here: Path, run_here: Run) -> None:
     few = ("train.max_steps=2", "train.batch_size=2", "eval_examples=2")
     done = run_here("train-minimal", "dataset=parity.yaml", GIVEN, *few)
     assert done.returncode == 0, done.stderr
-    assert "learned tokens right" in done.stdout
+    assert "tokens in the loss right" in done.stdout
     done = run_here("curve", "dataset=parity.yaml", GIVEN)
     assert done.stderr.endswith("dataset.task='parity': curves by hop are for depo alone\n")
 

@@ -50,5 +50,5 @@ def run(config: Mapping[str, Any]) -> None:
             line = f"answers right: {score.accuracy:.1%} of {score.answers:,} (chance {chance:.1%})"
         else:
             learned = score_tokens(model, batches, device=device, precision=settings.precision)
-            line = f"learned tokens right: {learned.accuracy:.1%} of {learned.tokens:,}"
+            line = f"tokens in the loss right: {learned.accuracy:.1%} of {learned.tokens:,}"
     print(line)

@@ -255,7 +255,7 @@ class _Build:
             )
         if before is not None and before != record.content_digest:
             raise OstracaError(
-                f"{self.folder}/{record.path}: made again its content digest is {record.content_digest}, "
+                f"{self.folder}/{record.path}: regenerated, its content digest is {record.content_digest}, "
                 f"not {before} as before; the manifest is left as it was: run `ostraca verify`"
             )
 

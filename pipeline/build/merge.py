@@ -100,7 +100,7 @@ def _check_parts(opened: Sequence[_Opened]) -> dict[str, Any]:
     seen: dict[int, Folder] = {}
     for part in opened:
         if part.manifest["part"] is None:
-            raise ConfigError(f"merge: {part.folder} is a whole corpus, not a part of one; leave it out")
+            raise ConfigError(f"merge: {part.folder} is a complete corpus, not a part; leave it out")
         for name in ("spec_digest", "tasks"):
             if part.manifest[name] != first.manifest[name]:
                 raise ConfigError(

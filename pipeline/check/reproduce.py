@@ -55,7 +55,7 @@ def reproduce(
             same = digest == wanted[path]
             if not same:
                 problems.append(
-                    f"{path}: made again its content digest is {digest}, the manifest says {wanted[path]}"
+                    f"{path}: regenerated, its content digest is {digest}, the manifest says {wanted[path]}"
                 )
             on_shard(path, same)
     return len(chosen), problems

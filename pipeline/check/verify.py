@@ -73,7 +73,7 @@ def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     listed = [file["path"] for file in manifest["files"]]
     strange = [path for path in listed if path not in {*own, STATISTICS} or listed.count(path) > 1]
     if strange:
-        return [f"{NAME}: files lists {strange[0]!r}, which is no file of the spec, or lists it twice"]
+        return [f"{NAME}: files lists {strange[0]!r}, which is not a file of the spec, or lists it twice"]
     problems = [
         f"{folder}/{path}: is not in the manifest; remove it"
         for path in sorted(own - set(listed))
@@ -86,7 +86,7 @@ def _check_files(folder: Folder, manifest: Mapping[str, Any]) -> list[str]:
     try:
         files_here = listed_files(spec_in(folder, manifest), manifest["files"])
     except OstracaError as error:
-        return [f"{NAME}: its vocabulary cannot be made again: {error}"]
+        return [f"{NAME}: its vocabulary cannot be regenerated: {error}"]
     vocabulary = {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] != STATISTICS}
     if set(files_here) != set(vocabulary):
         odd = sorted(set(files_here) ^ set(vocabulary))[0]

@@ -23,7 +23,7 @@ def show_corpus(root: str, manifest: Mapping[str, Any]) -> None:
         print(line)
     print(f"  content digest {manifest['content_digest']}   spec digest {manifest['spec_digest'][:16]}…")
     if open_folder(root).size("report.html") is not None:
-        print(f"  look at it: {root}/report.html   dataset card: {root}/README.md")
+        print(f"  report: {root}/report.html   dataset card: {root}/README.md")
 
 
 def _duplicates(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -35,5 +35,5 @@ def run(config: Mapping[str, Any]) -> int:
         print(problem)
     if problems:
         return 1
-    print(f"{root}: {agreeing} of {len(rows)} shards made again from the manifest, content digests equal")
+    print(f"{root}: {agreeing} of {len(rows)} shards regenerated from the manifest, content digests equal")
     return 0

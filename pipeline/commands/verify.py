@@ -35,7 +35,7 @@ def run(config: Mapping[str, Any]) -> int:
             print(problem)
         folder = str(open_folder(root))
         words = (word("manifest", f"{folder}/{MANIFEST}"), word("out", folder))
-        advice = f"what is damaged or missing is made again by: ostraca build {' '.join(words)} mend=true"
+        advice = f"what is damaged or missing is rebuilt by: ostraca build {' '.join(words)} mend=true"
         if any(problem.startswith(MANIFEST) for problem in problems):
             advice = f"restore {MANIFEST}, or build the corpus again in another folder"
         print(f"{root}: {len(problems)} problem(s); the corpus is not what its manifest says; {advice}")

@@ -55,7 +55,7 @@ class ContentDigest:
                 raise ValueError
             return ContentDigest((int(text[:16], 16), int(text[16:], 16)))
         except (TypeError, ValueError):
-            raise OstracaError(f"{text!r} is no content digest (32 hexadecimal digits)") from None
+            raise OstracaError(f"{text!r} is not a content digest (32 hexadecimal digits)") from None
 
 
 def content_digest(batch: pa.RecordBatch, key: NDArray[np.uint64]) -> ContentDigest:

@@ -136,7 +136,7 @@ def read_manifest(
         if folder.size(f"{STATE}/spec.json") is None and folder.size(f"{STATE}/lock") is None:
             raise ConfigError(f"{root}: this folder holds no corpus: it has no {name}")
         raise OstracaError(
-            f"{root}: this folder was begun and not finished; run the same `ostraca build` again to finish it"
+            f"{root}: this build was begun and not finished; run the same `ostraca build` again to finish it"
         )
     if size > MOST_BYTES:
         raise OstracaError(f"{path}: has {size:,} bytes, no manifest has over {MOST_BYTES:,}; restore it")

@@ -41,7 +41,7 @@ def check_records(manifest: Mapping[str, Any]) -> list[str]:
     ]
     if not _is_dedup(manifest):
         fields.append("dedup")
-    return [f"{NAME}: {field} does not follow from the shards' records: it was edited" for field in fields]
+    return [f"{NAME}: {field} does not follow from the shards' records; it was edited" for field in fields]
 
 
 def _is_dedup(manifest: Mapping[str, Any]) -> bool:
@@ -68,7 +68,7 @@ def _check_shards(manifest: Mapping[str, Any]) -> list[str]:
     for split, record in records_of(manifest):
         shard = wanted.get(record["path"])
         if shard is None or record["path"] in listed[-1:]:
-            return [f"{NAME}: {record['path']!r} is no shard of the spec, or is listed twice"]
+            return [f"{NAME}: {record['path']!r} is not a shard of the spec, or is listed twice"]
         listed.append(record["path"])
         given = (split, *(record[k] for k in ("dataset", "first_index", "count")))
         planned = (shard.split, shard.dataset, shard.first_index, shard.count)

@@ -34,7 +34,7 @@ def check_form(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
     """
     missing = [key for key in (*_TEXTS, *_OTHERS) if key not in manifest]
     if missing:
-        raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or cut")
+        raise OstracaError(f"{path}: the manifest lacks {', '.join(missing)}; it was edited or truncated")
     spec = manifest["spec"]
     if not is_spec(spec):
         raise OstracaError(f"{path}: its spec is not one that ostraca writes; restore the manifest")

@@ -52,7 +52,7 @@ def read_parts(folder: Folder, split: str, listed: Mapping[str, Any]) -> list[di
     for number, file in enumerate(listed["files"]):
         if file["path"] != f"manifest/{split}-{number:05d}.jsonl.zst":
             raise OstracaError(
-                f"{folder}: {shown(file['path'])} is no file of records; the manifest was edited"
+                f"{folder}: {shown(file['path'])} is not a file of records; the manifest was edited"
             )
         where = f"{folder}/{file['path']}"
         size = folder.size(file["path"])

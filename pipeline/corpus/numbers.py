@@ -32,10 +32,10 @@ def decode_numbers(text: str, most: int) -> NDArray[np.int64]:
         unfolding = zlib.decompressobj()
         planes = unfolding.decompress(base64.b85decode(text), 8 * most + 1)
         if len(planes) > 8 * most or not unfolding.eof:
-            raise ValueError("more than there can be, or cut")
+            raise ValueError("more than there can be, or truncated")
         steps = np.frombuffer(planes, np.uint8).reshape(8, -1).T
     except (ValueError, zlib.error, binascii.Error):
         raise OstracaError(
-            f"{shown(text[:20])} is no list of numbers as the manifest holds them, or of over {most:,}"
+            f"{shown(text[:20])} is not a list of numbers as the manifest holds them, or of over {most:,}"
         ) from None
     return np.cumsum(np.ascontiguousarray(steps).view("<i8").ravel()).astype(np.int64)

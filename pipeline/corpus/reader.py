@@ -96,7 +96,7 @@ class SplitReader:
         try:
             groups = rows_of_groups(self._file(shard))
             if groups is not None and not np.array_equal(groups, rows):
-                raise OstracaError("its row groups have other rows than the manifest says")
+                raise OstracaError("its row groups have different rows than the manifest says")
         except FAILURES as error:
             raise self._damaged(self.records[shard], error) from error
         if groups is None:

@@ -60,12 +60,12 @@ def check_rows(
         if not np.array_equal(own, index):
             raise OstracaError("its rows are not the examples that the manifest says")
     elif (np.diff(own) < 0).any() or not _among(own, index):
-        raise OstracaError("its rows begin with other documents than the manifest says")
+        raise OstracaError("its rows begin with different documents than the manifest says")
     if "input_ids" in names:
         ids, offsets = _whole(batch.column("input_ids"))
         # Seen as unsigned, what is below 0 is large.
         if len(ids) and vocab_size is not None and int(ids.view(np.uint32).max()) >= vocab_size:
-            raise OstracaError(f"holds ids that its spec has not (0..{vocab_size - 1})")
+            raise OstracaError(f"holds ids that its spec does not have (0..{vocab_size - 1})")
         lengths = np.diff(offsets)
         if pack_length is not None and len(lengths) and lengths.max() > pack_length:
             raise OstracaError(f"a packed row has {lengths.max()} tokens, its spec allows {pack_length}")
@@ -82,7 +82,7 @@ def check_rows(
         if (np.diff(offsets) < 1).any() or not np.array_equal(documents[offsets[:-1] - offsets[0]], own):
             raise OstracaError("a packed row's index is not that of its first document")
         if not _rise(documents, offsets) or not _among(documents, index):
-            raise OstracaError("its rows hold other documents than the manifest says")
+            raise OstracaError("its rows hold different documents than the manifest says")
 
 
 def _check_starts(batch: pa.RecordBatch, lengths: NDArray[np.int32]) -> None:

@@ -29,7 +29,7 @@ def read_group(file: ShardFile, group: int, columns: list[str], rows: int) -> pa
     footer = _footer_of(file)
     data = file.folder.read_range(file.record["path"], *footer.groups.span(group))
     if digest_of(data) != footer.groups.digests[group].tobytes():
-        raise OstracaError(f"row group {group} is not what the manifest says: its digest is another")
+        raise OstracaError(f"row group {group} is not what the manifest says: its digest differs")
     return footer.read(file, group, data, columns, rows)
 
 
@@ -60,5 +60,5 @@ def _footer(url: str, path: str, size: int, said: str, form: str) -> Footer:
         raise OstracaError(OTHER_SIZE)
     data = folder.read_range(path, tail.start, size)
     if digest_of(data) != tail.digest:
-        raise OstracaError("its tail is not what the manifest says: its digest is another")
+        raise OstracaError("its tail is not what the manifest says: its digest differs")
     return reader_of(form).footer(data, tail.start)

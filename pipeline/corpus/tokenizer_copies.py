@@ -36,9 +36,7 @@ def own_tokenizer(folder: Folder, dataset: str) -> str | None:
     for name in TOKENIZER_FILES:
         path = f"{below}/{name}"
         if (folder.size(path) or 0) > MOST_BYTES:
-            raise OstracaError(
-                f"{folder}/{path}: has over {MOST_BYTES >> 20} MiB; it is none that ostraca wrote"
-            )
+            raise OstracaError(f"{folder}/{path}: has over {MOST_BYTES >> 20} MiB; ostraca did not write it")
         files[name] = folder.read(path)
     return str(private_copy(files) / TOKENIZER_FILES[0])
 

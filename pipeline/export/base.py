@@ -111,7 +111,7 @@ class ExportedSplit:
         assert self.vocab_size is not None
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < self.vocab_size):
             raise OstracaError(
-                f"{self.reader.folder}/{record['path']}: holds ids that its spec has not "
+                f"{self.reader.folder}/{record['path']}: holds ids that its spec does not have "
                 f"(0..{self.vocab_size - 1}); "
                 f"run `ostraca verify path={self.reader.folder} content=true`"
             )

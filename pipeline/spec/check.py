@@ -53,7 +53,7 @@ _REPORTS = ("report", "report.html", "README.md", "croissant.json")
 RESERVED = ("manifest", "manifest.json", *_REPORTS, *TOKENIZER_FILES)
 _KEYS = {
     "name": Key(default="corpus", kind=object, help="of the corpus"),
-    "seed": Key(default=0, kind=object, help="what all is drawn from"),
+    "seed": Key(default=0, kind=object, help="what everything is drawn from"),
     "format": Key(default="parquet", kind=str, choices=tuple(FORMATS), help="of the shards"),
     "compression": Key(default=None, kind=object, help="of the shards"),
     "vocabulary": Key(default="published", kind=str, choices=VOCABULARIES, help="see tasks.vocabulary"),
@@ -294,7 +294,7 @@ def _examples(
     if most is not None and number > most:
         raise ConfigError(
             f"{where}: {number:,} examples are asked for, but its config has {most:,} "
-            f"({why}); ask for no more, or raise these"
+            f"({why}); ask for fewer, or raise these"
         )
     return number
 

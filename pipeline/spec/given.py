@@ -113,9 +113,7 @@ def _share_out(spec: dict[str, Any], examples: Any, tokens: Any, command: str) -
     if examples is None and tokens is None:
         return
     if examples is not None and tokens is not None:
-        raise ConfigError(
-            f"{command}: examples={shown(examples)} and tokens={shown(tokens)}: give one of them"
-        )
+        raise ConfigError(f"{command}: examples={shown(examples)} and tokens={shown(tokens)}: give only one")
     key, asked = ("examples", examples) if tokens is None else ("tokens", tokens)
     trains = {
         name: entry["splits"]["train"]

@@ -36,7 +36,7 @@ def tell_versions(where: str, spec: Mapping[str, Any]) -> None:
     ]
     if others:
         warnings.warn(
-            f"{where}: was made by {', '.join(others)}; it is read as it is, but cannot be made again here",
+            f"{where}: was made by {', '.join(others)}; it is read as it is, but cannot be regenerated here",
             OtherVersionWarning,
             stacklevel=3,
         )

@@ -161,7 +161,7 @@ def lock(path: Path) -> Iterator[str]:
     with plain_errors(path):
         file = next((lock for lock in map(_locked, [path] * _LOCK_TRIES) if lock is not None), None)
     if file is None:
-        raise OstracaError(f"{path}: is removed again and again by others; choose another out=")
+        raise OstracaError(f"{path}: keeps being removed by others; choose another out=")
     with file:
         owner = secrets.token_hex(16)
         with plain_errors(path):

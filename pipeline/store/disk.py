@@ -23,10 +23,10 @@ def free_bytes(folder: Folder) -> int | None:
 def refuse_where_full(folder: Folder, needed: int, free: int | None, written: int = 0) -> None:
     """OstracaError where fewer bytes are free than are needed; written: what stands there already."""
     if free is not None and needed > free:
-        beside = f" beside the {size(written)} that stand there already" if written else ""
+        beside = f" beside the {size(written)} that are there already" if written else ""
         raise OstracaError(
             f"{folder}: about {size(needed, up=True)} will be written{beside}, but the disk has {size(free)} "
-            "free; free some, choose another out= or fewer examples, or set disk=ignore to begin all the same"
+            "free; free some, choose another out= or fewer examples, or set disk=ignore to begin anyway"
         )
 
 

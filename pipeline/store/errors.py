@@ -143,11 +143,13 @@ def plain_reason(error: BaseException, where: str, attempts: int = 1) -> str:
             "for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or ~/.aws"
         )
     if code == "NoSuchBucket":
-        return f"{where}: there is no such bucket; make it first, or correct its name"
+        return f"{where}: there is no such bucket; create it first, or correct its name"
     if code in _NOT_AUTHORIZED_CODES or status == 401:
         return f"{where}: the store refuses these credentials ({text}); correct or renew them"
     if isinstance(error, PermissionError) or status == 403:
-        return f"{where}: access denied; the credentials must allow to read, write, list and delete there"
+        return (
+            f"{where}: access denied; the credentials must allow reading, writing, listing and deleting there"
+        )
     if is_missing(error):
         return f"{where}: no such file or folder"
     if isinstance(error, NotImplementedError) or status == 501 or getattr(error, "errno", 0) == errno.ENOSYS:

@@ -31,14 +31,14 @@ class Fence:
         owner = owner_of(self.path)
         if owner is None:
             raise LostLockError(
-                f"{folder}/{self.path}: is gone, so this build stops and leaves all there as it is: another "
-                "has finished while this one was held up, or out= is no folder that all nodes share; run the "
+                f"{folder}/{self.path}: is gone, so this build stops and changes nothing there: another "
+                "finished while this one was stalled, or out= is no folder that all nodes share; run the "
                 "same command again"
             )
         if owner != self.owner:
             raise LostLockError(
-                f"{folder}: this build was held up and has lost the folder to another, so it stops and "
-                "leaves all there as it is; run the same command again when the other has finished"
+                f"{folder}: this build stalled and lost the folder to another build, so it stops and "
+                "changes nothing there; run the same command again once the other has finished"
             )
 
 

@@ -93,7 +93,7 @@ class RemoteFolder:
             if self._protocol in ATOMIC:
                 self._once("cp_file", self._full(source), self._full(target), moved=size)
                 if self.size(target) != size:
-                    raise TornError("the copy has another size")
+                    raise TornError("the copy's size differs")
                 self._once("rm_file", self._full(source))
             else:
                 self._once("makedirs", self._full(target).rpartition("/")[0], exist_ok=True)
@@ -130,7 +130,7 @@ class RemoteFolder:
             for start in range(0, before[0], 4 * BLOCK):
                 digest.update(self._exactly(path, start, min(start + 4 * BLOCK, before[0])))
             if stamp_of(self._info(path)) != before:
-                raise TornError("it was written again while it was read")
+                raise TornError("it was rewritten while being read")
             return digest.hexdigest()
 
         return self._retried(path, attempt)
@@ -304,7 +304,7 @@ class RemoteFolder:
         if not sent if stored is None else stored != _md5_of_all(spool):
             # An encrypted object's ETag has the form of an MD5 and is none: the bytes decide, once.
             if self.sha256(path) != file.sha256:
-                raise TornError("other bytes arrived than were sent")
+                raise TornError("the bytes that arrived are not those sent")
             self._etags_are_md5 = self._etags_are_md5 and stored is None
 
     def _drop_torn(

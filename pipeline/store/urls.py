@@ -67,8 +67,8 @@ def _kind_of_store(url: str, protocol: str) -> Any:
     except ValueError:
         near = nearest(protocol, fsspec.available_protocols())
         raise ConfigError(
-            f"{url}: unknown protocol {protocol}://{near}; allowed are a local path, s3://bucket/folder, "
-            "gs://bucket/folder, memory://folder and others that fsspec knows"
+            f"{url}: unknown protocol {protocol}://{near}; use a local path, s3://bucket/folder, "
+            "gs://bucket/folder, memory://folder or another that fsspec knows"
         ) from None
     except ImportError as error:
         library, extra = EXTRAS.get(protocol, ("", ""))

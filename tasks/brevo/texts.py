@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ABOUT = "reason broad: all nodes that reach this one, in a topological order"
+ABOUT = "reason broadly: all nodes that lead to this one, in topological order"
 COLUMNS = {
     "n": "nodes of the graph",
     "edges": "its edges",

@@ -29,7 +29,7 @@ _ABSENT = -(2**63)
 MESSAGES = (
     "valid",
     "does not begin with <bos>",
-    "neither a node nor <query> where an edge or <query> must stand",
+    "neither a node nor <query> where an edge or <query> is expected",
     "an edge has no second node",
     "more than N nodes",
     "an edge stands twice",
@@ -44,7 +44,7 @@ MESSAGES = (
     "neither a node nor <eos> in the answer",
     "the answer has a node that is in no edge",
     "the answer has a node from which the query is not reached",
-    "the answer has a node twice",
+    "the answer repeats a node",
     "tokens end before <eos>",
     "tokens after <eos>",
     "the answer does not end with the query",

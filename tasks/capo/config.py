@@ -109,7 +109,7 @@ def _check_tokenizer(full: dict[str, Any]) -> None:
     if digest is not None and digest != loaded.sha256:
         raise ConfigError(
             f"capo: tokenizer_sha256={shown(digest)} is not the digest of the {loaded.name} "
-            f"({loaded.sha256}); pass the tokenizer that it was taken of, or leave tokenizer_sha256 null"
+            f"({loaded.sha256}); pass the tokenizer it was taken from, or leave tokenizer_sha256 null"
         )
     if full["eos"] and loaded.end is None:
         raise ConfigError(
@@ -153,7 +153,7 @@ def tokenizer_of(config: Mapping[str, Any]) -> Loaded:
     loaded = load_tokenizer(config["tokenizer_name_or_path"])
     if config["tokenizer_sha256"] not in (None, loaded.sha256):
         raise ConfigError(
-            f"capo: the {loaded.name} is not the one that the config was made with (sha256 {loaded.sha256}, "
+            f"capo: the {loaded.name} is not the one the config was made with (sha256 {loaded.sha256}, "
             f"not {config['tokenizer_sha256']}); restore the file"
         )
     return loaded

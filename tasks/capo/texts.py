@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ABOUT = "store knowledge: paragraphs on people, each person many times in other words"
+ABOUT = "store knowledge: biographies, each person many times in different words"
 COLUMNS = {
     "text": "the paragraph",
     "person": "whose biography it is, a number in the population",
@@ -17,7 +17,7 @@ COLUMNS = {
     "birth_city": "where",
     "university": "where the person studied",
     "major": "what",
-    "employer": "whom the person works for",
+    "employer": "the person's employer",
     "work_city": "where, which is the employer's",
     "pronoun": "what later sentences begin with",
 }

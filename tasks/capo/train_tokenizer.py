@@ -39,7 +39,7 @@ def train_tokenizer(
 
     folder = local_path(out)
     if folder.exists() and not is_empty(folder):
-        raise ConfigError(f"out={folder} exists already; pass a new folder, or remove that one first")
+        raise ConfigError(f"out={folder} exists already; choose a new folder, or remove that one first")
     dirs = {"fields_dir": fields_dir, "templates_dir": templates_dir}
     given = {"num_people": num_people, "exposures": 1, "bio": "text", **dirs}
     config = complete_config(TASK, given, seed)

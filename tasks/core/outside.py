@@ -42,7 +42,9 @@ def open_regular(path: Path | str) -> BufferedReader:
 
 
 def _not_regular(path: Path | str) -> NotRegularError:
-    return NotRegularError(f"{path}: is no regular file but a pipe, a socket or a device; put the file there")
+    return NotRegularError(
+        f"{path}: is not a regular file but a pipe, a socket or a device; put the file there"
+    )
 
 
 def parse_json(name: str, data: bytes | str, *, each_once: bool = True) -> dict[str, Any]:
@@ -62,9 +64,9 @@ def parse_json(name: str, data: bytes | str, *, each_once: bool = True) -> dict[
         if "\\ud" in text or "\\uD" in text:
             json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise OstracaError(f"{name} is no JSON that can be read: {_reason(error)}") from None
+        raise OstracaError(f"{name} is not readable JSON: {_reason(error)}") from None
     if not isinstance(parsed, dict):
-        raise OstracaError(f"{name} is no JSON object")
+        raise OstracaError(f"{name} is not a JSON object")
     return parsed
 
 
@@ -72,9 +74,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deep"
     if isinstance(error, UnicodeDecodeError):
-        return f"no UTF-8 at byte {error.start}"
+        return f"not UTF-8 at byte {error.start}"
     if isinstance(error, UnicodeEncodeError):
-        return "a text in it has half a character"
+        return "a string in it has half a character"
     if isinstance(error, json.JSONDecodeError | _RefusedError):
         return " ".join(str(error).split())
     return "a number in it has thousands of digits"  # Python's own limit
@@ -85,13 +87,13 @@ class _RefusedError(ValueError):
 
 
 def _refuse_constant(name: str) -> None:
-    raise _RefusedError(f"{name} is no number in JSON")
+    raise _RefusedError(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise _RefusedError(f"{shown(digits)} is no finite number")
+        raise _RefusedError(f"{shown(digits)} is not a finite number")
     return number
 
 

@@ -38,7 +38,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> str:
         with open_regular(path) as file:
             content = file.read(most + 1)
     except NotRegularError:
-        raise OstracaError(f"{path.name} is no regular file") from None
+        raise OstracaError(f"{path.name} is not a regular file") from None
     except OSError as error:
         raise OstracaError(f"{path.name} cannot be read ({error.strerror})") from None
     if len(content) > most:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ABOUT = "reason deep: which word comes k steps on, around a directed cycle of n words?"
+ABOUT = "reason deeply: which word comes k steps later on a directed cycle of n words?"
 COLUMNS = {
     "n": "words in the cycle",
     "query_hops": "steps that each question asks for",

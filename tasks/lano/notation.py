@@ -140,7 +140,7 @@ def _unfit(
         for child in (child for one in all_of for child in one):
             if child not in known[level + 1]:
                 where = f"{source}, all[{level}][{place}]"
-                return _Unfit(False, f"{where}: the child {child} is no symbol of level {level + 1}")
+                return _Unfit(False, f"{where}: the child {child} is not a symbol of level {level + 1}")
             unused[level + 1].pop(child, None)
     for level, left in enumerate(unused[1:], start=1):
         for symbol in left.values():
@@ -148,7 +148,7 @@ def _unfit(
                 True,
                 f"{source}: children can be places in the next level or numbers of symbols, and as either "
                 f"some symbol is never produced (as places {symbol} of level {level}); take it out of sizes "
-                "and idx, or mend the children",
+                "and idx, or correct the children",
             )
     return None
 
@@ -226,7 +226,7 @@ def check_productions(
         if production.symbol in rules:
             raise ConfigError(
                 f"{production.where}: {production.symbol} has rules already; "
-                "put all its alternatives into one line"
+                "put all its alternatives on one line"
             )
         rules[production.symbol] = production
     start = listed[0].symbol

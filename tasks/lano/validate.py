@@ -25,7 +25,7 @@ MESSAGES = (
     "does not begin with <bos>",
     "does not end with <eos>",
     "more tokens than the longest sentence",
-    "the tokens are no sentence of the grammar",
+    "the tokens are not a sentence of the grammar",
     "loss_mask is not 1 on every token",
     "length is not the number of terminals",
     "too ambiguous to parse: nearly everything spans nearly everything under this grammar",

@@ -24,7 +24,7 @@ MESSAGES = (
     "<len_1> to <len_L> was expected",
     "a length that this config does not ask",
     "not 2 * length + 5 tokens",
-    "neither a value nor an operator of this config where the expression must stand",
+    "neither a value nor an operator of this config where the expression is expected",
     "an operator has fewer than two operands",
     "more than one expression",
     "a division by zero",

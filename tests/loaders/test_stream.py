@@ -283,7 +283,7 @@ def test_a_state_of_another_stream_is_refused(corpus: Path) -> None:
 
 @pytest.mark.parametrize("state", [None, {}, 5, {"version": 1, "position": 0}])
 def test_nonsense_is_no_state(state: Any) -> None:
-    with pytest.raises(OstracaError, match="is no state of a stream"):
+    with pytest.raises(OstracaError, match="is not a stream's state"):
         TokenStream(TaskSource("depo", CONFIG), batch_size=1, length=8).load_state_dict(state)
 
 

@@ -285,7 +285,7 @@ def test_a_shard_made_again_must_be_the_same(
         return dataclasses.replace(made, record=dataclasses.replace(made.record, content_digest="0" * 32))
 
     monkeypatch.setattr(module, "make_shard", other)
-    with pytest.raises(OstracaError, match="made again its content digest is 0000"):
+    with pytest.raises(OstracaError, match="regenerated, its content digest is 0000"):
         build(spec(), corpus_copy, engine="local")
     assert (corpus_copy / "manifest.json").read_bytes() == manifest
 

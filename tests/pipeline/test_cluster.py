@@ -76,7 +76,7 @@ def test_jobs_that_fit_no_node_end_in_one_line(found: dict[str, Any], folder: Pa
     for name, asked in (("num_cpus", "ray.num_cpus=5"), ("memory", "ray.memory=100,000,000,000,000")):
         line = found["never_fits"].get(name, found["never_fits"])
         assert asked in line
-        assert "no node of Ray has so much (they have: 1 CPUs, " in line
+        assert "no Ray node has that much (they have: 1 CPUs, " in line
         assert "\n" not in line
         assert not (folder / f"never-{name}" / "manifest.json").exists()
 

@@ -151,7 +151,7 @@ def test_another_corpus_that_is_gone_or_another_one_gets_one_line(
     for spec, words in (
         (moved, "nowhere: no such folder"),
         (nameless, "say where the corpus crowded is"),
-        (wrong, "has content digest .* but the spec asks for .* give the corpus that is meant"),
+        (wrong, "has content digest .* but the spec asks for .* give the corpus with that digest"),
         (
             against(others["by tokens"]),
             "was deduplicated by tokens, this corpus by content; set dedup.key=tokens",

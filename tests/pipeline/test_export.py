@@ -403,7 +403,7 @@ def test_ids_that_are_none_of_the_specs_are_never_cut(
         return table.set_column(0, table.schema.field("input_ids"), ids)
 
     monkeypatch.setattr(export_base.SplitReader, "read", forged)
-    with pytest.raises(OstracaError, match="holds ids that its spec has not"):
+    with pytest.raises(OstracaError, match="holds ids that its spec does not have"):
         export(mixed, to, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -155,27 +155,27 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "cut": (cut, "bytes, not what the manifest says"),
     "outside": (
         lambda root, plain: listed(root, plain, "../train-00000.jsonl.zst", first_records(root)),
-        "is no file of records",
+        "is not a file of records",
     ),
     "elsewhere": (
         lambda root, plain: listed(root, plain, "a/train-00000.jsonl.zst", first_records(root)),
-        "is no file of records",
+        "is not a file of records",
     ),
     "no zstd": (lambda root, plain: replaced(root, plain, b"{}\n"), "not all of it is as ostraca writes it"),
     "no JSON": (
         lambda root, plain: replaced(root, plain, zstandard.compress(b"{\n")),
-        "line 1: is no JSON that can be read",
+        "line 1: is not readable JSON",
     ),
     "no records": (
         lambda root, plain: replaced(root, plain, zstandard.compress(b"5\n{}\n")),
-        "line 1: is no JSON object",
+        "line 1: is not a JSON object",
     ),
     "nothing": (lambda root, plain: replaced(root, plain, zstandard.compress(b"")), "lists no"),
     "twice": (
         lambda root, plain: plain["splits"]["train"]["shards"]["files"].append(
             plain["splits"]["train"]["shards"]["files"][0]
         ),
-        "is no file of records",
+        "is not a file of records",
     ),
     "one fewer": (lambda root, plain: plain["splits"]["train"]["shards"]["files"].pop(), "lists no"),
     "none": (

@@ -244,7 +244,7 @@ def test_parts_that_do_not_make_a_whole_get_one_line(
         ([one, twin, two, three], "are both part 1; give each once"),
         ([one, tmp_path / "seed", three], "are parts of different corpora: their spec_digest is"),
         ([one, tmp_path / "half", three], "is one of 3 parts"),
-        ([one, single, three], "is a whole corpus, not a part of one; leave it out"),
+        ([one, single, three], "is a complete corpus, not a part; leave it out"),
         ([one, tmp_path / "nothing", three], "nothing: no such folder"),
         ([one, two, tmp_path], "holds no corpus"),
     ):

@@ -98,10 +98,10 @@ PURE = (
 
 # What each dataset asks.
 TASKS: dict[str, tuple[str, ...]] = {
-    "Depo: reason deep: which word comes k steps on, around a directed cycle of n words?": (
+    "Depo: reason deeply: which word comes k steps later on a directed cycle of n words?": (
         "tests/tasks/test_depo_laws.py::test_answers_are_the_node_hop_steps_on",
     ),
-    "Brevo: reason broad: all nodes that reach this one, in a topological order": (
+    "Brevo: reason broadly: all nodes that lead to this one, in topological order": (
         "tests/tasks/test_brevo_answers.py::test_made_answers_and_other_orders_are_valid_with_and_without_eos",
         "tests/tasks/test_brevo_answers.py::test_every_wrong_answer_gets_its_reason",
     ),
@@ -113,7 +113,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         "tests/tasks/test_lano_parse.py::test_random_grammars_are_parsed_as_they_are_derived",
         "tests/tasks/test_lano_parse.py::test_parse_counts_are_those_of_all_derivations",
     ),
-    "Capo: store knowledge: paragraphs on people, each person many times in other words": (
+    "Capo: store knowledge: biographies, each person many times in different words": (
         "tests/tasks/test_capo_population.py::test_everybody_comes_up_exactly_as_often_as_exposures_says",
         "tests/tasks/test_capo_population.py::test_sentences_and_their_order_are_uniform",
     ),

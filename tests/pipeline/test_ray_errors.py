@@ -96,10 +96,7 @@ def test_a_token_that_is_missing(tmp_path: Path) -> None:
     for name, *told, status in cases[:-1]:
         assert status == "status 1" or status == "status 2", (name, told)
         (line,) = told
-        assert (
-            ": Ray asks for an authentication token, and there is none or another one; set RAY_AUTH_MODE"
-            in line
-        )
+        assert ": Ray asks for an authentication token, and it is missing or wrong; set RAY_AUTH_MODE" in line
     assert cases[-1] == ["its token", "status 0"]
 
 

@@ -285,11 +285,11 @@ def test_an_etag_that_is_no_md5_is_not_taken_for_one(
         (
             403,
             "AccessDenied",
-            "access denied; the credentials must allow to read, write, list and delete there",
+            "access denied; the credentials must allow reading, writing, listing and deleting there",
         ),
         (403, "InvalidAccessKeyId", "the store refuses these credentials"),
         (403, "SignatureDoesNotMatch", "the store refuses these credentials"),
-        (404, "NoSuchBucket", "there is no such bucket; make it first, or correct its name"),
+        (404, "NoSuchBucket", "there is no such bucket; create it first, or correct its name"),
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(

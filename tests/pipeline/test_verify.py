@@ -199,7 +199,7 @@ def test_every_command_says_that_a_corpus_is_of_another_version(
         assert status == 0 or words[0] == "audit"
         assert capsys.readouterr().err == (
             f"ostraca: {corpus_copy}: was made by version 2 of task depo (version 3 is installed); "
-            "it is read as it is, but cannot be made again here\n"
+            "it is read as it is, but cannot be regenerated here\n"
         ), words
     against = ["build", "dataset=depo1", "dedup.mode=drop", f"dedup.against=[{corpus_copy}]", "out=x"]
     for words in (["reproduce", path], against, ["plan", *against[1:-1]]):
@@ -213,7 +213,7 @@ def test_no_json(corpus_copy: Path, run_here: Any) -> None:
     (corpus_copy / "manifest.json").write_text("{")
     done = run_here("verify", f"path={corpus_copy}")
     assert done.returncode == 1
-    assert "manifest.json: is no JSON that can be read" in done.stderr
+    assert "manifest.json: is not readable JSON" in done.stderr
 
 
 def test_reproduce_needs_no_shard(corpus_copy: Path) -> None:
@@ -257,7 +257,7 @@ def test_reproduce_notices_a_wrong_digest(corpus_copy: Path, run_here: Any) -> N
     (corpus_copy / "manifest.json").write_text(json.dumps(again))
     done = run_here("reproduce", f"path={corpus_copy}")
     assert done.returncode == 1
-    assert f"{records[0].path}: made again its content digest is" in done.stdout
+    assert f"{records[0].path}: regenerated, its content digest is" in done.stdout
 
 
 @pytest.mark.parametrize("shards", [0, -1, "two", True])

@@ -50,7 +50,7 @@ def test_a_file_outside_the_corpus_is_never_opened(corpus_copy: Path, tmp_path: 
     manifest["files"].append({"path": "../secret", "bytes": 1, "sha256": "0" * 64})
     (corpus_copy / "manifest.json").write_text(json.dumps(manifest))
     (problem,) = verify(corpus_copy)
-    assert "'../secret', which is no file of the spec" in problem
+    assert "'../secret', which is not a file of the spec" in problem
 
 
 @pytest.mark.parametrize("vocabulary", ["published", "shared"])
@@ -143,7 +143,7 @@ def test_where_a_tokenizer_lies_is_no_part_of_the_corpus(tokenizer: Path, tmp_pa
         (lambda m: m.update(files=[]), "is not in the manifest"),
         (lambda m: m.update(files={}), "not all of it is as ostraca writes it \\('files'\\)"),
         (lambda m: m["files"].append(m["files"][0]), "or lists it twice"),
-        (lambda m: m["spec"].update(vocabulary="shared"), "is a shard of another spec"),
+        (lambda m: m["spec"].update(vocabulary="shared"), "belongs to another spec"),
         (lambda m: m["spec"].update(vocabulary="zz"), "not one that ostraca writes"),
         (lambda m: m["spec"].update(datasets=None), "not one that ostraca writes"),
         (lambda m: m["spec"].update(datasets=[]), "not one that ostraca writes"),

@@ -296,7 +296,7 @@ def test_what_cannot_be_loaded_is_refused_with_what_to_pass_instead(tmp_path: Pa
     assert "without the network" in refusal({**SMALL, "tokenizer_name_or_path": "no-such-org/no-such-model"})
     save(byte_level(), tmp_path / "odd")
     (tmp_path / "odd" / "tokenizer_config.json").write_text("[1]")
-    assert "tokenizer_config.json is no JSON object" in refusal(
+    assert "tokenizer_config.json is not a JSON object" in refusal(
         {"tokenizer_name_or_path": str(tmp_path / "odd")}
     )
 

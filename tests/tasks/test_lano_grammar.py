@@ -233,8 +233,8 @@ def _changed(**change: Any) -> str:
 
 LEAVES = [{"children": None}, {"children": None}]
 BAD_JSON = {
-    "{": r"g: is no JSON that can be read: ",
-    "[1]": r"g: is no JSON object; a JSON grammar is an object",
+    "{": r"g: is not readable JSON: ",
+    "[1]": r"g: is not a JSON object; a JSON grammar is an object",
     '{"depth": 1}': r"g: sizes is missing",
     _changed(depth=0): r"g: depth=0 must be an integer from 1 to 63",
     _changed(depth=True): r"g: depth=True must be",

@@ -48,7 +48,7 @@ def test_a_verdict_says_where_and_why() -> None:
     assert said.codes.tolist() == [0, WORD, BOS, LONG]
     assert 90 < said.positions[1] <= 100
     assert said.positions[2:].tolist() == [0, 433]
-    assert str(said[1]).startswith("invalid: the tokens are no sentence of the grammar (at token ")
+    assert str(said[1]).startswith("invalid: the tokens are not a sentence of the grammar (at token ")
 
 
 def test_frames_are_judged_by_config() -> None:

@@ -17,16 +17,16 @@ BAD = {
     "nested lists": (b"[" * 100_000, "nested too deep"),
     "NaN": (b'{"a": NaN}', "NaN is no number"),
     "infinity": (b'{"a": [-Infinity]}', "-Infinity is no number"),
-    "a float that is too large": (b'{"a": 1e999}', "'1e999' is no finite number"),
+    "a float that is too large": (b'{"a": 1e999}', "'1e999' is not a finite number"),
     "an integer that is too long": (b'{"a": ' + b"7" * 5_000 + b"}", "thousands of digits"),
     "a key twice": (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"),
-    "no UTF-8": (b'{"a": "\xff"}', "no UTF-8 at byte 7"),
-    "UTF-16": ('{"a": 1}'.encode("utf-16"), "no UTF-8 at byte 0"),
+    "no UTF-8": (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "not UTF-8 at byte 0"),
     "half a character": (b'{"a": "\\ud800"}', "half a character"),
     "half a character in a key": (b'{"\\uDFFF": 1}', "half a character"),
-    "a list": (b"[{}]", "is no JSON object"),
-    "a number": (b"5", "is no JSON object"),
-    "null": (b"null", "is no JSON object"),
+    "a list": (b"[{}]", "is not a JSON object"),
+    "a number": (b"5", "is not a JSON object"),
+    "null": (b"null", "is not a JSON object"),
     "nothing": (b"", "Expecting value"),
     "cut": (b'{"a": 1', "Expecting ',' delimiter"),
     "two": (b"{} {}", "Extra data"),
@@ -39,7 +39,7 @@ def test_no_other_json_is_taken(name: str) -> None:
     with pytest.raises(OstracaError) as caught:
         parse_json("x.json:", data)
     message = str(caught.value)
-    assert message.startswith("x.json: is no JSON")
+    assert message.startswith("x.json: is not ")
     assert said in message
     assert "\n" not in message
     assert len(message) < 200
@@ -72,7 +72,7 @@ def test_nothing_else_is_opened(name: str, tmp_path: Path, monkeypatch: pytest.M
     """A pipe would wait forever. A socket's path must be short."""
     monkeypatch.chdir(tmp_path)
     OTHERS[name](Path("x"))
-    with pytest.raises(NotRegularError, match="x: is no regular file"):
+    with pytest.raises(NotRegularError, match="x: is not a regular file"):
         open_regular(Path("x"))
 
 

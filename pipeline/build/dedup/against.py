@@ -73,7 +73,7 @@ def against_prints(
         if manifest["content_digest"] != other["content_digest"]:
             raise OstracaError(
                 f"dedup.against: {other['path']} has content digest {manifest['content_digest']}, but the "
-                f"spec asks for {other['content_digest']}; give the corpus that is meant"
+                f"spec asks for {other['content_digest']}; give the corpus with that digest"
             )
         problems = check_records(manifest)
         if problems:

@@ -173,7 +173,7 @@ class _Ray:
             arguments = ray.put((job, self._prepare, handed_on()))
         except ray.exceptions.RayError as error:
             raise OstracaError(
-                f"Ray's object store takes nothing ({type(error).__name__}); free some of it or of the disk "
+                f"Ray's object store accepts nothing ({type(error).__name__}); free some of it or the disk "
                 "that it spills to, then run the same command again: finished shards are kept"
             ) from error
         roomy = time.monotonic()  # when a node was last seen on which a job can run
@@ -218,7 +218,7 @@ class _Ray:
         nodes = {f"{node.get('CPU', 0):g} CPUs, {node.get('memory', 0):,.0f} bytes" for node in _nodes(ray)}
         have = "; ".join(sorted(nodes)) or "there is none"
         return (
-            f"{asked}: no node of Ray has so much (they have: {have}); "
+            f"{asked}: no Ray node has that much (they have: {have}); "
             "ask for less, or add nodes and run the same command again: finished shards are kept"
         )
 

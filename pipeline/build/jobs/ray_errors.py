@@ -23,7 +23,7 @@ def why_not(error: BaseException, address: str | None) -> str:
     where = f"ray.address={address}" if address else "a local Ray"
     if _TOKEN.search(told):
         return (
-            f"{where}: Ray asks for an authentication token, and there is none or another one; set "
+            f"{where}: Ray asks for an authentication token, and it is missing or wrong; set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's (or RAY_AUTH_TOKEN_PATH, or put it into "
             "~/.ray/auth_token), or use engine=local"
         )

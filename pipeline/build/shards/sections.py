@@ -48,4 +48,4 @@ def sections_size(sections: int, records: int, kind: np.dtype[Any]) -> int:
 
 
 def _cut(folder: Folder, path: str) -> OstracaError:
-    return OstracaError(f"{folder}/{path}: is cut; remove it and run the same build again")
+    return OstracaError(f"{folder}/{path}: is truncated; remove it and run the same build again")

@@ -193,7 +193,7 @@ def _checked(
         row, verdict = verdicts.first_invalid()
         raise OstracaError(
             f"{shard.path}: example {indices[row]} is {verdict}; generator and validator disagree: "
-            "this is a fault of ostraca, please report it with the spec"
+            "this is a bug in ostraca, please report it with the spec"
         )
     return batch
 

@@ -125,5 +125,5 @@ def _kept(manifest: Mapping[str, Any], dataset: str, split: str, cut: Mapping[st
 
 def _declared(task: Task) -> Task:
     if task.audit is None:
-        raise ConfigError(f"audit: {task.name} has no declarations to be audited against")
+        raise ConfigError(f"audit: {task.name} declares no laws to audit against")
     return task

@@ -24,7 +24,7 @@ from ..split import Split
 
 # What parsing bytes that nobody vouches for may raise.
 FAILURES = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, OstracaError)
-OTHER_SIZE = "its size is another than the manifest says"
+OTHER_SIZE = "its size is not what the manifest says"
 
 
 @dataclass(frozen=True, kw_only=True)

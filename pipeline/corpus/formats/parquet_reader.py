@@ -57,7 +57,7 @@ class _Footer:
         """See `Footer`: it is of the spec, with its columns and as many row groups."""
         said: Mapping[bytes, bytes] = self.metadata.metadata or {}
         if said.get(b"ostraca_spec_digest") != file.digest.encode():
-            raise OstracaError("is a shard of another spec")
+            raise OstracaError("belongs to another spec")
         check_schema(self.schema, file.split.schema)
         if len(self.rows) != file.groups:
             raise OstracaError(f"has {len(self.rows)} row groups, its spec makes {file.groups}")

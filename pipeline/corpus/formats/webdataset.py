@@ -259,7 +259,7 @@ class WebDatasetShardWriter:
         if limit is not None and len(tokens) and not (tokens.min() >= 0 and tokens.max() < limit):
             raise OstracaError(
                 f"format=webdataset: ids from {tokens.min()} to {tokens.max()}, but the vocabulary has only "
-                f"0 to {limit - 1}: this is a fault of ostraca, please report it with the spec"
+                f"0 to {limit - 1}: this is a bug in ostraca, please report it with the spec"
             )
 
     def __enter__(self) -> Self:

@@ -93,7 +93,7 @@ def read_group(
     batch, id_type = _decode(archive, places, sizes, layout)
     group, scratch = tar.owners_group(archive), _SCRATCHES.scratch
     if spec_digest is not None and group != tar.group_name(spec_digest):
-        raise OstracaError("is a shard of another spec")
+        raise OstracaError("belongs to another spec")
     again, places_again = encode_group(batch, layout, id_type, group, scratch)
     if not np.array_equal(again, archive):
         length = min(len(again), len(archive))
@@ -125,7 +125,7 @@ def _decompressed(data: bytes, compression: str | None, most: int | None) -> byt
         unfolding = zstandard.ZstdDecompressor()
         archive: bytes = unfolding.decompress(data, max_output_size=most or 0, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError, OverflowError) as error:
-        raise OstracaError(f"a row group is damaged: it is no whole zstd frame ({error})") from None
+        raise OstracaError(f"a row group is damaged: it is not a whole zstd frame ({error})") from None
     return archive
 
 
