@@ -149,7 +149,7 @@ def test_the_advice_of_verify_is_a_command_that_mends(
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     (root / "tokenizer.json").unlink()
     assert cli.main(["verify", argument("path", root)]) == 1
-    advice = re.search(r"made again by: (ostraca build .*)", capsys.readouterr().out)
+    advice = re.search(r"rebuilt by: (ostraca build .*)", capsys.readouterr().out)
     assert advice is not None
     _, *words = shlex.split(advice[1])
     assert cli.main([*words, "engine=local"]) == 0

@@ -234,7 +234,7 @@ def test_fingerprints_that_were_cut_are_noticed(whole: tuple[dict[str, Any], Pat
             for path in (root / ".ostraca-build/dedup/prints/0000").rglob("*.parquet"):
                 path.write_bytes(path.read_bytes()[:-30])
 
-    with pytest.raises(OstracaError, match="is cut; remove it and run the same build again") as caught:
+    with pytest.raises(OstracaError, match="is truncated; remove it and run the same build again") as caught:
         build(spec, root, engine="local", watch=Watch(on_step=cut))
     assert "\n" not in str(caught.value)
     check_finished(spec, root, reference)

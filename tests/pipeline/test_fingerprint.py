@@ -111,5 +111,5 @@ def test_text_and_back() -> None:
     digest = content_digest(ROWS, KEY)
     assert ContentDigest.parse(str(digest)) == digest
     for wrong in ("", "xyz", "0" * 31, "g" * 32):
-        with pytest.raises(OstracaError, match="no content digest"):
+        with pytest.raises(OstracaError, match="not a content digest"):
             ContentDigest.parse(wrong)

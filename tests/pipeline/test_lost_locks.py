@@ -147,7 +147,7 @@ def test_workers_of_a_build_that_lost_its_folder_stop(
     spec = check_spec(specs()["plain"])
     folder = open_folder(places("corpus"))
     shards = list(plan(spec))
-    lost = r"has lost the folder to another|is gone, so this build stops"
+    lost = r"lost the folder to another|is gone, so this build stops"
     with folder.lock(LOCK) as owner:
         fenced = folder.fenced(Fence(path=LOCK, owner=owner))
         job = functools.partial(make_shard, spec, "digest", Changes(), fenced)

@@ -170,7 +170,7 @@ def test_only_a_regular_file_is_a_corpuss_tokenizer(name: str, corpora: Path) ->
     own = corpora / "whole" / OWN
     own.unlink()
     os.mkfifo(own) if name == "a pipe" else own.symlink_to("/dev/zero")
-    with pytest.raises(OstracaError, match="no regular file"):
+    with pytest.raises(OstracaError, match="not a regular file"):
         _ = CorpusSource(corpora / "whole").vocab_size
     assert any(OWN in problem for problem in verify(corpora / "whole", content=True))
 

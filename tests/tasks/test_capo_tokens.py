@@ -406,7 +406,7 @@ def test_a_trained_tokenizer_loads_everywhere(tmp_path: Path) -> None:
 
 def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OstracaError, match="exists already; pass a new folder"):
+    with pytest.raises(OstracaError, match="exists already; choose a new folder"):
         train_tokenizer(tmp_path, vocab_size=300, num_people=10)
     with pytest.raises(OstracaError, match="exists already"):
         train_tokenizer(tmp_path / "notes.txt", vocab_size=300, num_people=10)

@@ -213,14 +213,14 @@ def test_every_reason_is_given() -> None:
     text = text_rows["text"][0].as_py()
     said(config, token_batch([ids[:-1]]), "does not end")
     said(config, token_batch([ids[:-1] * 9 + ids[-1:]]), "longer than")
-    said(config, token_batch([ids[4:]]), "there is no full name")
+    said(config, token_batch([ids[4:]]), "it has no full name")
     said(
         check({**config, "num_people": 1}),
         token_batch([ids], population=[0]),
-        "the full name is not of anybody",
+        "the full name is not that of anyone",
     )
-    said(text_config, text_batch([text.replace(" in ", " on ", 1)]), "no sentence that is true")
-    said(text_config, text_batch([text + " And so on."]), "goes on after")
+    said(text_config, text_batch([text.replace(" in ", " on ", 1)]), "no true sentence")
+    said(text_config, text_batch([text + " And so on."]), "continues after")
     said(config, token_batch([ids], population=[-1]), "population is not")
     said(config, token_batch([ids], person=[row["person"] + 1]), "person is not")
     said(config, token_batch([ids], exposure=[-1]), "exposure is not")

@@ -258,7 +258,7 @@ BAD_JSON = {
     ): r"g, all\[0\]\[0\]: an alternative is empty",
     _changed(
         all=[[{"children": [[9]]}], [{"children": [[1]]}] * 2]
-    ): r"g, all\[0\]\[0\]: the child 9 is no symbol",
+    ): r"g, all\[0\]\[0\]: the child 9 is not a symbol",
     _changed(all=[[{"children": [[0]]}], [{"children": [[0]]}] * 2]): "",
     _changed(all=[[{"children": [[3]]}], [{"children": [[1]]}, {"children": [[2]]}]]): "",
     _changed(ptb=None): "",

@@ -17,7 +17,7 @@ verdicts = MUTANTS["lano"].verdicts
 
 
 def test_messages_are_in_the_order_of_their_codes() -> None:
-    words = ["valid", "<bos>", "<eos>", "longest", "no sentence", "loss_mask", "length is", "ambiguous"]
+    words = ["valid", "<bos>", "<eos>", "longest", "not a sentence", "loss_mask", "length is", "ambiguous"]
     assert all(word in message for word, message in zip(words, MESSAGES, strict=True))
 
 

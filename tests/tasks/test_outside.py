@@ -15,8 +15,8 @@ from ostraca.tasks.errors import OstracaError
 BAD = {
     "nested deep": (b'{"a":' * 100_000, "nested too deep"),
     "nested lists": (b"[" * 100_000, "nested too deep"),
-    "NaN": (b'{"a": NaN}', "NaN is no number"),
-    "infinity": (b'{"a": [-Infinity]}', "-Infinity is no number"),
+    "NaN": (b'{"a": NaN}', "NaN is not a JSON number"),
+    "infinity": (b'{"a": [-Infinity]}', "-Infinity is not a JSON number"),
     "a float that is too large": (b'{"a": 1e999}', "'1e999' is not a finite number"),
     "an integer that is too long": (b'{"a": ' + b"7" * 5_000 + b"}", "thousands of digits"),
     "a key twice": (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"),

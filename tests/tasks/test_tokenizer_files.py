@@ -104,15 +104,15 @@ def too_large(path: Path) -> None:
 
 
 NO_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "a pipe": (fifo, "no regular file"),
-    "a device without end": (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
+    "a pipe": (fifo, "not a regular file"),
+    "a device without end": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
     "a folder": (lambda path: path.mkdir(), "cannot be loaded"),
     "over the limit": (too_large, "over 128 MiB"),
     "nested deep": (lambda path: path.write_text("[" * 10**6), "nested too deep"),
-    "no JSON": (lambda path: path.write_text("{"), "no JSON that can be read"),
-    "no object": (lambda path: path.write_text("[]"), "no JSON object"),
-    "no UTF-8": (lambda path: path.write_bytes(b"\xff\xfe"), "no UTF-8"),
-    "empty": (lambda path: path.write_bytes(b""), "no JSON that can be read"),
+    "no JSON": (lambda path: path.write_text("{"), "not readable JSON"),
+    "no object": (lambda path: path.write_text("[]"), "not a JSON object"),
+    "no UTF-8": (lambda path: path.write_bytes(b"\xff\xfe"), "not UTF-8"),
+    "empty": (lambda path: path.write_bytes(b""), "not readable JSON"),
     "nothing in it": (lambda path: path.write_text("{}"), "cannot be loaded"),
     "a link into nothing": (lambda path: path.symlink_to("nowhere"), "cannot be loaded"),
 }
