@@ -49,7 +49,7 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def check_integer(name: str, value: object, low: int, high: int = 2**63 - 1, also: str = "") -> int:
-    """`value` as an int; ConfigError where it is no integer (NumPy's too) from `low` to `high`.
+    """`value` as an int; ConfigError where it is not an integer (NumPy's too) from `low` to `high`.
 
     `also`: what else is allowed, for the message.
     """

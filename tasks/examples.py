@@ -25,7 +25,7 @@ BATCH_TOKENS = 1 << 20  # aimed at in one batch: what stays in the processor's c
 
 
 def check_seed(seed: Any) -> int:
-    """The seed; ConfigError where it is no integer from 0 to 2^63 - 1."""
+    """The seed; ConfigError where it is not an integer from 0 to 2^63 - 1."""
     return check_integer("seed", seed, 0)
 
 
@@ -91,7 +91,7 @@ def validate_example(
 ) -> ValidationResult:
     """Check one example: its tokens, and whatever else of an example's columns it has.
 
-    What is no mapping is taken for the tokens alone (or the text): a list or an array of ids.
+    What is not a mapping is taken for the tokens alone (or the text): a list or an array of ids.
     """
     complete = task.check(config)
     schema = task.schema(complete)

@@ -7,7 +7,7 @@
     int32 [sequences] lengths, int64 [sequences] byte pointers, int64 [documents + 1] document indices, from 0
 
 An example is a sequence and a document; of a packed corpus a sequence is one, or a piece of one, and a
-document is a row. There is no place for a loss mask: Megatron learns every token.
+document is a row. There is no place for a loss mask: every token of Megatron is in the loss.
 """
 
 from __future__ import annotations

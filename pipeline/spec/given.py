@@ -62,7 +62,7 @@ def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, 
 
 
 def _name_truly(spec: dict[str, Any], overrides: Sequence[str] | None) -> None:
-    """Give every dataset, and the corpus, a name that is no preset's unless it has that preset's config.
+    """Give every dataset, and the corpus, a name that is not a preset's unless it has that preset's config.
 
     What the call changes gets a name of its own; a name that the call or a file chose must be true already.
     overrides: the words of the call; None where it is not known who chose what.

@@ -32,7 +32,7 @@ class Fence:
         if owner is None:
             raise LostLockError(
                 f"{folder}/{self.path}: is gone, so this build stops and changes nothing there: another "
-                "finished while this one was stalled, or out= is no folder that all nodes share; run the "
+                "finished while this one was stalled, or out= is not a folder that all nodes share; run the "
                 "same command again"
             )
         if owner != self.owner:

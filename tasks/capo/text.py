@@ -92,7 +92,7 @@ def read_lists(folder: str, names: Sequence[str], what: str) -> dict[str, list[s
     root = local_path(folder)
     if not root.is_dir():
         raise ConfigError(
-            f"capo: {what}={shown(folder)} is no folder; it must hold "
+            f"capo: {what}={shown(folder)} is not a folder; it must hold "
             + ", ".join(f"{name}.txt" for name in names)
         )
     return {name: [entry for _, entry in _lines(root / f"{name}.txt", what)] for name in names}

@@ -108,7 +108,7 @@ def _from_file(path: str, modified: int, size: int) -> Loaded:
 
 
 def _is_the_librarys(error: BaseException) -> bool:
-    """Whether this says that a tokenizer cannot be used. A panic of the library is no Exception."""
+    """Whether this says that a tokenizer cannot be used. A panic of the library is not an Exception."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 

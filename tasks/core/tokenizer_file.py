@@ -46,7 +46,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise OstracaError(f"{path.name} is no UTF-8") from None
+        raise OstracaError(f"{path.name} is not UTF-8") from None
 
 
 def check_parts(parts: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def as_batch(sentences: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDA
 
 
 def _within_32_bits(ids: NDArray[Any]) -> NDArray[np.int32]:
-    """Ids as int32, -1 (which is no terminal) for those that do not fit."""
+    """Ids as int32, -1 (which is not a terminal) for those that do not fit."""
     return np.where((ids >= -1) & (ids < 2**31), ids, -1).astype(np.int32)
 
 
@@ -163,7 +163,7 @@ def ancestors(
 
 
 def parse_tree(grammar: Grammar, sentence: Sequence[int]) -> Node | None:
-    """The tree of a sentence that `ancestors` describes; None where it is no sentence of the grammar."""
+    """The tree of a sentence that `ancestors` describes; None where it is not a sentence of the grammar."""
     tokens, offsets = as_batch([sentence])
     symbols, starts = ancestors(grammar, tokens, offsets)
     if not len(tokens) or symbols[0, 0] < 0:
@@ -198,7 +198,7 @@ def tree_text(tree: Node, width: int = 100) -> str:
 def log_probability(grammar: Grammar, tokens: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float64]:
     """Natural logarithm of each sentence's probability, summed over its parses: float64 [rows].
 
-    -inf where it is no sentence.
+    -inf where it is not a sentence.
     """
     logs, _ = _weigh(grammar, tokens, offsets, _rule_probabilities(grammar))
     return logs
@@ -210,7 +210,7 @@ def parse_counts(
     """How many parses each sentence has: counts uint64 [rows] and log2 of them, float64 [rows].
 
     Counts are exact below 2^53 and stand as 2^53 from there on, where the logarithm still says how many there
-    are; 0 and -inf where it is no sentence.
+    are; 0 and -inf where it is not a sentence.
     """
     tables = tables_of(grammar)
     logs, totals = _weigh(grammar, tokens, offsets, np.ones(tables.bases[-1]))

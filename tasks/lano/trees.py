@@ -41,7 +41,8 @@ def parse_rows(
     """Write the tree of each sentence from `row` on; returns the first row that has no room in `ends`.
 
     symbols int32 and starts uint8 [levels, tokens]: see `tasks.lano.parse.ancestors`; -1 and 0 where a row
-    is no sentence. places int64 [rows]: where a row's tokens stand there. Scratch beyond `find_spans`: dead
+    is not a sentence. places int64 [rows]: where a row's tokens stand there. Scratch beside `find_spans`'s:
+    dead
     int64 [widest, n + 1] with its stamp int64 [1] (at first 0), stack int32 [widest, 3].
     """
     levels = tables.levels

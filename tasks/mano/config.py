@@ -121,7 +121,7 @@ def _check_ids(full: Mapping[str, Any]) -> None:
     for token in (bos, bos - 1) if full["knowledge_augment"] else (bos,):
         if token in names or token < 0:
             name = f"the value {names[token]}" if token >= FIRST_VALUE else names.get(token)
-            taken = f"is the id of {name}" if token in names else "is no id"
+            taken = f"is the id of {name}" if token in names else "is not an id"
             free = max(9999, FIRST_VALUE + full["value_mod"] + 1)
             raise ConfigError(
                 f"mano: bos_token_id={bos} cannot be: {token} {taken}; take a free one, e.g. {free}"

@@ -162,7 +162,9 @@ def test_a_wrong_entry_is_refused_with_its_place(
 
 def test_missing_folders_files_and_empty_files_are_refused(tmp_path: Path) -> None:
     assert "fields_dir=" in refusal({"fields_dir": str(tmp_path / "nothing")})
-    assert "is no folder; it must hold first_names.txt" in refusal({"fields_dir": str(tmp_path / "nothing")})
+    assert "is not a folder; it must hold first_names.txt" in refusal(
+        {"fields_dir": str(tmp_path / "nothing")}
+    )
     folder = write_lists(tmp_path, TEMPLATES)
     (tmp_path / "major.txt").unlink()
     assert "major.txt is missing: templates_dir needs it" in refusal({"templates_dir": folder})

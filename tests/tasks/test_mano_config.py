@@ -83,7 +83,7 @@ def test_divisions_by_zero_that_are_too_frequent_are_refused(modulus: int, lette
 @pytest.mark.parametrize(
     ("bos", "more", "says"),
     [
-        (0, {}, "-1 is no id"),
+        (0, {}, "-1 is not an id"),
         (1, {}, "1 is the id of +"),
         (8, {}, "7 is the id of *'"),
         (9, {"ttype": "asmd"}, "8 is the id of /'"),
