@@ -85,11 +85,16 @@ def corpus_copy(corpus: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[Any]:
-    """One local Ray with 3 cores for all tests that need it."""
+def ray_session(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """One local Ray with 3 cores for all tests that need it; its workers find the session's S3."""
     ray = pytest.importorskip("ray")
-    # "local": never one that somebody else runs on this machine.
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    own = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("moto") and find_spec("s3fs"):
+            for name, value in request.getfixturevalue("s3_server").environment.items():
+                patch.setenv(name, value)
+        # "local": never one that somebody else runs on this machine.
+        ray.init(address="local", num_cpus=3, **own)
     yield ray
     ray.shutdown()
 

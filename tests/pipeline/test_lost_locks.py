@@ -142,8 +142,6 @@ def test_workers_of_a_build_that_lost_its_folder_stop(
     """A worker that is cut off from its driver looks for itself, before it writes or removes."""
     if engine == "ray":
         request.getfixturevalue("ray_session")
-    if engine == "ray" and "://" in places(""):
-        pytest.skip("the workers of the session's Ray do not find this S3; local threads do")
     spec = check_spec(specs()["plain"])
     folder = open_folder(places("corpus"))
     shards = list(plan(spec))
