@@ -34,7 +34,17 @@ collect_ignore_glob = [] if find_spec("torch") else ["training/test_*.py"]
 _BUCKETS = itertools.count(1)
 
 # Files of few tests that take long, the longest first: one that began last would have a core to itself.
-LONG = ("cluster", "kill", "faults", "lost_locks", "remote_build", "cluster_examples", "audits")
+LONG = (
+    "cluster",
+    "kill",
+    "faults",
+    "ray_errors",
+    "lost_locks",
+    "package",
+    "cluster_examples",
+    "remote_build",
+    "audits",
+)
 
 SMALL = {"N": 20, "K": 4, "M": 5}
 
