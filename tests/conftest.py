@@ -34,7 +34,17 @@ collect_ignore_glob = [] if find_spec("torch") else ["training/test_*.py"]
 _BUCKETS = itertools.count(1)
 
 # Files of few tests that take long, the longest first: one that began last would have a core to itself.
-LONG = ("cluster", "kill", "faults", "lost_locks", "remote_build", "cluster_examples", "audits")
+LONG = (
+    "cluster",
+    "kill",
+    "faults",
+    "ray_errors",
+    "lost_locks",
+    "package",
+    "cluster_examples",
+    "remote_build",
+    "audits",
+)
 
 SMALL = {"N": 20, "K": 4, "M": 5}
 
@@ -85,11 +95,16 @@ def corpus_copy(corpus: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[Any]:
-    """One local Ray with 3 cores for all tests that need it."""
+def ray_session(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """One local Ray with 3 cores for all tests that need it; its workers find the session's S3."""
     ray = pytest.importorskip("ray")
-    # "local": never one that somebody else runs on this machine.
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    own = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("moto") and find_spec("s3fs"):
+            for name, value in request.getfixturevalue("s3_server").environment.items():
+                patch.setenv(name, value)
+        # "local": never one that somebody else runs on this machine.
+        ray.init(address="local", num_cpus=3, **own)
     yield ray
     ray.shutdown()
 

@@ -147,7 +147,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_installed_package_needs_no_word(built: Path, site: Path, tmp_path: Path) -> None:
     """Built by a Ray that the command starts, elsewhere than the module."""
     pytest.importorskip("ray")
-    words = ["build", f"dataset={PARITY}/parity.yaml", "out=c", "engine=ray", "workers=2", *SMALL]
+    words = ["build", f"dataset={PARITY}/parity.yaml", "out=c", "engine=ray", "workers=1", *SMALL]
     done = ostraca(*words, cwd=tmp_path, path=site)
     assert done.returncode == 0, done.stderr
     assert files_of(tmp_path / "c") == files_of(built)

@@ -97,11 +97,19 @@ def test_the_source_archive_makes_the_same_wheel(built: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["wheel", "PYTHONPATH"])
-def test_modules_of_the_users_own_do_no_harm(how: str, built: Path, tmp_path: Path) -> None:
-    """In a folder with a tasks.py, a pipeline.py, loaders.py, training/ and conf/ that fail on import."""
+def test_modules_of_the_users_own_do_no_harm(
+    how: str, built: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """In a folder with a tasks.py, a pipeline.py, loaders.py, training/ and conf/ that fail on import.
+
+    The wheel is found by a Ray that the command starts, this checkout by one that runs already.
+    """
     pytest.importorskip("ray")
-    home = ROOT
-    if how == "wheel":
+    home, engine = ROOT, ["engine=ray", "workers=1"]
+    if how == "PYTHONPATH":
+        ray = request.getfixturevalue("ray_session")
+        engine.append(f"ray.address={ray.get_runtime_context().gcs_address}")
+    else:
         home = tmp_path / "site"
         (wheel,) = built.glob("*.whl")
         zipfile.ZipFile(wheel).extractall(home)
@@ -111,7 +119,7 @@ def test_modules_of_the_users_own_do_no_harm(how: str, built: Path, tmp_path: Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("raise SystemExit('this is no module of ostraca')\n")
     words = ["-m", "ostraca", "build", "dataset=mano", "examples=50", "splits.test.examples=5", "out=c"]
-    done = run(*words, "engine=ray", "workers=1", cwd=here, PYTHONPATH=str(home))
+    done = run(*words, *engine, cwd=here, PYTHONPATH=str(home))
     assert "mano-10 in c" in done.stdout
     code = (
         "import ostraca\n"

@@ -40,7 +40,8 @@ def _files() -> dict[str, Any]:
     """What stands in each file of conf/dataset, by its name."""
     import yaml
 
-    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted(_FILES.glob("*.yaml"))}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where yaml was built with it
+    return {path.stem: yaml.load(path.read_text(), loader) for path in sorted(_FILES.glob("*.yaml"))}
 
 
 def aliases() -> dict[str, str]:

@@ -89,10 +89,14 @@ def files_of(where: str) -> dict[str, bytes]:
 def try_all(forks: Forks, places: Callable[[str], str], name: str, most: int | None) -> int:
     """Hold a build before or after some of its looks, or before and after each; how often it was held."""
     spec = specs()[name]
-    assert not forks.hold(places("reference"), spec, number=10**6, after=False)
-    ended = forks.go_on()
+    for attempt in range(10):  # on a busy machine even this one may be too slow to renew so short a lease
+        first = places(f"reference-{attempt}")
+        assert not forks.hold(first, spec, number=10**6, after=False)
+        ended = forks.go_on()
+        if not (ended["error"] or "").startswith("LostLockError: "):
+            break
     assert ended["error"] is None
-    reference = files_of(places("reference"))
+    reference = files_of(first)
     held, looks = 0, range(1, len(ended["stages"]))
     for number in looks if most is None else looks[len(looks) // (2 * most) :: len(looks) // most]:
         for after in (False, True) if most is None else (number % 2 == 0,):
@@ -142,8 +146,6 @@ def test_workers_of_a_build_that_lost_its_folder_stop(
     """A worker that is cut off from its driver looks for itself, before it writes or removes."""
     if engine == "ray":
         request.getfixturevalue("ray_session")
-    if engine == "ray" and "://" in places(""):
-        pytest.skip("the workers of the session's Ray do not find this S3; local threads do")
     spec = check_spec(specs()["plain"])
     folder = open_folder(places("corpus"))
     shards = list(plan(spec))

@@ -70,21 +70,12 @@ def test_a_store_gets_the_same_files(s3: str, tmp_path: Path, form: str, dedup: 
         )
 
 
-def test_ray_workers_write_to_a_store(s3: str, tmp_path: Path, spec: Maker) -> None:
-    """In processes of their own, whose environment is this one's."""
+def test_ray_workers_write_to_a_store(s3: str, tmp_path: Path, spec: Maker, ray_session: Any) -> None:
+    """In processes of their own, whose environment is that of the process that started Ray."""
     given = spec(train=800)
     here = build(given, tmp_path / "here", engine="local")
-    code = (
-        "import json, sys; from ostraca.pipeline.build.build import build; "
-        "build(json.loads(sys.argv[1]), sys.argv[2], workers=2)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(given), f"{s3}/c"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    there = build(given, f"{s3}/c", engine="ray", workers=2)
+    assert there["content_digest"] == here["content_digest"]
     assert read_manifest(f"{s3}/c")["content_digest"] == here["content_digest"]
     assert verify(f"{s3}/c") == []
 
