@@ -214,7 +214,7 @@ def _validate(
         if code == 0:
             at += 1
             length, name = read_word(tokens, at, end, inner, last, min_tlen, max_tlen)
-            slot = slot_of(table, shift, stamp, name)
+            slot = slot_of(table, shift, stamp, name if length else np.int64(0))
             asked = table[slot, 1] & NODE
             if length == 0:
                 code = 8

@@ -31,7 +31,7 @@ def read_word(tokens, at, end, inner, last, min_tlen, max_tlen):
 
     A word is tokens of 1..inner and one of inner + 1..inner + last that ends it. The number is the word in
     bijective base `last`: words of any length have different ones, and they fit into int64, since a config
-    with more words is refused.
+    with more words is refused. It means nothing where the length is 0.
     """
     length = np.int64(0)
     name = np.int64(0)
@@ -48,8 +48,6 @@ def read_word(tokens, at, end, inner, last, min_tlen, max_tlen):
         if token < 1:
             break
         name = name * last + token
-    if length == 0:
-        name = np.int64(0)
     return length, name
 
 

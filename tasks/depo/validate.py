@@ -215,10 +215,8 @@ def _validate(
                 code = 9
             elif len(sizes) and sizes[row] != nodes:
                 code = 22
-        if code == 0 and not _one_cycle(nodes, successor, cycle, place_on_cycle):
+        if code == 0 and not _one_cycle(nodes, successor, cycle, place_on_cycle, asked):
             code = 10
-        for node in range(nodes):
-            asked[node] = 0
 
         # The questions, to the end.
         queries = 0
@@ -305,12 +303,16 @@ def _validate(
 
 
 @inlined
-def _one_cycle(nodes, successor, cycle, place_on_cycle):
-    """Whether the way from node 0 leads through all nodes and back; fills cycle and place_on_cycle."""
+def _one_cycle(nodes, successor, cycle, place_on_cycle, asked):
+    """Whether the way from node 0 leads through all nodes and back; fills cycle and place_on_cycle.
+
+    asked is then 0.
+    """
     node, step = 0, 0
     while step < nodes and (node != 0 or step == 0):
         cycle[step] = node
         place_on_cycle[node] = step
+        asked[step] = 0
         node = successor[node]
         step += 1
     return node == 0 and step == nodes
