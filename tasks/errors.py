@@ -67,14 +67,14 @@ def check_integer(name: str, value: object, low: int, high: int = 2**63 - 1, als
 
 
 def check_bool(name: str, value: object) -> bool:
-    """`value` as a bool; ConfigError where it is none (NumPy's is one)."""
+    """`value` as a bool; ConfigError where it is not one (NumPy's is one)."""
     if type(value).__name__ in ("bool", "bool_"):
         return bool(value)
     raise ConfigError(f"{name}={shown(value)} must be true or false")
 
 
 def check_path(name: str, value: object) -> str:
-    """`value` as a path, `~` expanded; ConfigError where it is none."""
+    """`value` as a path, `~` expanded; ConfigError where it is not one."""
     if isinstance(value, (str, int, os.PathLike)) and not isinstance(value, bool) and str(value).strip():
         return os.path.expanduser(str(value))
     raise ConfigError(f"{name}={shown(value)} must be the path of a folder or file")

@@ -30,7 +30,7 @@ def check_seed(seed: Any) -> int:
 
 
 def check_split(split: Any) -> str:
-    """The split's name; ConfigError where it is none."""
+    """The split's name; ConfigError where it is not one."""
     if not isinstance(split, str) or not _SPLIT.fullmatch(split):
         raise ConfigError(f"split={shown(split)} must be lowercase letters, digits and '_', e.g. 'train'")
     return split

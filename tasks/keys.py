@@ -49,7 +49,7 @@ def check_keys(where: str, given: Mapping[str, Any] | None, keys: Mapping[str, K
 
 
 def check_value(name: str, value: Any, key: Key) -> Any:
-    """A value as the key wants it; ConfigError where it is none. name: as it stands in messages."""
+    """A value as the key wants it; ConfigError where it is not one. name: as it stands in messages."""
     if value is REQUIRED or (value is None and key.default is REQUIRED and not key.optional):
         raise ConfigError(f"{name} is missing: {key.help}")
     if value is None and key.optional:

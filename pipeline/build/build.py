@@ -1,4 +1,4 @@
-"""`build`: from a spec to a whole corpus; killed at any moment, the same call goes on."""
+"""`build`: from a spec to a whole corpus; killed at any moment, the same call resumes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def build(
     """Build the corpus of `spec` in the folder `out` (a path or a URL of fsspec) and return its manifest.
 
     A folder in which the same build was begun is finished, its intact shards (sha256) kept. In one that
-    holds the corpus already, shards that are gone or of another size are made again, with `mend` all that
+    holds the corpus already, shards that are gone or of another size are regenerated, with `mend` all that
     are not what the manifest says, byte for byte; else it is left as it is. Any other folder that is not
     empty is refused.
 
@@ -299,7 +299,7 @@ class _Build:
 def _finish_shard(
     spec: Mapping[str, Any], digest: str, outcome: Outcome, folder: Folder, shard: Shard
 ) -> ShardResult:
-    """A shard as it stays: made again without its duplicates, or, where it has none, the one put aside."""
+    """A shard as it stays: regenerated without its duplicates, or, where it has none, the one put aside."""
     changes = outcome.changes(folder, shard.path)
     if changes is not None:
         result = make_shard(spec, digest, changes, folder, shard)

@@ -1,4 +1,4 @@
-"""`merge`: the parts of a corpus, built apart with `part=1/4` and so on, become the whole one."""
+"""`merge`: the parts of a corpus, built apart with `part=1/4` and so on, become one corpus."""
 
 from __future__ import annotations
 

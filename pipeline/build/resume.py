@@ -1,4 +1,4 @@
-"""What an earlier call has left in a folder: finished shards, a whole corpus, or what is none of ours."""
+"""What an earlier call has left in a folder: finished shards, a whole corpus, or what is not ours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .shards.shard import ShardResult
 def refuse_other(
     folder: Folder, spec: Mapping[str, Any], part: Part, *, locked: bool
 ) -> dict[str, Any] | None:
-    """The manifest of the whole corpus in `folder`, or None where this build may begin or go on there.
+    """The manifest of the whole corpus in `folder`, or None where this build may begin or resume there.
 
     Refuses a folder that holds, or was begun as, the corpus of another spec, or anything of the user's.
     """

@@ -1,4 +1,4 @@
-"""`build manifest=...`: a corpus made again from its manifest, and compared with it digest by digest."""
+"""`build manifest=...`: a corpus regenerated from its manifest, and compared with it digest by digest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FromManifest:
     spec: dict[str, Any]
 
     def compare(self, manifest: Mapping[str, Any]) -> Compared:
-        """Every digest of a manifest made again with those of this one."""
+        """Every digest of a manifest regenerated with those of this one."""
         shards = _digests(self.manifest, manifest, "content_digest", others=False)
         files = _digests(self.manifest, manifest, "sha256", others=True)
         other = [path for path, (there, here) in shards.items() if there != here]

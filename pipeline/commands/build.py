@@ -83,7 +83,7 @@ def run(config: Mapping[str, Any]) -> int:
 
 
 def _compare(before: FromManifest, manifest: Mapping[str, Any]) -> int:
-    """Say whether a corpus that was made again is the one of the manifest; status 1 where it is not."""
+    """Say whether a corpus that was regenerated is the one of the manifest; status 1 where it is not."""
     compared = before.compare(manifest)
     for line in compared.lines:
         print(line)

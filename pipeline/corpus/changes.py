@@ -1,6 +1,6 @@
-"""What deduplication changed in a shard: which of its examples were dropped, which drawn again.
+"""What deduplication changed in a shard: which of its examples were dropped, which redrawn.
 
-An example that was drawn again has the same index, and its tokens come from the stream of (index, attempt):
+An example that was redrawn has the same index, and its tokens come from the stream of (index, attempt):
 see `tasks.examples.stream_of`.
 """
 
@@ -63,7 +63,7 @@ class Changes:
 
     @staticmethod
     def parse(text: str, count: int) -> Changes:
-        """The changes that `str` wrote, of a shard of `count` examples; OstracaError where they are none."""
+        """The changes that `str` wrote, of a shard of `count` examples; OstracaError where they are not."""
         if not text:
             return Changes()
         first, _, second = text.partition(" ")

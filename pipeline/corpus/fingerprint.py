@@ -49,7 +49,7 @@ class ContentDigest:
 
     @staticmethod
     def parse(text: str) -> ContentDigest:
-        """The digest that `str` wrote; OstracaError where it is none."""
+        """The digest that `str` wrote; OstracaError where it is not one."""
         try:
             if len(text) != 32:
                 raise ValueError

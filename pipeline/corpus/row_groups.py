@@ -61,7 +61,7 @@ class RowGroups:
 
     @staticmethod
     def parse(text: str, tail: int) -> RowGroups:
-        """What `str` wrote, of a file whose tail begins at `tail`; OstracaError where it is none."""
+        """What `str` wrote, of a file whose tail begins at `tail`; OstracaError where it is not one."""
         try:
             ends, rows, digests = text.split(" ")
             listed = np.frombuffer(base64.b85decode(digests), np.uint8).reshape(-1, DIGEST_BYTES)
@@ -92,7 +92,7 @@ class Tail:
 
     @staticmethod
     def parse(text: str) -> Tail:
-        """What `str` wrote; OstracaError where it is none."""
+        """What `str` wrote; OstracaError where it is not one."""
         start, _, digest = text.partition(":")
         try:
             tail = Tail(start=int(start), digest=bytes.fromhex(digest))

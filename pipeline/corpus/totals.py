@@ -82,7 +82,7 @@ def read_totals(folder: Folder, manifest: Mapping[str, Any]) -> Totals:
 
 
 def are_lost(folder: Folder, manifest: Mapping[str, Any]) -> bool:
-    """Whether the totals that a manifest lists are gone or others."""
+    """Whether the totals that a manifest lists are gone or different."""
     try:
         read_totals(folder, manifest)
     except OstracaError:

@@ -173,7 +173,7 @@ class Estimate:
         return round(written + again + self.print_bytes + self.search.written_bytes + self.search.read_bytes)
 
     def changed(self, split: SplitPlan) -> float:
-        """The share of a split's shards that are made again without their duplicates, at least."""
+        """The share of a split's shards that are regenerated without their duplicates, at least."""
         if self.search is None:
             return 0.0
         return self.search.duplicates.changed((split.dataset, split.split), split.shards)

@@ -39,14 +39,14 @@ class Bins:
 
 def bins_of(histograms: Sequence[Histogram], most: int = MOST_BINS) -> Bins:
     """The histograms, of which at least one holds a value, in the same bins, at most `most` of them."""
-    ends = [each.edges() for each in histograms if len(each.values)]
+    ends = [histogram.edges() for histogram in histograms if len(histogram.values)]
     low = min(int(lows[0]) for lows, _ in ends)
     high = max(int(highs[-1]) for _, highs in ends)
     width = next(width for width in _round_widths() if high // width - low // width < most)
     first = low // width * width
     number = high // width - low // width + 1
     edges = first + width * np.arange(number + 1, dtype=np.int64)
-    return Bins(first=first, width=width, counts=tuple(_spread(each, edges) for each in histograms))
+    return Bins(first=first, width=width, counts=tuple(_spread(histogram, edges) for histogram in histograms))
 
 
 def _spread(histogram: Histogram, edges: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -44,12 +44,12 @@ def make_card(
     spec, figures = manifest["spec"], figures_of(manifest, statistics)
     every, told = total(figures.values()), told_mode(manifest, figures)
     table = []
-    for (dataset, split), each in figures.items():
-        cells = cells_of(each, told, bool(spec.get("pack")))
+    for (dataset, split), row in figures.items():
+        cells = cells_of(row, told, bool(spec.get("pack")))
         del cells["shards"], cells["bytes / token"]
         table.append({"dataset": dataset, "split": split, **cells})
     first, shared = next(iter(spec["datasets"])), spec["vocabulary"] == "shared"
-    named = [each for each in spec["datasets"] if not of_texts(manifest, each)]
+    named = [name for name in spec["datasets"] if not of_texts(manifest, name)]
     shorter = short_names(list(dict.fromkeys(dataset for dataset, _ in figures)))
     return render(
         "card.md.j2",
@@ -67,8 +67,8 @@ def make_card(
         python=usage(manifest, "PATH"),
         labels=first in named and spec["format"] == "parquet",
         tokenizer="" if shared else f"/{tokenizer_folder(first)}",
-        datasets=[_dataset(manifest, each, samples) for each in spec["datasets"]],
-        sizes={each: corpus_vocab_size(spec, [each]) for each in named},
+        datasets=[_dataset(manifest, name, samples) for name in spec["datasets"]],
+        sizes={name: corpus_vocab_size(spec, [name]) for name in named},
         shared_size=corpus_vocab_size(spec, named) if shared and named else None,
         dedup=dedup_mode(manifest),
         rule={"key": None, "against": None, **(spec.get("dedup") or {})},
@@ -87,9 +87,9 @@ def size_category(examples: int) -> str:
 def short_names(datasets: Sequence[str]) -> dict[str, str]:
     """depo1 of depo1-225, by which it was built: what a preset is called for short, if nothing else is."""
     # Of depo and depo1 the latter: a task's bare name is the last resort.
-    names = sorted(aliases().items(), key=lambda each: each[0] not in HOUSE)
+    names = sorted(aliases().items(), key=lambda pair: pair[0] not in HOUSE)
     shorter = {target: name for name, target in names}
-    return {each: shorter[each] for each in datasets if each in shorter and shorter[each] not in datasets}
+    return {name: shorter[name] for name in datasets if name in shorter and shorter[name] not in datasets}
 
 
 def pattern(manifest: Mapping[str, Any], key: SplitId) -> str:
@@ -122,7 +122,7 @@ def _dataset(
         "about": about_task(entry["task"]),
         "split": split,
         "near": near,
-        "but": ", ".join(each[:_MOST_CHARACTERS] for each in words),
+        "but": ", ".join(word[:_MOST_CHARACTERS] for word in words),
         "picture": picture_of(dataset),
         "columns": columns_of(manifest, dataset, samples),
     }

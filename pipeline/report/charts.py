@@ -37,17 +37,17 @@ class Row:
 
 def mixture(sums: Mapping[str, Figures]) -> list[Row]:
     """How the tokens are shared out: a row for each name."""
-    every, most = total(sums.values()).tokens, max(each.tokens for each in sums.values())
+    every, most = total(sums.values()).tokens, max(row.tokens for row in sums.values())
     rows = []
-    for name, each in sums.items():
-        wide = 100 * each.tokens / max(most, 1)
-        learned = wide * each.learned_share
-        tip = f"{each.tokens:,} tokens, {percent(each.learned_share)} in the loss"
+    for name, row in sums.items():
+        wide = 100 * row.tokens / max(most, 1)
+        learned = wide * row.learned_share
+        tip = f"{row.tokens:,} tokens, {percent(row.learned_share)} in the loss"
         parts = (("bar", 0.0, learned), ("read", learned, wide - learned))
         bars = [Bar(x, 0, part, 10, colour, tip) for colour, x, part in parts if part > 0]
         drawing = Drawing(title=name, label=tip, wide=100, high=10, shapes=bars)
-        share = percent(each.tokens / max(every, 1))
-        rows.append(Row(name=name, tokens=short(each.tokens), share=share, drawing=drawing))
+        share = percent(row.tokens / max(every, 1))
+        rows.append(Row(name=name, tokens=short(row.tokens), share=share, drawing=drawing))
     return rows
 
 
@@ -56,26 +56,32 @@ def charts_of(counts: Mapping[str, Counts], tokens: str) -> list[Drawing]:
 
     counts: by split; tokens: what an example's length is counted in.
     """
-    labels = dict.fromkeys(label for each in counts.values() for label in each.before.strata)
-    made = [_distribution(counts, f"{tokens.capitalize()} per example", tokens, _lengths)]
-    made += [_distribution(counts, label.capitalize(), label, _stratum(label)) for label in labels]
-    return [each for each in made if each is not None]
+    labels = dict.fromkeys(label for split_counts in counts.values() for label in split_counts.before.strata)
+    drawn = [_distribution(counts, f"{tokens.capitalize()} per example", tokens, _lengths)]
+    drawn += [_distribution(counts, label.capitalize(), label, _stratum(label)) for label in labels]
+    return [drawing for drawing in drawn if drawing is not None]
 
 
 def shares_of(counts: Mapping[str, Counts], tokens: str) -> list[Drawing]:
     """What duplicates took from each split that they took from, by length and by stratum."""
-    made = []
-    for split, each in counts.items():
-        if not has_lost(each):
+    drawn = []
+    for split, split_counts in counts.items():
+        if not has_lost(split_counts):
             continue
         parts: dict[str, tuple[str, Part]] = {f"number of {tokens}": (tokens, _lengths)}
-        parts |= {label: (label, _stratum(label)) for label in each.before.strata}
+        parts |= {label: (label, _stratum(label)) for label in split_counts.before.strata}
         for label, (unit, part) in parts.items():
-            if len(part(each.before).values):
-                made.append(
-                    _shares(split, f"Duplicates by {label}", unit, part(each.before), part(each.after))
+            if len(part(split_counts.before).values):
+                drawn.append(
+                    _shares(
+                        split,
+                        f"Duplicates by {label}",
+                        unit,
+                        part(split_counts.before),
+                        part(split_counts.after),
+                    )
                 )
-    return made
+    return drawn
 
 
 def has_lost(counts: Counts) -> bool:
@@ -102,17 +108,21 @@ def _stratum(label: str) -> Part:
 
 def _distribution(counts: Mapping[str, Counts], title: str, unit: str, part: Part) -> Drawing | None:
     """Strips one above the other: the same axis from side to side, an axis of its own upwards."""
-    known = {split: each for split, each in counts.items() if len(part(each.before).values)}
+    known = {
+        split: split_counts for split, split_counts in counts.items() if len(part(split_counts.before).values)
+    }
     if not known:
         return None
-    bins = bins_of([part(side) for each in known.values() for side in (each.before, each.after)])
+    bins = bins_of(
+        [part(side) for split_counts in known.values() for side in (split_counts.before, split_counts.after)]
+    )
     shapes: list[Shape] = []
     bottom = 0.0
-    for number, (split, each) in enumerate(known.items()):
+    for number, (split, split_counts) in enumerate(known.items()):
         top = number * (_HEAD + _PLOT + _GAP)
         bottom = top + _HEAD + _PLOT
         before, after = bins.counts[2 * number : 2 * number + 2]
-        shapes += _heading(split, part(each.after), each.after.rows, top + 13)
+        shapes += _heading(split, part(split_counts.after), split_counts.after.rows, top + 13)
         shapes += _strip(bins, unit, before, after, bottom)
     shapes += _axis(_plot(bins, (0, 1), bottom - _PLOT, bottom), bins, unit)
     label = f"{title}: {', '.join(known)}"
@@ -132,7 +142,7 @@ def _heading(split: str, values: Histogram, rows: int, y: float) -> Iterator[Tex
     what = "examples" if values.total == rows else "in all"
     forms = (f"{values.total:,} {what}: {note}", f"{short(values.total)} {what}: {note}", note)
     room = WIDTH - RIGHT - 8 - width_of(split, LARGE, True)
-    yield Text(WIDTH - RIGHT, y, next((each for each in forms if width_of(each) < room), ""), "end")
+    yield Text(WIDTH - RIGHT, y, next((form for form in forms if width_of(form) < room), ""), "end")
 
 
 def _strip(

@@ -1,4 +1,4 @@
-"""What tasks, columns and splits are, in a line each, for whoever meets a corpus first."""
+"""What tasks, columns and splits are, in a line each, for first-time readers."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def columns_of(
 ) -> list[tuple[str, str, str]]:
     """(name, type, what it holds) of each column of a dataset's shards; a type is, e.g., "list of int32"."""
     schema, columns = schema_of(manifest, dataset, samples), []
-    for each in schema:
-        written = f"list of {each.type.value_type}" if pa.types.is_list(each.type) else str(each.type)
-        about = about_column(manifest["spec"]["datasets"][dataset]["task"], each.name, schema)
-        columns.append((each.name, written, about))
+    for field in schema:
+        written = f"list of {field.type.value_type}" if pa.types.is_list(field.type) else str(field.type)
+        about = about_column(manifest["spec"]["datasets"][dataset]["task"], field.name, schema)
+        columns.append((field.name, written, about))
     return columns

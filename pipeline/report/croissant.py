@@ -47,7 +47,7 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[SplitId, pa.Rec
     of = "" if paper is None else f" of {paper.title} (arXiv {paper.arxiv})"
     media_type = FORMATS[spec["format"]].media_types[spec["compression"]]
     shards = [_shard(record, media_type) for key in keys for record in shards_of(manifest, key)]
-    made: dict[str, Any] = {
+    whole: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": SPECIFICATION,
@@ -66,12 +66,12 @@ def make_croissant(manifest: Mapping[str, Any], samples: Mapping[SplitId, pa.Rec
     }
     if spec["format"] == "parquet":
         datasets = list(spec["datasets"])
-        made["distribution"] = [*shards, *map(_files, datasets)]
-        made["recordSet"] = [_splits([split for _, split in keys])]
+        whole["distribution"] = [*shards, *map(_files, datasets)]
+        whole["recordSet"] = [_splits([split for _, split in keys])]
         for dataset in datasets:
             schema = schema_of(manifest, dataset, samples)
-            made["recordSet"].append(_records(dataset, spec["datasets"][dataset]["task"], schema))
-    return made
+            whole["recordSet"].append(_records(dataset, spec["datasets"][dataset]["task"], schema))
+    return whole
 
 
 def _node(kind: str, name: str, **more: Any) -> dict[str, Any]:
@@ -123,13 +123,13 @@ def _records(dataset: str, task: str, schema: pa.Schema) -> dict[str, Any]:
         },
     }
     fields: list[tuple[str, dict[str, Any]]] = [("split", split)]
-    for each in schema:
-        listed = pa.types.is_list(each.type)
+    for column in schema:
+        listed = pa.types.is_list(column.type)
         field = {
-            "description": about_column(task, each.name, schema) or each.name,
-            "dataType": _TYPES[each.type.value_type if listed else each.type],
-            "source": {**shards, "extract": {"column": each.name}},
+            "description": about_column(task, column.name, schema) or column.name,
+            "dataType": _TYPES[column.type.value_type if listed else column.type],
+            "source": {**shards, "extract": {"column": column.name}},
         }
-        fields.append((each.name, field | ({"isArray": True, "arrayShape": "-1"} if listed else {})))
-    made = [_node("Field", f"{records}/{name}") | {"name": name} | field for name, field in fields]
-    return _node("RecordSet", records, field=made)
+        fields.append((column.name, field | ({"isArray": True, "arrayShape": "-1"} if listed else {})))
+    nodes = [_node("Field", f"{records}/{name}") | {"name": name} | field for name, field in fields]
+    return _node("RecordSet", records, field=nodes)

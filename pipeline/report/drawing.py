@@ -72,7 +72,7 @@ Shape = Line | Bar | Dot | Text
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Shapes, the later ones upon the earlier; label: what they show, for whoever cannot see it."""
+    """Shapes, the later ones upon the earlier; label: what they show, for those who cannot see it."""
 
     title: str
     note: str = ""

@@ -54,10 +54,10 @@ class Figures:
 
 def figures_of(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]) -> dict[SplitId, Figures]:
     """The figures of every split of every dataset: datasets in the spec's order, train first."""
-    found = {}
+    figures = {}
     for key in keys_of(manifest):
         counts, shards = statistics[key], shards_of(manifest, key)
-        found[key] = Figures(
+        figures[key] = Figures(
             examples=counts.after.rows,
             rows=sum(record["rows"] for record in shards),
             tokens=sum(record["tokens"] for record in shards),
@@ -68,7 +68,7 @@ def figures_of(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Counts]
             shards=len(shards),
             bytes=sum(record["bytes"] for record in shards),
         )
-    return found
+    return figures
 
 
 def keys_of(manifest: Mapping[str, Any]) -> list[SplitId]:
@@ -102,7 +102,7 @@ def usage(manifest: Mapping[str, Any], path: str) -> str:
             f'import datasets\n\ndataset = datasets.load_dataset("{path}", "{dataset}", split="{split}")'
         )
     spec = manifest["spec"]
-    if not any(of_texts(manifest, each) for each in spec["datasets"]):
+    if not any(of_texts(manifest, name) for name in spec["datasets"]):
         alone = len(spec["datasets"]) > 1 and spec["vocabulary"] != "shared"  # else all, as one mixture
         which = f', dataset="{dataset}"' if alone else ""
         length = "" if spec.get("pack") else ", length=2048"
@@ -129,20 +129,20 @@ def sums_of(figures: Mapping[SplitId, Figures]) -> dict[str, Figures]:
     """The sums of the datasets; of a single one those of its splits."""
     place = 0 if len({dataset for dataset, _ in figures}) > 1 else 1
     names = dict.fromkeys(key[place] for key in figures)
-    return {name: total(each for key, each in figures.items() if key[place] == name) for name in names}
+    return {name: total(row for key, row in figures.items() if key[place] == name) for name in names}
 
 
-def cells_of(each: Figures, told: str, packed: bool) -> dict[str, str]:
+def cells_of(row: Figures, told: str, packed: bool) -> dict[str, str]:
     """A line of a table of figures, by the heads of its columns; told: see `told_mode`."""
-    cells = {"examples": f"{each.examples:,}"}
-    cells |= {"packed rows": f"{each.rows:,}"} if packed else {}
-    cells |= {"tokens": f"{each.tokens:,}", "mean length": f"{each.mean:,.1f}"}
-    cells["in the loss"] = percent(each.learned_share)
+    cells = {"examples": f"{row.examples:,}"}
+    cells |= {"packed rows": f"{row.rows:,}"} if packed else {}
+    cells |= {"tokens": f"{row.tokens:,}", "mean length": f"{row.mean:,.1f}"}
+    cells["in the loss"] = percent(row.learned_share)
     if told != "off":
-        gone, count = ("dropped", each.dropped) if told == "drop" else ("redrawn", each.redrawn)
+        gone, count = ("dropped", row.dropped) if told == "drop" else ("redrawn", row.redrawn)
         cells[f"duplicates {gone}"] = f"{count:,}"
-    cells |= {"shards": f"{each.shards:,}", "size": megabytes(each.bytes)}
-    return cells | {"bytes / token": f"{each.bytes_per_token:.2f}"}
+    cells |= {"shards": f"{row.shards:,}", "size": megabytes(row.bytes)}
+    return cells | {"bytes / token": f"{row.bytes_per_token:.2f}"}
 
 
 def dedup_mode(manifest: Mapping[str, Any]) -> str:
@@ -151,10 +151,10 @@ def dedup_mode(manifest: Mapping[str, Any]) -> str:
 
 
 def told_mode(manifest: Mapping[str, Any], figures: Mapping[SplitId, Figures]) -> str:
-    """What tables tell of duplicates: nothing (off), what was dropped, or what was drawn again (redraw)."""
+    """What tables tell of duplicates: nothing (off), what was dropped, or what was redrawn (redraw)."""
     mode = dedup_mode(manifest)
     if mode == "disjoint":
-        return "drop" if any(each.dropped for each in figures.values()) else "off"
+        return "drop" if any(row.dropped for row in figures.values()) else "off"
     return mode
 
 

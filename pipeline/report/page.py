@@ -41,10 +41,10 @@ def make_page(
     figures, datasets = figures_of(manifest, statistics), list(manifest["spec"]["datasets"])
     every, told = total(figures.values()), told_mode(manifest, figures)
     pack = manifest["spec"].get("pack")
-    texts = all(of_texts(manifest, each) for each in datasets)
+    texts = all(of_texts(manifest, name) for name in datasets)
     table = [
-        {"dataset": dataset, "split": split, "cells": cells_of(each, told, bool(pack))}
-        for (dataset, split), each in [*figures.items(), (("all", ""), every)]
+        {"dataset": dataset, "split": split, "cells": cells_of(row, told, bool(pack))}
+        for (dataset, split), row in [*figures.items(), (("all", ""), every)]
     ]
     return render(
         "page.html.j2",
@@ -59,7 +59,7 @@ def make_page(
         learned=LEARNED,
         gone=GONE,
         table=table,
-        datasets=[_dataset(manifest, each, figures, statistics, samples) for each in datasets],
+        datasets=[_dataset(manifest, name, figures, statistics, samples) for name in datasets],
         python=usage(manifest, "."),
         facts=dict(_facts(manifest)),
         sources=sources(manifest["tasks"]),
@@ -76,7 +76,7 @@ def _dataset(
     """What `dataset.html.j2` shows of one."""
     spec = manifest["spec"]
     entry, unit = spec["datasets"][dataset], unit_of(manifest, dataset)
-    splits = {split: each for (name, split), each in figures.items() if name == dataset}
+    splits = {split: row for (name, split), row in figures.items() if name == dataset}
     counts = split_counts(manifest, statistics, dataset)
     shown = {split: samples[dataset, split] for split in splits if (dataset, split) in samples}
     return {
@@ -104,9 +104,9 @@ def _config(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, key in get_task(entry["task"]).keys.items():
         if name == "tokenizer_name_or_path" and any(config.get("tokenizer_sha256") for config in configs):
             continue  # where it once was is of one machine; its digest says which
-        found = [config.get(name) for config in configs]
-        differs = any(value != found[0] for value in found)
-        yield {"name": name, "cells": [*map(_value, found)], "differs": differs, "help": key.help}
+        values = [config.get(name) for config in configs]
+        differs = any(value != values[0] for value in values)
+        yield {"name": name, "cells": [*map(_value, values)], "differs": differs, "help": key.help}
 
 
 def _value(value: Any) -> str:

@@ -115,17 +115,17 @@ def _draw(axes: Any, corner: tuple[float, float], shapes: Sequence[Any], colour:
     right, down = corner
     points, order = 72 * _INCHES, len(axes.get_children())
     if isinstance(shapes[0], Line):
-        ends = [[(each.x1 + right, each.y1 + down), (each.x2 + right, each.y2 + down)] for each in shapes]
+        ends = [[(line.x1 + right, line.y1 + down), (line.x2 + right, line.y2 + down)] for line in shapes]
         axes.add_collection(LineCollection(ends, colors=colour, linewidths=points, zorder=order))
     elif isinstance(shapes[0], Bar):
-        boxes = [(each.x + right, each.y + down, each.wide, each.high) for each in shapes]
+        boxes = [(bar.x + right, bar.y + down, bar.wide, bar.high) for bar in shapes]
         corners = [[(x, y), (x + wide, y), (x + wide, y + high), (x, y + high)] for x, y, wide, high in boxes]
         axes.add_collection(PolyCollection(corners, facecolors=colour, linewidths=0, zorder=order))
     elif isinstance(shapes[0], Dot):
-        places = [[each.x + right for each in shapes], [each.y + down for each in shapes]]
+        places = [[dot.x + right for dot in shapes], [dot.y + down for dot in shapes]]
         axes.scatter(*places, s=(2 * Dot.RADIUS * points) ** 2, color=colour, linewidths=0, zorder=order)
     else:
-        for each in shapes:
-            style = {"color": colour, "fontsize": each.size * points, "zorder": order, "parse_math": False}
-            style |= {"ha": _ALIGNED[each.anchor], "fontweight": "bold" if each.strong else "normal"}
-            axes.text(each.x + right, each.y + down, each.words, va="baseline", **style)
+        for text in shapes:
+            style = {"color": colour, "fontsize": text.size * points, "zorder": order, "parse_math": False}
+            style |= {"ha": _ALIGNED[text.anchor], "fontweight": "bold" if text.strong else "normal"}
+            axes.text(text.x + right, text.y + down, text.words, va="baseline", **style)

@@ -24,8 +24,8 @@ def screen_table(manifest: Mapping[str, Any], statistics: Mapping[SplitId, Count
     for name in every:
         heading = _NARROW.get(name, name).removeprefix("duplicates ")
         table.add_column(heading, justify="right", no_wrap=True)
-    for (dataset, split), each in figures.items():
-        table.add_row(f"{dataset}/{split}", *cells_of(each, mode, packed).values())
+    for (dataset, split), row in figures.items():
+        table.add_row(f"{dataset}/{split}", *cells_of(row, mode, packed).values())
     if len(figures) > 1:
         table.add_section()
         table.add_row("all", *every.values(), style="bold")

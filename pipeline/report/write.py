@@ -69,7 +69,7 @@ def statistics_of(root: Path | str, manifest: Mapping[str, Any]) -> dict[tuple[s
 
 
 def told_of(manifest: Mapping[str, Any], totals: Totals) -> dict[tuple[str, str], Counts]:
-    """The statistics of all splits, and how many of their examples were drawn again."""
+    """The statistics of all splits, and how many of their examples were redrawn."""
     found = {part: Counts(before=Statistics(), after=Statistics()) for part in keys_of(manifest)}
     for part, counts in totals.items():
         dedup = (manifest["dedup"] or {}).get("/".join(part), {"redrawn": 0})

@@ -92,7 +92,7 @@ def check_evals(examples: int, needed: int, memory: int) -> None:
 
 
 def check_memory(value: Any) -> int:
-    """Bytes of a budget, given as a number or as text with a unit; ConfigError where it is none."""
+    """Bytes of a budget, given as a number or as text with a unit; ConfigError where it is not one."""
     if value is None:
         return DEFAULT_MEMORY
     match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) *([A-Za-z]*)", str(value)[:80])

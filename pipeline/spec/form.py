@@ -57,7 +57,7 @@ def has_tokenizers(spec: Mapping[str, Any]) -> bool:
 
 
 def through_the_door(spec: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A complete spec as `check_spec` gives it, of any version of the tasks; OstracaError where it is none.
+    """A complete spec as `check_spec` gives it, of any version of the tasks; OstracaError where it is not.
 
     Nothing is read by it: of a config that names a file or folder nothing is believed.
     """

@@ -1,4 +1,4 @@
-"""Versions of tasks: another version is another corpus, which is read as it is but cannot be made again."""
+"""Versions of tasks: another version is another corpus, which is read as it is but cannot be regenerated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brevo in words, for whoever meets a corpus of it first."""
+"""Brevo in words, for first-time readers."""
 
 from __future__ import annotations
 

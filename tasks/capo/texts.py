@@ -1,4 +1,4 @@
-"""Capo in words, for whoever meets a corpus of it first."""
+"""Capo in words, for first-time readers."""
 
 from __future__ import annotations
 

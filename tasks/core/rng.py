@@ -47,7 +47,7 @@ def stream_key(
 ) -> NDArray[np.uint64]:
     """Hash everything of an address but its index to the stream's key: uint64 [2].
 
-    attempt: over 0 of examples that were drawn again because their first draw was a duplicate.
+    attempt: over 0 of examples that were redrawn because their first draw was a duplicate.
     """
     address = [task, version, dict(config), seed, split]
     text = canonical_json([*address, attempt] if attempt else address)

@@ -1,4 +1,4 @@
-"""Depo in words, for whoever meets a corpus of it first."""
+"""Depo in words, for first-time readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lano in words, for whoever meets a corpus of it first."""
+"""Lano in words, for first-time readers."""
 
 from __future__ import annotations
 

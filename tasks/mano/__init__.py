@@ -2,7 +2,7 @@
 
 An expression of l operators over the values 0..value_mod-1, and its value. Each inner node of its tree
 draws its operator uniformly from `ttype`, then the number of operators of its left child uniformly from
-what is left; where a division by zero comes up, the whole expression is drawn again.
+what is left; where a division by zero comes up, the whole expression is redrawn.
 
     <bos> <len_l> expression <ans_l> answer        2l + 5 tokens, loss on all of them
 

@@ -87,7 +87,7 @@ def audit_of(config: Mapping[str, Any]) -> Audit:
 
 
 def _plain_laws(columns: Mapping[str, int], letters: str, modulus: int, lengths: Sequence[int]) -> list[Law]:
-    """Where nothing is drawn again, all is as it is drawn."""
+    """Where nothing is redrawn, all is as it is drawn."""
     operand = np.bincount(np.arange(modulus) % columns["first"]) / modulus
     laws = [_law(name, operand) for name in ("first", "last", "operand", "next")]
     laws.append(_law("operator", uniform(len(letters))))

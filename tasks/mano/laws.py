@@ -3,7 +3,7 @@
 Every table follows from the recipe by recursion over the number of operators: an expression of l operators
 is an operator, uniform, over a left part of 0..l-1 operators, uniform, and the rest. All entries are masses
 of one draw (of that feature, that answer and no division by zero); divided by the mass of the whole they are
-the law of examples, which are drawn again where something is divided by zero.
+the law of examples, which are redrawn where something is divided by zero.
 """
 
 from __future__ import annotations

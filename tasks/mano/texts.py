@@ -1,4 +1,4 @@
-"""Mano in words, for whoever meets a corpus of it first."""
+"""Mano in words, for first-time readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other corpora whose examples are left out: their fingerprints, made again from their manifests alone."""
+"""Other corpora whose examples are left out: their fingerprints, regenerated from their manifests alone."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def find_duplicates(
     memory: int,
     on_step: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> dict[str, Any]:
-    """Find who stays, who is drawn again and who is dropped; returns the outcome, which then stands too.
+    """Find who stays, who is redrawn and who is dropped; returns the outcome, which then stands too.
 
     The fingerprints of all shards' first draws stand already. others: the files of the fingerprints of the
     corpora in `against`, with how many they hold. memory: bytes of all tables that are held at a time.

@@ -72,7 +72,7 @@ def make_shard(
     shard: Shard,
     evals: Evals | None = None,
 ) -> ShardResult:
-    """Make, check and write one shard in a corpus's folder; then its record, so that it is never made again.
+    """Make, check and write one shard in a corpus's folder; then its record, so that it is never regenerated.
 
     digest: the spec's; file and record carry it. changes: what deduplication found; None: it has still to
     look, so the shard is put aside (`aside_path`) and its fingerprints are left. evals: of the eval splits,
@@ -220,7 +220,7 @@ def shard_prints(split: Split, shard: Shard, changes: Changes) -> NDArray[np.uin
 
 
 def count_shard(spec: Mapping[str, Any], changes: Mapping[str, str], shard: Shard) -> Totals:
-    """The totals of one shard, made again in memory. changes: path -> what deduplication changed in it."""
+    """The totals of one shard, regenerated in memory. changes: path -> what deduplication changed in it."""
     totals, split = Totals(), Split.of(spec, shard.dataset, shard.split)
     for group in shard_groups(split, shard, Changes.parse(changes.get(shard.path, ""), shard.count)):
         totals.add(shard.dataset, shard.split, group.before, group.after)

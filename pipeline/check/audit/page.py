@@ -38,26 +38,28 @@ class Told:
 
     @property
     def off(self) -> int:
-        return sum(each.off for each in self.findings)
+        return sum(finding.off for finding in self.findings)
 
     @property
     def worst(self) -> list[Finding]:
         """The tests that are not ok, and those of the smallest p-values."""
         order = list(_COLOURS)
-        worst = sorted(self.findings, key=lambda each: (order.index(each.verdict), each.chance))
-        return worst[: max(_SHOWN, sum(each.verdict != "ok" for each in worst))]
+        worst = sorted(self.findings, key=lambda finding: (order.index(finding.verdict), finding.chance))
+        return worst[: max(_SHOWN, sum(finding.verdict != "ok" for finding in worst))]
 
     @property
     def drawing(self) -> Drawing:
         """-log10 of the p-values, sorted, against that of as many uniform ones."""
-        counts = {name: sum(each.verdict == name for each in self.findings) for name in reversed(_COLOURS)}
+        counts = {
+            name: sum(finding.verdict == name for finding in self.findings) for name in reversed(_COLOURS)
+        }
         share = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "ok")
         return Drawing(
             title=self.title,
             note=f"{self.examples:,} examples: {share}",
             label=f"p-values of {self.title}",
             high=_TOP + _HIGH + FOOT,
-            shapes=_shapes(sorted(self.findings, key=lambda each: each.chance)),
+            shapes=_shapes(sorted(self.findings, key=lambda finding: finding.chance)),
         )
 
 
@@ -84,10 +86,10 @@ def section(audits: Sequence[Told]) -> str:
     return render("audit.html.j2", audits=audits, off=off, tests=tests, level=f"{LEVEL:g}")
 
 
-def _shapes(found: Sequence[Finding]) -> list[Shape]:
-    count = max(len(found), 1)
+def _shapes(findings: Sequence[Finding]) -> list[Shape]:
+    count = max(len(findings), 1)
     level = -math.log10(LEVEL / count)
-    heights = [min(-math.log10(max(each.chance, 1e-300)), _MOST) for each in found]
+    heights = [min(-math.log10(max(finding.chance, 1e-300)), _MOST) for finding in findings]
     widest, highest = -math.log10(0.5 / count), max(level * 1.15, *heights)
     plot = Plot(across=(0, widest), upwards=(0, highest), top=_TOP, bottom=_TOP + _HIGH)
     powers = range(0, int(highest) + 1, 2 if highest < 14 else 5)
@@ -96,10 +98,10 @@ def _shapes(found: Sequence[Finding]) -> list[Shape]:
     shapes += [plot.below(power, _power(power)) for power in range(int(widest) + 1)]
     shapes.append(Text(WIDTH - RIGHT, plot.y(level) - 4, "off above", "end"))
     shapes.append(plot.unit("p of as many sound tests"))
-    for place, (each, height) in enumerate(zip(found, heights, strict=True)):
+    for place, (finding, height) in enumerate(zip(findings, heights, strict=True)):
         x, y = plot.x(-math.log10((place + 0.5) / count)), plot.y(height)
-        tip = f"{each.kind} {each.name}: p = {each.chance:.2g}, {each.verdict}"
-        shapes.append(Dot(x, y, _COLOURS[each.verdict], tip))
+        tip = f"{finding.kind} {finding.name}: p = {finding.chance:.2g}, {finding.verdict}"
+        shapes.append(Dot(x, y, _COLOURS[finding.verdict], tip))
     return shapes
 
 

@@ -62,14 +62,14 @@ class Footer(Protocol):
         """OstracaError where the file is not as its spec makes it, as far as the tail tells."""
 
     def read(self, file: ShardFile, group: int, data: bytes, columns: list[str], rows: int) -> pa.RecordBatch:
-        """Columns of a row group whose bytes are `data`; one of FAILURES where they are none."""
+        """Columns of a row group whose bytes are `data`; one of FAILURES where they are not."""
 
 
 class ShardReader(Protocol):
     """Reads the files of a format."""
 
     def footer(self, tail: bytes, start: int) -> Footer:
-        """Of a file whose tail begins at `start`; one of FAILURES where it is none."""
+        """Of a file whose tail begins at `start`; one of FAILURES where it is not one."""
 
     def read_old(self, file: ShardFile, group: int, columns: list[str], rows: int) -> pa.RecordBatch:
         """Columns of a row group of a shard from before there were tails."""

@@ -50,7 +50,7 @@ class ParquetShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write the footer; after an error whatever comes, since the file is thrown away."""
+        """Write the footer; after an error anything, since the file is thrown away."""
         if kind is None:
             self._writer.close()
         else:
