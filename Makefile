@@ -7,7 +7,7 @@ DEMO := demo
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest lint audit bench soak peers clean
+.PHONY: help setup demo test quick test-lowest lint audit bench soak peers clean
 
 define need-python
 @test -n "$(PYTHON)" || { echo "ostraca needs Python 3.11 or newer: pass PYTHON=/path/to/python3.11"; exit 1; }
@@ -48,6 +48,9 @@ demo: $(READY)  ## build, verify, reproduce and look at all five tasks; train tw
 
 test: lint  ## lint, format check, type check, and all tests
 	$(BIN)/python -m pytest $(PARALLEL)
+
+quick: $(READY)  ## some tests of every room, in under 90 seconds
+	$(BIN)/python -m pytest -n 2 -m quick
 
 test-lowest:  ## the tests that need no extra, with the lowest versions that pyproject.toml allows
 	$(need-python)

@@ -46,13 +46,28 @@ LONG = (
     "audits",
 )
 
+# `-m quick`: of these files, what needs neither Ray nor a store. Each room at its thinnest.
+QUICK = {
+    *("contract", "golden", "words", "batch", "api", "capo_text"),
+    *("depo_laws", "mano_laws", "lano_laws"),
+    *("spec_and_plan", "build", "verify", "statistics", "fingerprint", "row_groups"),
+    *("stream", "mixture", "packed_stream", "models", "layering"),
+}
+SLOW_FIXTURES = {"ray_session", "s3", "s3_server"}
+
 SMALL = {"N": 20, "K": 4, "M": 5}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest."""
+    """Begin with the files that take longest; mark what is quick."""
     places = {f"test_{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+    for item in items:
+        long = SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or any(
+            item.get_closest_marker(name) for name in ("soak", "peers")
+        )
+        if item.path.stem.removeprefix("test_") in QUICK and not long:
+            item.add_marker("quick")
 
 
 def make_spec(

@@ -81,7 +81,7 @@ def test_a_damaged_prompt_is_told_from_a_wrong_answer() -> None:
         (PROMPT[1:], "the prompt: does not begin with <bos> (at token 0)"),
         (PROMPT[:-1], "the prompt does not end with its <ans>"),
         (PROMPT[:7], "the prompt does not end with its <ans>"),
-        ([9999, 0, *PROMPT[1:]], "the prompt: neither a node nor <query> where an edge or <query> must"),
+        ([9999, 0, *PROMPT[1:]], "the prompt: neither a node nor <query> where an edge or <query> is"),
         ([], "the prompt"),
         ([*PROMPT, 1], "the prompt does not end with its <ans>"),
         ([*PROMPT, *answer, 9998], "the prompt does not end with its <ans>"),
