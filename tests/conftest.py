@@ -50,7 +50,7 @@ LONG = (
 QUICK = {
     *("contract", "golden", "words", "batch", "api", "capo_text"),
     *("depo_laws", "mano_laws", "lano_laws"),
-    *("spec_and_plan", "build", "verify", "statistics", "fingerprint", "row_groups"),
+    *("spec_and_plan", "verify", "statistics", "fingerprint", "row_groups"),
     *("stream", "mixture", "packed_stream", "models", "layering"),
 }
 SLOW_FIXTURES = {"ray_session", "s3", "s3_server"}
