@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -357,3 +359,17 @@ import ostraca.tasks.depo, ostraca.loaders, ostraca.pipeline.build.build
 assert (np.random.get_state()[1].tolist(), numba.config.CACHE_DIR) == before
 """
     assert "ostraca" in loaded_by(code)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "benchmarks").glob("*.py")), ids=lambda path: path.stem
+)
+def test_benchmarks_import_what_there_is(path: Path) -> None:
+    """No test runs them: a name that has moved would be missed. `examples` alone is a module that they use."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and top(node.module or "") == "ostraca":
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                value = getattr(module, alias.name, None)
+                assert value is not None, f"{node.module} has no {alias.name}"
+                assert alias.asname is None or not inspect.ismodule(value), f"{alias.name} is a module"

@@ -203,7 +203,7 @@ def pack(preset: str) -> None:
 def build(folder: str, preset: str, examples: str) -> None:
     import pyarrow.parquet as pq
 
-    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.build.build import build as build_corpus
     from ostraca.pipeline.build.shards.warm import warm_kernels
     from ostraca.pipeline.check.reproduce import reproduce
     from ostraca.pipeline.check.verify import verify
@@ -250,7 +250,7 @@ def build(folder: str, preset: str, examples: str) -> None:
 
 def plan_and_build(folder: str, examples: str, workers: str) -> None:
     """What `plan` says of a corpus before and after it is built, and the build."""
-    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.build.build import build as build_corpus
     from ostraca.pipeline.forecast.estimate import Cluster, Estimate, estimate
     from ostraca.pipeline.forecast.measure import measure_disk
 
@@ -286,7 +286,7 @@ def ray_scaling(folder: str, examples: str) -> None:
     """Builds of the same corpus by one and two workers of a Ray that runs already, its workers warm."""
     import ray
 
-    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.build.build import build as build_corpus
 
     begun = time.perf_counter()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -322,7 +322,7 @@ def plain_scaling(folder: str, examples: str) -> None:
 
 
 def plain_build(root: str, examples: str) -> None:
-    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.build.build import build as build_corpus
 
     shutil.rmtree(root, ignore_errors=True)
     build_corpus(depo_spec({}, int(examples)), root, engine="local")
@@ -366,7 +366,7 @@ def streams(folder: str) -> None:
     import pyarrow.parquet as pq
 
     from ostraca.loaders import CorpusSource, TaskSource, TokenStream
-    from ostraca.pipeline.build import build as build_corpus
+    from ostraca.pipeline.build.build import build as build_corpus
     from ostraca.tasks.examples import generate_batches
 
     root = Path(folder) / "corpus"
