@@ -1,7 +1,6 @@
 """Token batches for training: from a built corpus, or straight from a task.
 
-    source = loaders.CorpusSource("corpora/depo1", split="train", seed=0)
-    stream = loaders.TokenStream(source, batch_size=8, length=2048)
+    stream = ostraca.open_stream("corpora/depo1", batch_size=8, length=2048)
     for batch in stream: ...          # input_ids, labels, position_ids: int64 [8, 2048]
 
 Importable without torch, Ray, Hydra and transformers; what reads corpora is loaded with `CorpusSource`.
@@ -11,14 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .source import Rows, Source
+from .source import Blocks, Rows, Source
 from .stream import TokenStream
 from .task import TaskSource
 
 if TYPE_CHECKING:
     from .corpus import CorpusSource
+    from .open import open_stream
 
-__all__ = ["CorpusSource", "Rows", "Source", "TaskSource", "TokenStream"]
+__all__ = ["Blocks", "CorpusSource", "Rows", "Source", "TaskSource", "TokenStream", "open_stream"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from .corpus import CorpusSource
 
         return CorpusSource
+    if name == "open_stream":
+        from .open import open_stream
+
+        return open_stream
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,61 +1,49 @@
-"""A built corpus as a sequence of rows: shuffled by blocks and within windows, epoch after epoch."""
+"""A built corpus as a source of rows, row group by row group."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ..pipeline.corpus.fingerprint import ContentDigest
 from ..pipeline.corpus.manifest import read_manifest, spec_in
 from ..pipeline.corpus.manifest_checks import require_records
-from ..pipeline.corpus.reader import split_reader
+from ..pipeline.corpus.reader import SplitReader, split_reader
 from ..pipeline.corpus.split import Split
 from ..pipeline.store.open import open_folder
 from ..tasks import get_task
 from ..tasks.base import INT32_MAX
-from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
-from ..tasks.examples import check_seed
+from ..tasks.errors import ConfigError, OstracaError, nearest
 from ..tasks.vocabulary import Renaming, corpus_vocab_size
-from .order import EpochOrder, Window
-from .source import Rows
+from .source import Blocks, Rows
 
 _COLUMNS = ["input_ids", "loss_mask"]
 
 
 class CorpusSource:
-    """The rows of one split of a built corpus: of one dataset, or of all of them, mixed.
+    """The rows of one split of a built corpus: of one dataset, or of several, mixed.
 
-    dataset: None is the only one of the corpus or, where the corpus has the shared vocabulary, all that have
-    the split, in the proportions that they were built with. epochs: how many times the split is read, each
-    time in another order (None: without end). shuffle: False reads the rows in index order, dataset after
-    dataset. window_blocks: row groups held in memory and mixed at a time. OstracaError where the corpus, the
-    dataset or the split does not exist or a shard cannot be read.
+    datasets: the name of one, or of several of a corpus with the shared vocabulary; None is the only one of
+    the corpus or, where the ids are shared, all that have the split, in the proportions of the corpus.
+    OstracaError where the corpus, the dataset or the split does not exist or a shard cannot be read.
     """
 
     def __init__(
-        self,
-        path: Path | str,
-        *,
-        dataset: str | None = None,
-        split: str = "train",
-        seed: int = 0,
-        shuffle: bool = True,
-        epochs: int | None = None,
-        window_blocks: int = 16,
+        self, path: Path | str, *, datasets: str | Sequence[str] | None = None, split: str = "train"
     ) -> None:
         self._root = open_folder(path)
         manifest = read_manifest(self._root)
         require_records(self._root, manifest)
         self._spec = spec_in(self._root, manifest)
-        self._names = _choose(path, self._spec, dataset, split)
+        self._names = _choose(path, self._spec, datasets, split)
         self._splits = {name: Split.of(self._spec, name, split) for name in self._names}
         self._identity: dict[str, Any] = {
-            "source": "corpus",
+            "kind": "corpus",
             "content": [str(_content_of(manifest, name, split)) for name in self._names],
             "shards": [
                 [split_view.shard_examples, split_view.row_group_examples]
@@ -64,39 +52,15 @@ class CorpusSource:
             "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
-            "seed": check_seed(seed),
-            "shuffle": check_bool("shuffle", shuffle),
-            "epochs": None if epochs is None else check_integer("epochs", epochs, 1),
-            "window_blocks": check_integer("window_blocks", window_blocks, 1),
         }
-        # Block b is row group `_groups[b, 2]` of shard `_groups[b, 1]` of dataset `_groups[b, 0]`, known
-        # without opening a file.
         self._readers = [
             split_reader(self._root, manifest, split_view) for split_view in self._splits.values()
         ]
-        self._strata: list[int] = []
-        groups, block_rows = [], []
-        for number, reader in enumerate(self._readers):
-            rows = np.concatenate(reader.group_rows)
-            counts = [len(rows) for rows in reader.group_rows]
-            shards = np.repeat(np.arange(len(counts)), counts)
-            inside = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-            blocks = np.stack([np.full(len(rows), number), shards, inside], axis=1)
-            groups.append(blocks[rows > 0])  # of some row groups every example was a duplicate
-            block_rows.append(rows[rows > 0])
-            self._strata.append(len(block_rows[-1]))
-        self._groups, self._block_rows = np.concatenate(groups), np.concatenate(block_rows)
-        if not len(self._block_rows):
+        # Block b is row group `_groups[b, 2]` of shard `_groups[b, 1]` of dataset `_groups[b, 0]`, known
+        # without opening a file.
+        self._groups, self._blocks = _blocks_of(self._readers, self._names)
+        if not len(self._groups):
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
-        largest = window_blocks * max(
-            split_view.row_group_examples * split_view.task.max_tokens(split_view.config)
-            for split_view in self._splits.values()
-        )
-        if largest > INT32_MAX:
-            raise ConfigError(
-                f"window_blocks={window_blocks}: a window could have over 2^31 tokens; lower it to "
-                f"{max(1, window_blocks * INT32_MAX // largest)} or less"
-            )
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -107,7 +71,7 @@ class CorpusSource:
     def dataset(self) -> str:
         """The only dataset's name in the corpus; ConfigError where the source mixes several."""
         if len(self._names) > 1:
-            raise ConfigError(f"{self._root}: mixes {', '.join(self._names)}; say which with dataset")
+            raise ConfigError(f"{self._root}: mixes {', '.join(self._names)}; say which with datasets")
         return self._names[0]
 
     @property
@@ -133,8 +97,8 @@ class CorpusSource:
 
     @property
     def rows(self) -> int:
-        """Rows of the split, in one epoch."""
-        return int(self._block_rows.sum())
+        """Rows of the split."""
+        return int(self._blocks.rows.sum())
 
     def task_of(self, dataset: str) -> str:
         """The task of one of the source's datasets."""
@@ -148,30 +112,50 @@ class CorpusSource:
         """From a dataset's published ids to those in the rows; None where they are the same."""
         return self._splits[dataset].renaming
 
-    def rows_from(self, position: int) -> Iterator[Rows]:
-        """See `Source`: position p is row p % rows of epoch p // rows."""
-        first, start = divmod(position, self.rows)
-        epochs = self._identity["epochs"]
-        for epoch in itertools.count(first) if epochs is None else range(first, epochs):
-            order = EpochOrder(
-                self._block_rows,
-                seed=self._identity["seed"],
-                epoch=epoch,
-                window_blocks=self._identity["window_blocks"],
-                shuffle=self._identity["shuffle"],
-                strata=self._strata,
-            )
-            for window in order.windows_from(start if epoch == first else 0):
-                yield Rows.of(self._read(window), window.rows)
+    def blocks(self, tokens: bool) -> Blocks:
+        """See `Source`: a block is a row group."""
+        return self._blocks
 
-    def _read(self, window: Window) -> pa.RecordBatch:
-        """The window's blocks, end to end."""
+    def read(self, blocks: Sequence[int]) -> Rows:
+        """See `Source`."""
         columns = _COLUMNS if self._spec["pack"] is None else [*_COLUMNS, "starts"]
-        blocks = [
+        batches = [
             self._readers[number].read(shard, group, columns)
-            for number, shard, group in self._groups[window.blocks].tolist()
+            for number, shard, group in self._groups[list(blocks)].tolist()
         ]
-        return pa.concat_batches(blocks)
+        if sum(len(batch.column("input_ids").values) for batch in batches) > INT32_MAX:
+            raise ConfigError("a window has over 2^31 tokens; take a smaller window_blocks")
+        return Rows.of(batches[0] if len(batches) == 1 else pa.concat_batches(batches))
+
+
+def _blocks_of(readers: Sequence[SplitReader], names: Sequence[str]) -> tuple[NDArray[np.int64], Blocks]:
+    """(dataset, shard, row group) of each row group that has rows, int64 [blocks, 3], and their sizes."""
+    groups, rows, tokens, strata, exact = [], [], [], [], True
+    for number, reader in enumerate(readers):
+        own = np.concatenate(reader.group_rows)
+        counts = [len(rows) for rows in reader.group_rows]
+        shards = np.repeat(np.arange(len(counts)), counts)
+        inside = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = own > 0  # of some row groups every example was a duplicate
+        groups.append(np.stack([np.full(len(own), number), shards, inside], axis=1)[kept])
+        rows.append(own[kept])
+        known = getattr(reader, "group_tokens", None)
+        if known is None:
+            # Each shard's tokens, shared out over its row groups by their rows.
+            means = [record["tokens"] / max(record["rows"], 1) for record in reader.records]
+            tokens.append(np.ceil(own * np.repeat(means, counts)).astype(np.int64)[kept])
+            exact = False
+        else:
+            tokens.append(np.concatenate(known)[kept])
+        strata.append(int(kept.sum()))
+    blocks = Blocks(
+        rows=np.concatenate(rows),
+        tokens=np.concatenate(tokens),
+        exact=exact,
+        strata=tuple(strata),
+        names=tuple(names),
+    )
+    return np.concatenate(groups), blocks
 
 
 def _content_of(manifest: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:
@@ -181,14 +165,20 @@ def _content_of(manifest: Mapping[str, Any], dataset: str, split: str) -> Conten
     return sum(digests, ContentDigest())
 
 
-def _choose(path: Path | str, spec: Mapping[str, Any], dataset: str | None, split: str) -> list[str]:
+def _choose(
+    path: Path | str, spec: Mapping[str, Any], names: str | Sequence[str] | None, split: str
+) -> list[str]:
     """The datasets that are meant; ConfigError where there is none, or where their ids collide."""
     datasets = spec["datasets"]
-    if dataset is not None and (not isinstance(dataset, str) or dataset not in datasets):
-        raise ConfigError(
-            f"{path}: no dataset {dataset!r}{nearest(dataset, datasets)}; it has {', '.join(datasets)}"
-        )
-    asked = list(datasets) if dataset is None else [dataset]
+    asked = list(datasets) if names is None else [names] if isinstance(names, str) else list(names)
+    for name in asked:
+        if not isinstance(name, str) or name not in datasets:
+            raise ConfigError(
+                f"{path}: no dataset {name!r}{nearest(name, datasets)}; it has {', '.join(datasets)}"
+            )
+    if not asked or len(set(asked)) < len(asked):
+        raise ConfigError(f"datasets={names!r} must name one dataset or more, each once")
+    asked = [name for name in datasets if name in asked]
     if len(asked) > 1 and spec["vocabulary"] != "shared":
         raise ConfigError(
             f"{path}: say which dataset; it has {', '.join(datasets)}, and their ids collide: "

@@ -1,10 +1,10 @@
-"""What a stream draws from: an endless or finite sequence of rows, readable from any position."""
+"""What a stream draws from: rows in blocks of known sizes, or fresh examples without end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -15,24 +15,23 @@ from ..tasks.core.batch import unragged
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Some consecutive rows of a sequence: single examples or, where they have `starts`, packed ones."""
+    """Some rows: single examples or, where they have `starts`, packed ones."""
 
     tokens: NDArray[np.int32]  # values of all rows
-    offsets: NDArray[np.int32]  # [stored rows + 1]
+    offsets: NDArray[np.int32]  # [rows + 1]
     mask: NDArray[np.uint8]  # loss mask, values of all rows
-    mask_offsets: NDArray[np.int32]  # [stored rows + 1]
-    order: NDArray[np.int64]  # [rows]: the stored row of each row, in the sequence's order
+    mask_offsets: NDArray[np.int32]  # [rows + 1]
     starts: NDArray[np.int32] | None = None  # where in its row each document begins, of all rows
-    starts_offsets: NDArray[np.int32] | None = None  # [stored rows + 1]
+    starts_offsets: NDArray[np.int32] | None = None  # [rows + 1]
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.offsets) - 1
 
     @staticmethod
-    def of(batch: pa.RecordBatch, order: NDArray[np.int64]) -> Rows:
-        """The rows of a batch with `input_ids` and `loss_mask`, in `order`; nothing is copied.
+    def of(batch: pa.RecordBatch) -> Rows:
+        """The rows of a batch with `input_ids` and `loss_mask`; nothing is copied.
 
-        Where it has a column `starts` (see `pipeline.build.shards.pack`), they are packed ones.
+        Where it has a column `starts` (see `pipeline.corpus.packed`), they are packed ones.
         """
         tokens, offsets = unragged(batch.column("input_ids"))
         mask, mask_offsets = unragged(batch.column("loss_mask"))
@@ -43,31 +42,32 @@ class Rows:
             offsets=offsets,
             mask=mask,
             mask_offsets=mask_offsets,
-            order=order,
             starts=starts,
             starts_offsets=starts_offsets,
         )
 
-    def reordered(self, order: NDArray[np.int64]) -> Rows:
-        """The same stored rows in another order, or some of them."""
-        return replace(self, order=order)
-
     def lengths(self) -> NDArray[np.int32]:
-        """Tokens of each row, in order."""
-        lengths: NDArray[np.int32] = self.offsets[self.order + 1] - self.offsets[self.order]
-        return lengths
+        """Tokens of each row: int32 [rows]."""
+        return np.diff(self.offsets)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Blocks:
+    """The blocks of a source, which are read one at a time; a block is a row group of a corpus.
+
+    Blocks of one dataset stand one after another; each has rows.
+    """
+
+    rows: NDArray[np.int64]  # [blocks]
+    tokens: NDArray[np.int64]  # [blocks]: exact, or what a corpus without such a table leads to expect
+    exact: bool
+    strata: tuple[int, ...]  # how many blocks each dataset has
+    names: tuple[str, ...]  # the datasets
+
+
+@runtime_checkable
 class Source(Protocol):
-    """A sequence of examples, the same at every reading."""
-
-    @property
-    def task(self) -> str:
-        """The task's name."""
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The task's complete config."""
+    """Rows that are the same at every reading."""
 
     @property
     def vocab_size(self) -> int:
@@ -79,7 +79,33 @@ class Source(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides the sequence: plain values; two sources with the same one are the same."""
+        """What decides the rows: plain values; two sources with the same one have the same rows."""
 
-    def rows_from(self, position: int) -> Iterator[Rows]:
-        """The examples at `position` and after, in pieces; ends where the sequence does."""
+    def blocks(self, tokens: bool) -> Blocks | None:
+        """The blocks, known without reading them; None: it is endless, see `EndlessSource`.
+
+        tokens: whether the tokens of each are needed (else they may be zeros): not every source knows them at
+        once.
+        """
+
+    def read(self, blocks: Sequence[int]) -> Rows:
+        """The rows of some blocks, end to end. Called from several threads at a time.
+
+        OstracaError where they cannot be read or are not what they should be.
+        """
+
+
+@runtime_checkable
+class EndlessSource(Protocol):
+    """Beside `Source`: fresh examples, without end."""
+
+    @property
+    def name(self) -> str:
+        """Of the task, for whoever asks where a line is from."""
+
+    @property
+    def mean_tokens(self) -> float:
+        """Of an example, about."""
+
+    def make(self, first: int, count: int) -> Rows:
+        """Examples first..first+count-1. Called from several threads at a time."""

@@ -1,43 +1,65 @@
-"""`TokenStream`: batches for training, each a pure function of the source and the batch's number."""
+"""`TokenStream`: batches for training, each a pure function of the data, the settings and the step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import copy
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..tasks.core.batch import LABEL_IGNORED
-from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest, shown
-from .pack import pack_left_aligned, pack_padded, pack_rows
-from .source import Rows, Source
+from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
+from ..tasks.examples import check_seed
+from .ahead import Workers, ready_ahead
+from .batch import EXTRAS, Batch, Form, Laid
+from .lay import MODES
+from .order import OrderSettings
+from .part import REMAINDERS, Part, part_of
+from .plan import ROUND_TOKENS, OnePart, Planner, Round, Shares, Steps
+from .ranks import Share, default_lanes, rank_and_world
+from .source import Source
+from .state import state_of, step_in
 
-Batch = dict[str, NDArray[np.int64]]
-MODES = ("left_aligned", "padded", "packed")
-STATE_VERSION = 1
+if TYPE_CHECKING:
+    from .torch_data import RowDataset, StreamDataset
+
+WINDOW_BLOCKS = 32  # in all lanes together, about
+DTYPES = ("int64", "int32")
 
 
 class TokenStream:
-    """Batches of a source's examples.
+    """Batches of a source's rows, in an order that neither world size nor threads nor storage change.
+
+    batch_size: lines of the global batch; a rank yields its batch_size / world_size of them, and the ranks'
+    lines, end to end, are the batch of one process. rank, world_size: None is torch's process group, else
+    RANK and WORLD_SIZE, else one process.
 
     mode: None is "packed" where the source's rows were packed when the corpus was built, else "left_aligned".
-    "left_aligned": examples end to end in lines of `length` tokens, each line beginning with a whole
-    example and its last one cut, as in the paper. "padded": one example a line, filled up with pad_id
-    (length None: to the longest of the batch); longer examples are cut. "packed": one packed row a line,
-    filled up with pad_id (length None: to the length that it was packed to); a longer row is an error.
+    "left_aligned": examples end to end in lines of `length` tokens; a line begins with a whole example, and
+    its last one is cut where the line ends, as in the paper, or the line is filled up after a whole one: each
+    example has a place, and how many lines an epoch gives is known before it is read (endless sources: always
+    cut). "concat": examples end to end, going on in the next line. "padded": one example a line, filled up
+    (length None, in one process: to the longest of the batch); longer ones are cut. "packed": one packed row
+    a line, filled up (length None: to the length that it was packed to).
 
-    A batch holds int64 [batch_size, length]: `input_ids`; `labels` (-100 where there is no loss, not
-    shifted: the model shifts them); `position_ids` (from 0 in each example, so that they tell where one
-    begins; 0 in padding); with "padded" also `attention_mask`. A finite source's last batch may have fewer
-    lines, and its last line may be filled up with pad_id. With "packed", an example that goes on from the
-    row before (pack mode concat) begins at position 0 again: the row before is not in sight.
+    seed, shuffle, window_blocks: the order; blocks come in random order, each lane mixes the rows of
+    window_blocks of them at a time. lanes: how many places of the order a batch is filled from; every world
+    size that divides them reads each byte once. epochs: how many an iterator gives (None: without end);
+    remainder: what becomes of lines that fill no batch at the end of an epoch: "drop", "pad" (lines of
+    padding) or "wrap" (its first lines again).
 
-    ConfigError where the source's rows are packed and the mode is another, or the reverse.
+    A batch holds int64 (or dtype) [lines, length]: `input_ids`; `labels` (-100 where there is no loss, not
+    shifted: the model shifts them); `position_ids` (from 0 in each example; 0 in padding); with "padded" also
+    `attention_mask`. extras: more of `EXTRAS`.
 
-    Iterating goes on from where the stream stands (nothing comes once a finite source has ended);
-    `state_dict` after a batch is where the next begins. An iterator ends with an OstracaError where the
-    stream was moved by another one or by `load_state_dict`.
+    Iterating goes on from where the stream stands; where it stood at the end of an epoch (of `epochs` of
+    them), with the next. `state_dict` after a batch is where the next begins. An iterator ends with an
+    OstracaError where the stream was moved by another one or by `load_state_dict`.
+
+    threads read ahead; prefetch: pieces of about half a million tokens that are laid ahead (0 for both: all
+    is done when it is asked for). ConfigError where settings do not go together.
     """
 
     def __init__(
@@ -48,29 +70,54 @@ class TokenStream:
         length: int | None = None,
         mode: str | None = None,
         pad_id: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
+        epochs: int | None = None,
+        remainder: str = "drop",
+        rank: int | None = None,
+        world_size: int | None = None,
+        lanes: int | None = None,
+        window_blocks: int | None = None,
+        dtype: str = "int64",
+        extras: Sequence[str] = (),
+        threads: int = 2,
+        prefetch: int = 2,
     ) -> None:
-        if mode is not None and mode not in MODES:
-            raise ConfigError(f"mode={mode!r}{nearest(mode, MODES)} must be one of {', '.join(MODES)}")
-        packed = source.row_length is not None
-        self._source, self._mode = source, mode or ("packed" if packed else "left_aligned")
-        if self._mode == "packed" and not packed:
+        self._source = source
+        batch_size = check_integer("batch_size", batch_size, 1)
+        shuffle = check_bool("shuffle", shuffle)
+        lanes = default_lanes(batch_size, shuffle) if lanes is None else check_integer("lanes", lanes, 1)
+        self._share = Share.of(batch_size, lanes, *rank_and_world(rank, world_size))
+        mode, length = _mode_and_length(source, mode, length)
+        if length is None and self._share.world_size > 1:
             raise ConfigError(
-                "mode='packed' reads rows that were packed when the corpus was built; this source's are "
-                "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
+                "length=None is the longest example of a batch, of which a rank sees a part; say how long a "
+                "line is"
             )
-        if self._mode != "packed" and packed:
-            raise ConfigError(
-                f"mode={mode!r} lays single examples; this source's rows were packed when the corpus was "
-                "built: take mode='packed', or leave it out"
-            )
-        if length is None and self._mode == "left_aligned":
-            raise ConfigError("length=None is not for mode='left_aligned'; say how long a line is")
-        if length is None and self._mode == "packed":
-            length = source.row_length
-        self._batch_size = check_integer("batch_size", batch_size, 1)
-        self._length = None if length is None else check_integer("length", length, 1)
-        self._pad_id = check_integer("pad_id", pad_id, 0)
-        self._position = 0
+        self._epochs = None if epochs is None else check_integer("epochs", epochs, 1)
+        self._remainder = _one_of("remainder", remainder, REMAINDERS)
+        self._form = Form(
+            dtype=np.dtype(_one_of("dtype", dtype, DTYPES)),
+            pad_id=check_integer("pad_id", pad_id, 0),
+            attention_mask=mode == "padded",
+            extras=tuple(_one_of("extras", extra, EXTRAS) for extra in extras),
+        )
+        self._threads = check_integer("threads", threads, 0, 64)
+        self._prefetch = check_integer("prefetch", prefetch, 0, 64)
+        if window_blocks is None:
+            window_blocks = max(2, math.ceil(WINDOW_BLOCKS / lanes))
+        self._order = OrderSettings(
+            mode=mode,
+            length=length,
+            seed=check_seed(seed),
+            shuffle=shuffle,
+            window_blocks=check_integer("window_blocks", window_blocks, 1),
+        )
+        self._parts: list[Part] = [part_of(source, self._order, lanes, batch_size, self._remainder)]
+        if self._epochs is not None and self.steps_per_epoch is None:
+            raise ConfigError(f"epochs={epochs}: the source is endless; leave epochs out, or give it a count")
+        self._names = [part.names for part in self._parts]
+        self._step = self._begun = 0
         self._moves = 0  # rises with every new iterator and load_state_dict
 
     @property
@@ -79,139 +126,166 @@ class TokenStream:
         return self._source
 
     @property
+    def world_size(self) -> int:
+        """Processes that share a batch."""
+        return self._share.world_size
+
+    def of_one_process(self) -> TokenStream:
+        """The same stream as one process sees it: whole batches. It stands where this one does."""
+        whole = copy.copy(self)
+        whole._share = replace(self._share, rank=0, world_size=1)
+        return whole
+
+    def dataset(self) -> StreamDataset:
+        """This rank's batches as a torch dataset, see `loaders.torch_data`."""
+        from .torch_data import StreamDataset
+
+        return StreamDataset(self)
+
+    def rows(self) -> RowDataset:
+        """The lines of all ranks, one by one, as a torch dataset, for what makes and shares out batches."""
+        from .torch_data import RowDataset
+
+        return RowDataset(self)
+
+    @property
+    def step(self) -> int:
+        """Batches given so far; the number of the next one."""
+        return self._step
+
+    @property
     def examples_seen(self) -> int:
-        """Examples in the batches given so far (cut ones too); with mode "packed" its rows."""
-        return self._position
+        """Examples that begin in the batches that this object gave."""
+        return self._begun
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches of an epoch, the same on every rank; None: it has no end."""
+        lines = self._parts[0].lane_lines
+        return None if lines is None else lines // self._share.lane_lines
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batch is of."""
+        return 0 if self.steps_per_epoch is None else self._step // self.steps_per_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stand at the beginning of an epoch; ConfigError where the stream has none."""
+        if self.steps_per_epoch is None:
+            raise ConfigError("an endless stream has no epochs; its state says where it stands")
+        self._move(check_integer("epoch", epoch, 0) * self.steps_per_epoch)
+
+    def __len__(self) -> int:
+        """Batches that `epochs` epochs have; TypeError where there is no end."""
+        if self._epochs is None or self.steps_per_epoch is None:
+            raise TypeError("the stream has no end, so no length: give epochs, or count the steps")
+        return self._epochs * self.steps_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        self._moves += 1
-        mine = self._moves
-        batches = self._padded() if self._mode == "padded" else self._laid()
-        for taken, batch in batches:
-            self._position += taken
+        mine = self._move(self._step)
+        for batch, begun in self.batches(self.steps_from(self._step)):
+            self._step += 1
+            self._begun += begun
             yield batch
             if self._moves != mine:
                 raise OstracaError("the stream was moved while this iterator was in use; call iter() again")
 
-    def _empty(self, lines: int, length: int) -> Batch:
-        batch = {
-            "input_ids": np.full((lines, length), self._pad_id, dtype=np.int64),
-            "labels": np.full((lines, length), LABEL_IGNORED, dtype=np.int64),
-            "position_ids": np.zeros((lines, length), dtype=np.int64),
-        }
-        if self._mode == "padded":
-            batch["attention_mask"] = np.zeros((lines, length), dtype=np.int64)
-        return batch
+    def batches(self, steps: Steps) -> Iterator[tuple[Batch, int]]:
+        """The batches of some steps, each with the examples that begin in it; the stream is not moved."""
+        workers = Workers(self._threads)
+        rounds = self._rounds(Planner(self._parts, self._shares(), workers), steps)
+        batches = ready_ahead(rounds, self._prefetch)
+        try:
+            for laid in batches:
+                for first in range(0, laid.lines, self._share.lines):
+                    yield laid.batch(first, first + self._share.lines)
+                del laid
+        finally:
+            batches.close()
+            workers.stop()
 
-    def _rows(self) -> Iterator[Rows]:
-        """The source's rows from where the stream stands now; ConfigError where a packed one is too long."""
-        for rows in self._source.rows_from(self._position):
-            if self._mode == "packed" and len(rows):
-                longest = int(rows.lengths().max())
-                if longest > (self._length or 0):
-                    raise ConfigError(
-                        f"length={self._length}: a packed row has {longest} tokens and is not cut; take the "
-                        "length that the corpus was packed with"
-                    )
-            yield rows
+    def _move(self, step: int) -> int:
+        self._step = step
+        self._moves += 1
+        return self._moves
 
-    def _laid(self) -> Iterator[tuple[int, Batch]]:
-        """(rows taken, batch) from where the stream stands now, of lines that are `length` long."""
-        assert self._length is not None
-        batch = self._empty(self._batch_size, self._length)
-        line = place = taken = 0
-        for rows in self._rows():
-            first = 0
-            while first < len(rows):
-                before = first
-                first, line, place = self._lay(rows, first, line, place, batch)
-                taken += first - before
-                if line == self._batch_size:
-                    yield taken, batch
-                    batch = self._empty(self._batch_size, self._length)
-                    line = place = taken = 0
-        if taken:
-            yield taken, {name: values[: line + (place > 0)] for name, values in batch.items()}
+    def steps_from(self, first: int) -> Steps:
+        """The steps of an iterator that begins at one: to the end of the `epochs` that it is in."""
+        if self._epochs is None or self.steps_per_epoch is None:
+            return Steps(first=first, stop=None)
+        run = self._epochs * self.steps_per_epoch
+        return Steps(first=first, stop=(first // run + 1) * run)
 
-    def _lay(self, rows: Rows, first: int, line: int, place: int, batch: Batch) -> tuple[int, int, int]:
-        """Lay rows.order[first:] from (line, place); returns where to go on, as these three."""
-        into = batch["input_ids"], batch["labels"], batch["position_ids"]
-        if self._mode == "left_aligned":
-            first, line, place = pack_left_aligned(*_arrays(rows), first, line, place, *into)
-        else:
-            first, line = pack_rows(*_arrays(rows), rows.starts, rows.starts_offsets, first, line, *into)
-        return first, line, place
+    def _shares(self) -> Shares:
+        return OnePart(share=self._share)
 
-    def _padded(self) -> Iterator[tuple[int, Batch]]:
-        """(examples taken, batch) from where the stream stands now."""
-        waiting: list[Rows] = []
-        for rows in self._rows():
-            waiting.append(rows)
-            while sum(map(len, waiting)) >= self._batch_size:
-                batch, waiting = self._take(waiting, self._batch_size)
-                yield self._batch_size, batch
-        count = sum(map(len, waiting))
-        if count:
-            batch, _ = self._take(waiting, count)
-            yield count, batch
+    def _rounds(self, planner: Planner, steps: Steps) -> Generator[Laid]:
+        length = self._order.length
+        count = 1 if length is None else max(1, ROUND_TOKENS // (self._share.lines * length))
+        for one in planner.rounds(steps, count):
+            yield self._lay(one)
+            del one
 
-    def _take(self, waiting: list[Rows], count: int) -> tuple[Batch, list[Rows]]:
-        """A padded batch of the first `count` examples, and what is left."""
-        used, left, missing = [], [], count
-        for rows in waiting:
-            head, tail = rows.order[:missing], rows.order[missing:]
-            missing -= len(head)
-            if len(head):
-                used.append(rows.reordered(head))
-            if len(tail):
-                left.append(rows.reordered(tail))
-        longest = max(int(rows.lengths().max()) for rows in used)
-        batch = self._empty(count, self._length or longest)
-        line = 0
-        for rows in used:
-            _, line = pack_padded(
-                *_arrays(rows),
-                0,
-                line,
-                batch["input_ids"],
-                batch["labels"],
-                batch["position_ids"],
-                batch["attention_mask"],
-            )
-        return batch, left
+    def _lay(self, one: Round) -> Laid:
+        """The batches of a round."""
+        length = self._order.length
+        if length is None:
+            windows = [(piece, piece.window.result()) for piece in one.pieces if piece.window is not None]
+            length = max((int(window.lengths(piece.lines).max()) for piece, window in windows), default=1)
+        laid = Laid(len(one.steps) * self._share.lines, length, self._form)
+        for piece in one.pieces:
+            if piece.window is None:
+                laid.pad(piece.targets)
+            else:
+                laid.lay(piece, piece.window.result(), self._names[piece.part])
+        return laid
 
     def _identity(self) -> dict[str, Any]:
+        order = self._order
         return {
-            **self._source.identity,
-            "batch_size": self._batch_size,
-            "length": self._length,
-            "mode": self._mode,
-            "pad_id": self._pad_id,
+            "source": dict(self._source.identity),
+            "batch_size": self._share.batch_size,
+            "length": order.length,
+            "mode": order.mode,
+            "pad_id": self._form.pad_id,
+            "seed": order.seed,
+            "shuffle": order.shuffle,
+            "window_blocks": order.window_blocks,
+            "lanes": self._share.lanes,
+            "remainder": self._remainder,
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch begins: small, plain values, the same for any reader."""
-        return {"version": STATE_VERSION, "position": self._position, "identity": self._identity()}
+        """Where the next batch begins: small, plain values, the same on every rank."""
+        return state_of(self._step, self._identity())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken; OstracaError where it belongs to another stream."""
-        if not isinstance(state, Mapping) or not {"version", "position", "identity"} <= state.keys():
-            raise OstracaError(f"{shown(state)} is not a stream's state; give what state_dict() returned")
-        if state["version"] != STATE_VERSION:
-            raise OstracaError(
-                f"the stream's state has version {shown(state['version'])}, this ostraca reads "
-                f"{STATE_VERSION}; resume with the release that wrote it"
-            )
-        mine, theirs = self._identity(), dict(state["identity"])
-        for name in sorted(mine.keys() | theirs.keys()):
-            if mine.get(name) != theirs.get(name):
-                raise OstracaError(
-                    f"the state is of another stream: its {name} is {shown(theirs.get(name))}, this one's is "
-                    f"{shown(mine.get(name))}; make the stream as it was, or start a new one"
-                )
-        self._position = check_integer("position", state["position"], 0)
-        self._moves += 1
+        self._move(step_in(state, self._identity()))
 
 
-def _arrays(rows: Rows) -> tuple[NDArray[Any], ...]:
-    return rows.tokens, rows.offsets, rows.mask, rows.mask_offsets, rows.order
+def _mode_and_length(source: Source, mode: str | None, length: Any) -> tuple[str, int | None]:
+    """The mode and the tokens of a line; ConfigError where they are not for this source."""
+    packed = source.row_length is not None
+    chosen = _one_of("mode", mode or ("packed" if packed else "left_aligned"), MODES)
+    if chosen == "packed" and not packed:
+        raise ConfigError(
+            "mode='packed' reads rows that were packed when the corpus was built; this source's are "
+            "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
+        )
+    if chosen != "packed" and packed:
+        raise ConfigError(
+            f"mode={mode!r} lays single examples; this source's rows were packed when the corpus was "
+            "built: take mode='packed', or leave it out"
+        )
+    if length is None and chosen in ("left_aligned", "concat"):
+        raise ConfigError(f"length=None is not for mode={chosen!r}; say how long a line is")
+    if length is None and chosen == "packed":
+        length = source.row_length
+    return chosen, None if length is None else check_integer("length", length, 1)
+
+
+def _one_of(key: str, value: Any, allowed: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise ConfigError(f"{key}={value!r}{nearest(value, allowed)} must be one of {', '.join(allowed)}")
+    return value

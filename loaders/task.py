@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..tasks import get_task
 from ..tasks.base import Task, vocab_size
 from ..tasks.errors import ConfigError, check_integer
-from ..tasks.examples import MAX_INDEX, batch_rows, check_seed, check_split, complete_config, stream_of
+from ..tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, stream_of
 from ..tasks.vocabulary import Renaming
-from .source import Rows
+from .source import Blocks, Rows
+
+BLOCK_TOKENS = 1 << 18
 
 
 class TaskSource:
@@ -64,7 +68,7 @@ class TaskSource:
     @property
     def identity(self) -> Mapping[str, Any]:
         return {
-            "source": "task",
+            "kind": "task",
             "task": self._task.name,
             "version": self._task.version,
             "config": self._config,
@@ -75,19 +79,55 @@ class TaskSource:
             "vocabulary": None if self._renaming is None else self._renaming.targets.tolist(),
         }
 
-    def rows_from(self, position: int) -> Iterator[Rows]:
-        """See `Source`: position 0 is the example at index `start`."""
-        step = batch_rows(self._task, self._config)
-        end = None if self._count is None else self._start + self._count
-        first = self._start + position
-        while end is None or first < end:
-            last = first + step if end is None else min(first + step, end)
-            indices = np.arange(first, last, dtype=np.int64)
-            batch = self._task.generate(self._config, self._key, indices)
-            if self._renaming is not None:
-                batch = self._renaming.batch(batch)
-            yield Rows.of(batch, np.arange(last - first, dtype=np.int64))
-            first = last
+    @property
+    def name(self) -> str:
+        """See `EndlessSource`."""
+        return self._task.name
+
+    @property
+    def mean_tokens(self) -> float:
+        """See `EndlessSource`."""
+        return float(self._task.mean_tokens(self._config))
+
+    def blocks(self, tokens: bool) -> Blocks | None:
+        """See `Source`. Where tokens are asked for, all examples are made once, to count them."""
+        if self._count is None:
+            return None
+        step = self._step
+        rows = np.diff(np.append(np.arange(0, self._count, step), self._count))
+        known = np.zeros(len(rows), np.int64)
+        if tokens:
+            known[:] = self._tokens
+        return Blocks(rows=rows, tokens=known, exact=True, strata=(len(rows),), names=(self._task.name,))
+
+    @property
+    def _step(self) -> int:
+        """Examples of a block: about as many tokens as a row group has."""
+        return max(1, round(BLOCK_TOKENS / self.mean_tokens))
+
+    @cached_property
+    def _tokens(self) -> list[int]:
+        """Of each block."""
+        assert self._count is not None
+        firsts = range(0, self._count, self._step)
+        made = (self.make(first, min(self._step, self._count - first)) for first in firsts)
+        return [int(rows.offsets[-1] - rows.offsets[0]) for rows in made]
+
+    def read(self, blocks: Sequence[int]) -> Rows:
+        """See `Source`."""
+        assert self._count is not None
+        step = self._step
+        indices = [np.arange(block * step, min((block + 1) * step, self._count)) for block in blocks]
+        return self._made(self._start + np.concatenate(indices))
+
+    def make(self, first: int, count: int) -> Rows:
+        """See `EndlessSource`: example 0 is the one at index `start`."""
+        first += self._start
+        return self._made(np.arange(first, first + count, dtype=np.int64))
+
+    def _made(self, indices: NDArray[np.int64]) -> Rows:
+        batch = self._task.generate(self._config, self._key, indices)
+        return Rows.of(batch if self._renaming is None else self._renaming.batch(batch))
 
 
 def _refuse_texts(task: Task, config: Mapping[str, Any]) -> None:

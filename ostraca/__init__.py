@@ -1,6 +1,6 @@
 """Corpora of synthetic pretraining tasks, the same bytes on any machine: the public names, all in one place.
 
-    from ostraca import build, verify, CorpusSource, TokenStream
+    from ostraca import build, verify, open_stream
 
 Each is imported at its first use, so that `import ostraca` is light. The rooms are `ostraca.tasks` (a module
 a task, with its one-example API), `ostraca.pipeline`, `ostraca.loaders`, `ostraca.training`, `ostraca.conf`.
@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loaders import CorpusSource, Rows, Source, TaskSource, TokenStream
+    from .loaders import Blocks, CorpusSource, Rows, Source, TaskSource, TokenStream, open_stream
     from .pipeline.build.jobs.watch import Watch
     from .pipeline.build.merge import merge
     from .pipeline.check.compare import compare
@@ -32,11 +32,13 @@ _HOMES = {
     "reproduce": "pipeline.check.reproduce",
     "verify": "pipeline.check.verify",
     "Watch": "pipeline.build.jobs.watch",
+    "Blocks": "loaders",
     "CorpusSource": "loaders",
     "Rows": "loaders",
     "Source": "loaders",
     "TaskSource": "loaders",
     "TokenStream": "loaders",
+    "open_stream": "loaders",
     "TASKS": "tasks",
     "get_task": "tasks",
     "register_modules": "tasks",
@@ -46,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "TASKS",
+    "Blocks",
     "ConfigError",
     "CorpusSource",
     "OstracaError",
@@ -60,6 +63,7 @@ __all__ = [
     "export",
     "get_task",
     "merge",
+    "open_stream",
     "register_modules",
     "reproduce",
     "verify",

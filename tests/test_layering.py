@@ -42,7 +42,7 @@ LOADERS_SEE = {"spec", "store", "corpus"}
 # The only homes of each heavy library, and whether it may be imported at the top of the file there.
 HOMES = {
     "ray": (("pipeline/build/jobs/engine.py",), False),
-    "torch": (("training/",), True),
+    "torch": (("training/", "loaders/torch_data.py"), True),
     "transformers": (("training/", "tasks/render.py", "tasks/core/tokenizer.py"), False),
     "tokenizers": (
         ("tasks/core/tokenizer", "tasks/capo/tokenizer.py", "tasks/capo/train_tokenizer.py"),
@@ -142,7 +142,7 @@ def test_the_reader_of_imports_sees_all_kinds(tmp_path: Path) -> None:
 
 
 # Doors that users call by key words alone: each is a key of a config.
-MANY_KEYS = {"loaders/corpus.py", "loaders/task.py", "training/llama.py"}
+MANY_KEYS = {"loaders/open.py", "loaders/stream.py", "loaders/task.py", "training/llama.py"}
 
 
 def test_files_and_functions_can_be_taken_in() -> None:

@@ -51,7 +51,7 @@ def run(config: Mapping[str, Any]) -> None:
     sets = {hop: asks.config(task_config, hop, evaluation.qa) for hop in hops}
     longest = max(int(get_task(measured.task).max_tokens(set_config)) for set_config in sets.values())
     length = context_length(settings.context_length, longest, source.row_length)
-    stream = TokenStream(source, batch_size=settings.batch_size, length=length)
+    stream = TokenStream(source, batch_size=settings.batch_size, length=length, seed=seed)
     data = StreamDataset(stream)
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):
@@ -113,9 +113,7 @@ def open_source(config: Mapping[str, Any]) -> tuple[Source, str, Measured]:
             f"{set_too[0]}: the corpus in corpus_path decides the dataset; leave dataset out, "
             "or leave corpus_path out"
         )
-    source = CorpusSource(
-        check_path("corpus_path", config["corpus_path"]), dataset=config["corpus_dataset"], seed=seed
-    )
+    source = CorpusSource(check_path("corpus_path", config["corpus_path"]), datasets=config["corpus_dataset"])
     with_hops = [(name, hops) for name in source.datasets if (hops := get_task(source.task_of(name)).hops)]
     if len(with_hops) != 1:
         held = ", ".join(f"{name} ({source.task_of(name)})" for name in source.datasets)

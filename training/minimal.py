@@ -41,7 +41,15 @@ def run(config: Mapping[str, Any]) -> None:
                 print(f"step {step.number:>4}  loss {sum(losses) / len(losses):.3f}", flush=True)
                 losses.clear()
         batches = StreamDataset(
-            TokenStream(test, batch_size=settings.batch_size, length=length, mode="padded")
+            TokenStream(
+                test,
+                batch_size=settings.batch_size,
+                length=length,
+                mode="padded",
+                shuffle=False,
+                epochs=1,
+                remainder="pad",
+            )
         )
         if task.hops is not None:
             answer = task.hops.answer(source.config)

@@ -104,12 +104,11 @@ def usage(manifest: Mapping[str, Any], path: str) -> str:
     spec = manifest["spec"]
     if not any(of_texts(manifest, name) for name in spec["datasets"]):
         alone = len(spec["datasets"]) > 1 and spec["vocabulary"] != "shared"  # else all, as one mixture
-        which = f', dataset="{dataset}"' if alone else ""
+        which = f', datasets="{dataset}"' if alone else ""
         length = "" if spec.get("pack") else ", length=2048"
         parts.append(
-            "from ostraca import CorpusSource, TokenStream  # packed, in a fixed order, resumed exactly\n\n"
-            f'source = CorpusSource("{path}"{which}, split="{split}", seed=0)\n'
-            f"stream = TokenStream(source, batch_size=8{length})"
+            "from ostraca import open_stream  # packed, in the same order on any number of ranks\n\n"
+            f'stream = open_stream("{path}"{which}, split="{split}", batch_size=8{length})'
         )
     return "\n\n".join(parts)
 

@@ -365,7 +365,7 @@ def streams(folder: str) -> None:
 
     import pyarrow.parquet as pq
 
-    from ostraca.loaders import CorpusSource, TaskSource, TokenStream
+    from ostraca.loaders import TaskSource, TokenStream, open_stream
     from ostraca.pipeline.build.build import build as build_corpus
     from ostraca.tasks.examples import generate_batches
 
@@ -380,10 +380,10 @@ def streams(folder: str) -> None:
         return tokens / 1e6 / best(lambda: list(itertools.islice(iterator, batches)), 3)
 
     def new() -> TokenStream:
-        return TokenStream(CorpusSource(root), batch_size=8, length=2048)
+        return open_stream(root, batch_size=8, length=2048)
 
     stream = new()
-    state = {**stream.state_dict(), "position": 3 * 200_000 + 100_000}
+    state = {**stream.state_dict(), "step": 3 * (stream.steps_per_epoch or 0) + 1000}
 
     def resume() -> None:
         stream = new()

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams import resume_after_every_step
 
 from ostraca.loaders import CorpusSource, TaskSource, TokenStream
-from ostraca.loaders.order import EpochOrder
+from ostraca.loaders.order import EpochOrder, OrderSettings, Units
+from ostraca.loaders.source import Blocks
 from ostraca.pipeline.build.build import build
 from ostraca.tasks.errors import ConfigError
 
@@ -28,26 +30,20 @@ def test_blocks_are_permuted_and_evenly_interleaved(
 ) -> None:
     """After any number of blocks, every dataset has had its share to within one block."""
     count = sum(strata)
-    rows = np.ones(count, dtype=np.int64)
-    order = EpochOrder(rows, seed=seed, epoch=epoch, window_blocks=window, strata=strata)
-    blocks = np.concatenate([each.blocks for each in order.windows_from(0)])
-    assert sorted(blocks.tolist()) == list(range(count))
+    ones = np.ones(count, dtype=np.int64)
+    names = tuple(map(str, range(len(strata))))
+    blocks = Blocks(rows=ones, tokens=ones, exact=True, strata=tuple(strata), names=names)
+    how = OrderSettings(mode="padded", length=1, seed=seed, shuffle=True, window_blocks=window)
+    order = EpochOrder(Units(blocks, "padded", 1), how, epoch)
+    visited = np.concatenate([order.window(number).blocks for number in range(len(order))])
+    assert sorted(visited.tolist()) == list(range(count))
     ends = np.cumsum(strata)
-    owner = np.searchsorted(ends, blocks, side="right")
+    owner = np.searchsorted(ends, visited, side="right")
     for number, size in enumerate(strata):
         had = np.cumsum(owner == number)
         # Block r stands where (r + 1/2) / n of the epoch has gone, whatever the others do.
         share = np.arange(1, count + 1) * size / count
         assert np.abs(had - share).max() <= 1 + 0.5 * len(strata)
-
-
-def test_one_stratum_has_the_order_of_before() -> None:
-    rows = np.full(30, 5, dtype=np.int64)
-    plain = EpochOrder(rows, seed=3, epoch=2, window_blocks=4)
-    single = EpochOrder(rows, seed=3, epoch=2, window_blocks=4, strata=[30])
-    for one, other in zip(plain.windows_from(0), single.windows_from(0), strict=True):
-        assert one.blocks.tolist() == other.blocks.tolist()
-        assert one.rows.tolist() == other.rows.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +74,16 @@ def spec(vocabulary: str) -> dict[str, Any]:
     }
 
 
-def rows_of(source: CorpusSource) -> list[tuple[int, ...]]:
-    return [
-        tuple(rows.tokens[rows.offsets[row] : rows.offsets[row + 1]].tolist())
-        for rows in source.rows_from(0)
-        for row in rows.order
-    ]
+def rows_of(source: CorpusSource, **more: Any) -> list[tuple[int, ...]]:
+    """The rows of an epoch, in the order of one lane."""
+    stream = TokenStream(
+        source, **{"batch_size": 1, "length": 512, "mode": "padded", "epochs": 1, "seed": 4, **more}
+    )
+    return [tuple(b["input_ids"][0][b["attention_mask"][0].astype(bool)].tolist()) for b in stream]
 
 
 def test_an_epoch_has_every_row_of_every_dataset_once(mixture: Path) -> None:
-    source = CorpusSource(mixture, epochs=1, seed=4, window_blocks=3)
+    source = CorpusSource(mixture)
     assert source.datasets == ("cycle", "sums", "words")
     paths = sorted(mixture.rglob("train-*.parquet"))
     stored = [tuple(row) for path in paths for row in pq.read_table(path)["input_ids"].to_pylist()]
@@ -99,47 +95,52 @@ def test_an_epoch_has_every_row_of_every_dataset_once(mixture: Path) -> None:
     assert source.vocab_size == len(vocabulary) > max(map(max, stored))
 
 
-def test_every_part_of_an_epoch_has_the_mixture(mixture: Path) -> None:
-    source = CorpusSource(mixture, epochs=1, seed=4, window_blocks=4)
+@pytest.mark.parametrize("lanes", [1, 6])
+def test_every_part_of_an_epoch_has_the_mixture(mixture: Path, lanes: int) -> None:
     vocabulary = json.loads((mixture / "tokenizer.json").read_text())["model"]["vocab"]
     names = {token: name for name, token in vocabulary.items()}
-    of_mano = [names[row[0]].startswith("<mano:") for row in rows_of(source)]
-    share = sum(of_mano) / len(of_mano)
-    for part in np.array_split(np.array(of_mano), 6):
-        assert abs(part.mean() - share) < 0.12
+    stream = TokenStream(
+        CorpusSource(mixture),
+        batch_size=6,
+        length=200,
+        mode="padded",
+        epochs=1,
+        lanes=lanes,
+        window_blocks=4,
+        extras=("dataset",),
+    )
+    datasets = []
+    for batch in stream:
+        of_mano = [names[token].startswith("<mano:") for token in batch["input_ids"][:, 0].tolist()]
+        assert of_mano == [name == "sums" for name in batch["dataset"]]
+        datasets += batch["dataset"]
+    counts = Counter(datasets)
+    assert set(counts) == {"cycle", "sums", "words"}
+    for part in np.array_split(np.array(datasets), 6):
+        assert abs((part == "sums").mean() - counts["sums"] / len(datasets)) < 0.12
 
 
 def test_resume_is_exact_at_every_step(mixture: Path) -> None:
-    def new() -> TokenStream:
-        source = CorpusSource(mixture, epochs=1, seed=4, window_blocks=3)
-        return TokenStream(source, batch_size=8, length=256)
-
-    stream, states, batches = new(), [], []
-    for batch in stream:
-        batches.append(batch)
-        states.append(json.loads(json.dumps(stream.state_dict())))
-    assert len(batches) > 20
-    for step in range(0, len(batches) - 1, 7):
-        resumed = new()
-        resumed.load_state_dict(states[step])
-        after = next(iter(resumed))
-        assert all((after[name] == batches[step + 1][name]).all() for name in after)
+    resume_after_every_step(
+        lambda **rank: TokenStream(CorpusSource(mixture), batch_size=12, length=64, seed=4, **rank)
+    )
 
 
 def test_a_split_of_one_dataset_is_no_mixture(mixture: Path) -> None:
-    source = CorpusSource(mixture, split="test", epochs=1)
+    source = CorpusSource(mixture, split="test")
     assert (source.dataset, source.task, source.config["qa"]) == ("cycle", "depo", True)
     assert len(rows_of(source)) == 30
 
 
 def test_one_dataset_of_a_mixture_can_be_read_alone(mixture: Path) -> None:
-    source = CorpusSource(mixture, dataset="words", epochs=1)
+    source = CorpusSource(mixture, datasets="words")
     renaming = source.renaming("words")
     assert renaming is not None
     made = TaskSource("depo", source.config, renaming=renaming, count=50)
-    fresh = next(iter(TokenStream(made, batch_size=50, length=64, mode="padded")))
-    plain = CorpusSource(mixture, dataset="words", epochs=1, shuffle=False)
-    stored = next(iter(TokenStream(plain, batch_size=50, length=64, mode="padded")))
+    fresh, stored = (
+        next(iter(TokenStream(one, batch_size=50, length=64, mode="padded", shuffle=False)))
+        for one in (made, source)
+    )
     assert (fresh["input_ids"] == stored["input_ids"]).all()
     assert made.vocab_size <= source.vocab_size
 

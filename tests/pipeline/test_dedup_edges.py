@@ -56,8 +56,9 @@ def test_row_groups_and_shards_may_be_empty(
     assert verify(root, content=True) == []
     assert reproduce(root)[1] == []
     for split in ("test", "train"):
-        source = CorpusSource(root, split=split, epochs=1, window_blocks=3)
-        stream = TokenStream(source, batch_size=4, length=16, mode="padded" if pack is None else "packed")
+        source = CorpusSource(root, split=split)
+        mode = "padded" if pack is None else "packed"
+        stream = TokenStream(source, batch_size=1, length=16, mode=mode, epochs=1, window_blocks=3)
         lines = sum(len(batch["input_ids"]) for batch in stream)
         assert lines == source.rows == made["splits"][split]["rows"]
     export(root, "jsonl", tmp_path / "lines")

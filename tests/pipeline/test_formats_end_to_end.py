@@ -16,7 +16,7 @@ from corpora import FORMATS, PACKS, crowded, decoded, files_below
 
 import ostraca
 from ostraca import cli
-from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.loaders import TokenStream, open_stream
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.check.compare import compare
 from ostraca.pipeline.check.reproduce import reproduce
@@ -61,10 +61,7 @@ def is_packed(root: Path) -> bool:
 
 def stream(root: Path, split: str = "train", **more: Any) -> TokenStream:
     """Batches of one corpus, shuffled."""
-    source = CorpusSource(root, split=split, seed=4, window_blocks=3, **more)
-    return TokenStream(
-        source, batch_size=5, length=LENGTH, mode="packed" if is_packed(root) else "left_aligned"
-    )
+    return open_stream(root, split=split, seed=4, window_blocks=3, batch_size=5, length=LENGTH, **more)
 
 
 def same_batches(one: list[Any], other: list[Any]) -> bool:
@@ -106,9 +103,10 @@ def test_every_row_comes_once_an_epoch(corpora: Corpora) -> None:
     manifest = read_manifest(root)
     for split in ("train", "test"):
         rows = decoded(root, manifest["spec"])["m", split].values()
-        source = CorpusSource(root, split=split, shuffle=False, epochs=1)
         mode = "packed" if is_packed(root) else "padded"
-        lines = TokenStream(source, batch_size=1, length=LENGTH, mode=mode)
+        lines = open_stream(
+            root, split=split, shuffle=False, epochs=1, batch_size=1, length=LENGTH, mode=mode
+        )
         found = [batch["input_ids"][0].tolist() for batch in lines]
         assert found == [row["input_ids"] + [0] * (LENGTH - len(row["input_ids"])) for row in rows]
 

@@ -89,7 +89,7 @@ def test_every_reader_takes_it(sharded: Path, tmp_path: Path, capsys: pytest.Cap
     rows = sum(
         len(batch["input_ids"])
         for batch in TokenStream(
-            CorpusSource(sharded, dataset="a", epochs=1), batch_size=7, length=None, mode="padded"
+            CorpusSource(sharded, datasets="a"), batch_size=7, length=None, mode="padded", epochs=1
         )
     )
     manifest = read_manifest(sharded)
@@ -204,7 +204,7 @@ def test_damage_gets_one_line(
     (copied / "manifest.json").write_text(json.dumps(plain))
     if command == "load":
         with pytest.raises(OstracaError) as caught:
-            CorpusSource(copied, dataset="a")
+            CorpusSource(copied, datasets="a")
         said = str(caught.value) + "\n"
     else:
         out = [f"out={copied.parent}/out", "to=jsonl"] if command == "export" else []
@@ -253,7 +253,7 @@ def test_no_path_of_a_hand_made_spec_leaves_the_folder(tmp_path: Path, copied: P
         root.mkdir(exist_ok=True)
         forged = make_manifest(spec, records)
         (root / "manifest.json").write_text(json.dumps(forged))
-        for read in (read_manifest, verify, reproduce, lambda path: CorpusSource(path, dataset="b")):
+        for read in (read_manifest, verify, reproduce, lambda path: CorpusSource(path, datasets="b")):
             with pytest.raises(OstracaError, match="its spec is not one that ostraca writes") as caught:
                 read(root)
             assert "\n" not in str(caught.value)

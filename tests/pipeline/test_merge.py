@@ -189,7 +189,7 @@ def test_a_part_is_a_corpus_of_its_own_to_verify_and_reproduce(copies: list[Path
 def test_a_part_where_a_whole_corpus_is_wanted_gets_one_line(parts: list[Path], tmp_path: Path) -> None:
     root = parts[1]
     uses: list[Callable[[], Any]] = [
-        lambda: CorpusSource(root, dataset="a"),
+        lambda: CorpusSource(root, datasets="a"),
         lambda: export(root, "jsonl", tmp_path / "out"),
         lambda: compare(root, root),
         lambda: build(

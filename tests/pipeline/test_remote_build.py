@@ -18,7 +18,7 @@ from s3 import Exchange, S3Server, running_proxy
 
 import ostraca.pipeline.store.remote
 from ostraca import cli
-from ostraca.loaders import CorpusSource, TokenStream
+from ostraca.loaders import open_stream
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.build.jobs.watch import Watch
 from ostraca.pipeline.build.merge import merge
@@ -84,7 +84,7 @@ def test_a_stream_from_a_store_is_that_of_the_folder(s3: str, tmp_path: Path, sp
     build(spec(), tmp_path / "c", engine="local")
     build(spec(), f"{s3}/c", engine="local")
     batches = [
-        [batch["input_ids"] for batch in TokenStream(CorpusSource(where, epochs=1), batch_size=4, length=128)]
+        [batch["input_ids"] for batch in open_stream(where, epochs=1, batch_size=4, length=128)]
         for where in (tmp_path / "c", f"{s3}/c")
     ]
     assert len(batches[0]) == len(batches[1]) > 3

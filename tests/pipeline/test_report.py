@@ -210,7 +210,7 @@ def test_a_card_promises_no_more_than_datasets_can_read() -> None:
     card = make_card(manifest, statistics, {}, [])
     assert "configs" not in front_matter(card)
     assert "load_dataset(" not in card
-    assert "TokenStream(" in card
+    assert "open_stream(" in card
 
 
 def tar_manifest() -> dict[str, Any]:
@@ -441,7 +441,7 @@ def test_texts_are_shown_with_their_values_underlined(texts: Built) -> None:
     assert row["text"] in read.text
     assert sum(tag == "u" for tag, _ in read.tags) == 3 * len(row["value_starts"])
     assert "bytes" in read.text
-    assert "TokenStream(" not in read.text
+    assert "open_stream(" not in read.text
 
 
 def test_packed_rows_are_shown_a_document_a_line(two: Built) -> None:

@@ -65,7 +65,7 @@ def test_capo_is_made_again_without_the_tokenizer_it_came_with(tmp_path: Path, v
     shutil.rmtree(tmp_path / "tok")
     assert verify(tmp_path / "c", content=True) == []
     assert reproduce(tmp_path / "c") == (2, [])
-    source = CorpusSource(tmp_path / "c", epochs=1)
+    source = CorpusSource(tmp_path / "c")
     assert source.rows == 100
     assert source.vocab_size == 500
 
@@ -196,7 +196,7 @@ def test_a_state_does_not_fit_other_data_of_the_same_name(tmp_path: Path) -> Non
             datasets[dataset] = {"task": "capo", "config": config, "splits": {"train": {}}}
         build({"vocabulary": "shared", "datasets": datasets}, tmp_path / name, engine="local")
     one, two = (
-        TokenStream(CorpusSource(tmp_path / name, dataset="a"), batch_size=2, length=64)
+        TokenStream(CorpusSource(tmp_path / name, datasets="a"), batch_size=2, length=64)
         for name in ("one", "two")
     )
     with pytest.raises(OstracaError, match="content is"):

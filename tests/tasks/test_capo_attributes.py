@@ -101,7 +101,7 @@ def test_a_corpus_has_them_beside_the_same_content(
     assert told["spec_digest"] != plain["spec_digest"]
     assert verify(root, content=True) == []
     assert reproduce(root) == (2, [])
-    assert CorpusSource(root, epochs=1).rows == 100
+    assert CorpusSource(root).rows == 100
     assert cli.main(["inspect", f"path={root}", "show=2"]) == 0
     assert "\nvalid\n" in capsys.readouterr().out
     assert "| `birth_city` | string | where |" in (root / "README.md").read_text()

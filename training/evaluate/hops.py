@@ -69,7 +69,18 @@ def hop_dataset(
     """
     start, count = indices.start, len(indices)
     source = TaskSource(task, config, seed=seed, split="eval", start=start, count=count, renaming=renaming)
-    return StreamDataset(TokenStream(source, batch_size=batch_size, length=None, mode="padded"))
+    return StreamDataset(
+        TokenStream(
+            source,
+            batch_size=batch_size,
+            mode="padded",
+            shuffle=False,
+            epochs=1,
+            remainder="pad",
+            rank=0,
+            world_size=1,
+        )
+    )
 
 
 def score_hop(
@@ -114,6 +125,8 @@ def score_hop(
 
 def _summed(answers: torch.Tensor, correct: torch.Tensor) -> HopScore:
     """From int64 [examples] each; the error is that of a ratio of sums over examples."""
+    asked = answers > 0  # lines of padding ask nothing
+    answers, correct = answers[asked], correct[asked]
     total, right, examples = int(answers.sum()), int(correct.sum()), len(answers)
     error = math.nan
     if examples > 1 and total > 0:

@@ -1,0 +1,166 @@
+"""One source of a stream: how its lines are shared out over the lanes, and how a window of them is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tasks.errors import ConfigError, OstracaError
+from ..tasks.examples import MAX_INDEX
+from .lay import Lines, fresh_lines, lines_of
+from .order import Epochs, OrderSettings, Units
+from .source import EndlessSource, Source
+
+REMAINDERS = ("drop", "pad", "wrap")
+CHUNK_TOKENS = 1 << 16  # of an endless source, made at a time by a lane
+PADDING = np.int64(-1)  # the window of lines that are all padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where some lines of a lane are found."""
+
+    epochs: NDArray[np.int64]  # [lines]
+    windows: NDArray[np.int64]  # [lines]; PADDING: nowhere
+    lines: NDArray[np.int64]  # [lines]: in their window
+
+
+class Part(Protocol):
+    """The lines of a source, lane by lane."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of its datasets."""
+
+    @property
+    def lane_lines(self) -> int | None:
+        """Lines that each lane has in an epoch; None: no end."""
+
+    def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
+        """Of lines of a lane, each counted from the lane's first one in epoch 0."""
+
+    def load(self, epoch: int, window: int) -> Lines:
+        """A window, read and ordered. Called from several threads at a time."""
+
+
+class FinitePart:
+    """A source with blocks, epoch after epoch: a lane has one run of the lines of each epoch's order.
+
+    quantum: the lines of an epoch are made a multiple of this, by dropping some, padding or beginning again.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        epochs: Epochs,
+        settings: OrderSettings,
+        lanes: int,
+        quantum: int,
+        remainder: str,
+    ) -> None:
+        self._source, self._epochs, self._settings = source, epochs, settings
+        self._remainder, self._total = remainder, epochs.units.total
+        rounds = self._total // quantum if remainder == "drop" else -(-self._total // quantum)
+        self._lane_lines = rounds * quantum // lanes
+        if not rounds:
+            raise ConfigError(
+                f"the data gives {self._total:,} lines, less than one batch of {quantum:,}; take a smaller "
+                "batch_size or length, or remainder='pad' or 'wrap'"
+            )
+
+    @property
+    def names(self) -> Sequence[str]:
+        """See `Part`."""
+        return self._epochs.units.blocks.names
+
+    @property
+    def lane_lines(self) -> int:
+        """See `Part`."""
+        return self._lane_lines
+
+    def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
+        """See `Part`."""
+        epochs, inside = np.divmod(counts, self._lane_lines)
+        lines = lane * self._lane_lines + inside
+        if self._remainder == "wrap":
+            lines %= self._total
+        windows = np.full(len(counts), PADDING)
+        within = np.zeros(len(counts), np.int64)
+        real = lines < self._total
+        for epoch in np.unique(epochs[real]).tolist():
+            here = real & (epochs == epoch)
+            order = self._epochs.order(epoch)
+            windows[here], within[here] = order.places_of(lines[here])
+        return Places(epochs=epochs, windows=windows, lines=within)
+
+    def load(self, epoch: int, window: int) -> Lines:
+        """See `Part`."""
+        wanted = self._epochs.order(epoch).window(window)
+        rows = self._source.read(wanted.blocks.tolist())
+        blocks, settings = self._epochs.units.blocks, self._settings
+        held = blocks.rows[wanted.blocks]
+        if int(held.sum()) != len(rows):
+            raise OstracaError(f"a source gave {len(rows):,} rows, it told of {int(held.sum()):,}")
+        lines = lines_of(rows, wanted.order(len(rows)), settings.mode, settings.length, wanted.lines)
+        if len(blocks.strata) == 1:
+            return lines
+        strata = np.repeat(np.arange(len(blocks.strata), dtype=np.int32), blocks.strata)
+        of_rows = np.append(np.repeat(strata[wanted.blocks], held)[lines.order], 0)
+        return replace(lines, dataset=of_rows[np.minimum(lines.first, len(rows))])
+
+
+class EndlessPart:
+    """Fresh examples for ever: a chunk of lines after another, of which lane i has every lanes-th.
+
+    A chunk has a range of indices of its own, as long as its lines could need at most; so it is made without
+    those before it, and no example comes twice.
+    """
+
+    def __init__(self, source: EndlessSource, settings: OrderSettings, lanes: int) -> None:
+        self._source, self._settings, self._lanes = source, settings, lanes
+        length = settings.length if settings.mode != "padded" else None
+        line_tokens = source.mean_tokens if length is None else length
+        self._lines = max(1, round(CHUNK_TOKENS / line_tokens))
+        self._indices = self._lines * (length or 1)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """See `Part`."""
+        return (self._source.name,)
+
+    @property
+    def lane_lines(self) -> None:
+        """See `Part`."""
+        return None
+
+    def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
+        """See `Part`."""
+        chunks, lines = np.divmod(counts, self._lines)
+        return Places(epochs=np.zeros_like(counts), windows=chunks * self._lanes + lane, lines=lines)
+
+    def load(self, epoch: int, window: int) -> Lines:
+        """See `Part`."""
+        first = window * self._indices
+        if first + self._indices > MAX_INDEX:
+            raise OstracaError(f"the task's examples end at index {MAX_INDEX:,}; take another seed")
+        settings = self._settings
+        return fresh_lines(
+            lambda count: self._source.make(first, count),
+            self._source.mean_tokens,
+            settings.mode,
+            settings.length,
+            self._lines,
+        )
+
+
+def part_of(source: Any, settings: OrderSettings, lanes: int, quantum: int, remainder: str) -> Part:
+    """The part that a source makes. ConfigError where it has too few lines."""
+    blocks = source.blocks(tokens=settings.mode in ("left_aligned", "concat"))
+    if blocks is None:
+        return EndlessPart(source, settings, lanes)
+    epochs = Epochs(Units(blocks, settings.mode, settings.length), settings)
+    return FinitePart(source, epochs, settings, lanes, quantum, remainder)
