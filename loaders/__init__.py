@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .mixture import Mixture
 from .source import Blocks, Rows, Source
 from .stream import TokenStream
 from .task import TaskSource
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .corpus import CorpusSource
     from .open import open_stream
 
-__all__ = ["Blocks", "CorpusSource", "Rows", "Source", "TaskSource", "TokenStream", "open_stream"]
+__all__ = ["Blocks", "CorpusSource", "Mixture", "Rows", "Source", "TaskSource", "TokenStream", "open_stream"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks.errors import ConfigError, OstracaError
+from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest
 from ..tasks.examples import MAX_INDEX
-from .lay import Lines, fresh_lines, lines_of
+from .lay import MODES, Lines, fresh_lines, lines_of
 from .order import Epochs, OrderSettings, Units
 from .source import EndlessSource, Source
 
@@ -39,6 +39,10 @@ class Part(Protocol):
     @property
     def lane_lines(self) -> int | None:
         """Lines that each lane has in an epoch; None: no end."""
+
+    @property
+    def mean_tokens(self) -> float:
+        """Of a row, about."""
 
     def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
         """Of lines of a lane, each counted from the lane's first one in epoch 0."""
@@ -81,6 +85,12 @@ class FinitePart:
     def lane_lines(self) -> int:
         """See `Part`."""
         return self._lane_lines
+
+    @property
+    def mean_tokens(self) -> float:
+        """See `Part`."""
+        blocks = self._epochs.units.blocks
+        return float(blocks.tokens.sum() / blocks.rows.sum())
 
     def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
         """See `Part`."""
@@ -137,6 +147,11 @@ class EndlessPart:
         """See `Part`."""
         return None
 
+    @property
+    def mean_tokens(self) -> float:
+        """See `Part`."""
+        return self._source.mean_tokens
+
     def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
         """See `Part`."""
         chunks, lines = np.divmod(counts, self._lines)
@@ -157,10 +172,53 @@ class EndlessPart:
         )
 
 
-def part_of(source: Any, settings: OrderSettings, lanes: int, quantum: int, remainder: str) -> Part:
-    """The part that a source makes. ConfigError where it has too few lines."""
-    blocks = source.blocks(tokens=settings.mode in ("left_aligned", "concat"))
+def part_of(
+    source: Any, settings: OrderSettings, lanes: int, quantum: int, remainder: str, tokens: bool
+) -> Part:
+    """The part that a source makes. tokens: its `mean_tokens` will be asked for.
+
+    ConfigError where it has too few lines.
+    """
+    blocks = source.blocks(tokens=tokens or settings.mode in ("left_aligned", "concat"))
     if blocks is None:
         return EndlessPart(source, settings, lanes)
     epochs = Epochs(Units(blocks, settings.mode, settings.length), settings)
     return FinitePart(source, epochs, settings, lanes, quantum, remainder)
+
+
+def modes_and_length(
+    sources: Sequence[Source], mode: str | None, length: Any, world_size: int
+) -> tuple[list[str], int | None]:
+    """The mode of each source and the tokens of a line; ConfigError where they do not go together."""
+    modes = [_mode_of(source, mode) for source in sources]
+    if length is None and not set(modes) <= {"packed", "padded"}:
+        raise ConfigError(f"length=None is not for mode={modes[0]!r}; say how long a line is")
+    if length is None and "packed" in modes:
+        packed = {source.row_length for source in sources}
+        if len(packed) > 1:
+            raise ConfigError(f"the sources' rows have {packed} tokens; say how long a line is")
+        (length,) = packed
+    if length is None and (world_size > 1 or len(sources) > 1):
+        raise ConfigError(
+            "length=None is the longest example of a batch, of which a rank, or a source of a mixture, sees "
+            "a part; say how long a line is"
+        )
+    return modes, None if length is None else check_integer("length", length, 1)
+
+
+def _mode_of(source: Source, mode: str | None) -> str:
+    packed = source.row_length is not None
+    chosen = mode or ("packed" if packed else "left_aligned")
+    if chosen not in MODES:
+        raise ConfigError(f"mode={mode!r}{nearest(mode, MODES)} must be one of {', '.join(MODES)}")
+    if chosen == "packed" and not packed:
+        raise ConfigError(
+            "mode='packed' reads rows that were packed when the corpus was built; this source's are "
+            "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
+        )
+    if chosen != "packed" and packed:
+        raise ConfigError(
+            f"mode={mode!r} lays single examples; this source's rows were packed when the corpus was "
+            "built: take mode='packed', or leave it out"
+        )
+    return chosen

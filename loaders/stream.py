@@ -14,9 +14,9 @@ from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer,
 from ..tasks.examples import check_seed
 from .ahead import Workers, ready_ahead
 from .batch import EXTRAS, Batch, Form, Laid
-from .lay import MODES
+from .mixture import Mixture, blend_of
 from .order import OrderSettings
-from .part import REMAINDERS, Part, part_of
+from .part import REMAINDERS, Part, modes_and_length, part_of
 from .plan import ROUND_TOKENS, OnePart, Planner, Round, Shares, Steps
 from .ranks import Share, default_lanes, rank_and_world
 from .source import Source
@@ -64,7 +64,7 @@ class TokenStream:
 
     def __init__(
         self,
-        source: Source,
+        source: Source | Mixture,
         *,
         batch_size: int,
         length: int | None = None,
@@ -88,12 +88,8 @@ class TokenStream:
         shuffle = check_bool("shuffle", shuffle)
         lanes = default_lanes(batch_size, shuffle) if lanes is None else check_integer("lanes", lanes, 1)
         self._share = Share.of(batch_size, lanes, *rank_and_world(rank, world_size))
-        mode, length = _mode_and_length(source, mode, length)
-        if length is None and self._share.world_size > 1:
-            raise ConfigError(
-                "length=None is the longest example of a batch, of which a rank sees a part; say how long a "
-                "line is"
-            )
+        sources = source.sources if isinstance(source, Mixture) else {"": source}
+        modes, self._length = modes_and_length(list(sources.values()), mode, length, self._share.world_size)
         self._epochs = None if epochs is None else check_integer("epochs", epochs, 1)
         self._remainder = _one_of("remainder", remainder, REMAINDERS)
         self._form = Form(
@@ -106,22 +102,36 @@ class TokenStream:
         self._prefetch = check_integer("prefetch", prefetch, 0, 64)
         if window_blocks is None:
             window_blocks = max(2, math.ceil(WINDOW_BLOCKS / lanes))
-        self._order = OrderSettings(
-            mode=mode,
-            length=length,
-            seed=check_seed(seed),
-            shuffle=shuffle,
-            window_blocks=check_integer("window_blocks", window_blocks, 1),
-        )
-        self._parts: list[Part] = [part_of(source, self._order, lanes, batch_size, self._remainder)]
+        check_integer("window_blocks", window_blocks, 1)
+        self._orders = [
+            OrderSettings(
+                mode=own_mode,
+                length=self._length,
+                seed=check_seed(seed),
+                shuffle=shuffle,
+                window_blocks=window_blocks,
+            )
+            for own_mode in modes
+        ]
+        # A mixture's sources end each by itself, so an epoch of each is made even over the lanes alone.
+        mixed = isinstance(source, Mixture)
+        quantum = lanes if mixed else batch_size
+        self._parts: list[Part] = [
+            part_of(one, order, lanes, quantum, self._remainder, mixed)
+            for one, order in zip(sources.values(), self._orders, strict=True)
+        ]
         if self._epochs is not None and self.steps_per_epoch is None:
-            raise ConfigError(f"epochs={epochs}: the source is endless; leave epochs out, or give it a count")
-        self._names = [part.names for part in self._parts]
+            what = "a mixture" if isinstance(source, Mixture) else "the source"
+            raise ConfigError(f"epochs={epochs}: {what} is endless; leave epochs out, and count the steps")
+        self._names = [
+            (name,) if isinstance(source, Mixture) else part.names
+            for name, part in zip(sources, self._parts, strict=True)
+        ]
         self._step = self._begun = 0
         self._moves = 0  # rises with every new iterator and load_state_dict
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Source | Mixture:
         """What the stream draws from."""
         return self._source
 
@@ -161,7 +171,7 @@ class TokenStream:
     @property
     def steps_per_epoch(self) -> int | None:
         """Batches of an epoch, the same on every rank; None: it has no end."""
-        lines = self._parts[0].lane_lines
+        lines = None if isinstance(self._source, Mixture) else self._parts[0].lane_lines
         return None if lines is None else lines // self._share.lane_lines
 
     @property
@@ -217,10 +227,12 @@ class TokenStream:
         return Steps(first=first, stop=(first // run + 1) * run)
 
     def _shares(self) -> Shares:
+        if isinstance(self._source, Mixture):
+            return blend_of(self._source, self._share, self._orders, self._parts)
         return OnePart(share=self._share)
 
     def _rounds(self, planner: Planner, steps: Steps) -> Generator[Laid]:
-        length = self._order.length
+        length = self._length
         count = 1 if length is None else max(1, ROUND_TOKENS // (self._share.lines * length))
         for one in planner.rounds(steps, count):
             yield self._lay(one)
@@ -228,7 +240,7 @@ class TokenStream:
 
     def _lay(self, one: Round) -> Laid:
         """The batches of a round."""
-        length = self._order.length
+        length = self._length
         if length is None:
             windows = [(piece, piece.window.result()) for piece in one.pieces if piece.window is not None]
             length = max((int(window.lengths(piece.lines).max()) for piece, window in windows), default=1)
@@ -241,12 +253,13 @@ class TokenStream:
         return laid
 
     def _identity(self) -> dict[str, Any]:
-        order = self._order
+        order = self._orders[0]
+        modes = [own.mode for own in self._orders]
         return {
             "source": dict(self._source.identity),
             "batch_size": self._share.batch_size,
-            "length": order.length,
-            "mode": order.mode,
+            "length": self._length,
+            "mode": modes if isinstance(self._source, Mixture) else modes[0],
             "pad_id": self._form.pad_id,
             "seed": order.seed,
             "shuffle": order.shuffle,
@@ -262,27 +275,6 @@ class TokenStream:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken; OstracaError where it belongs to another stream."""
         self._move(step_in(state, self._identity()))
-
-
-def _mode_and_length(source: Source, mode: str | None, length: Any) -> tuple[str, int | None]:
-    """The mode and the tokens of a line; ConfigError where they are not for this source."""
-    packed = source.row_length is not None
-    chosen = _one_of("mode", mode or ("packed" if packed else "left_aligned"), MODES)
-    if chosen == "packed" and not packed:
-        raise ConfigError(
-            "mode='packed' reads rows that were packed when the corpus was built; this source's are "
-            "single examples: take mode='left_aligned' or 'padded', or build the corpus with pack"
-        )
-    if chosen != "packed" and packed:
-        raise ConfigError(
-            f"mode={mode!r} lays single examples; this source's rows were packed when the corpus was "
-            "built: take mode='packed', or leave it out"
-        )
-    if length is None and chosen in ("left_aligned", "concat"):
-        raise ConfigError(f"length=None is not for mode={chosen!r}; say how long a line is")
-    if length is None and chosen == "packed":
-        length = source.row_length
-    return chosen, None if length is None else check_integer("length", length, 1)
 
 
 def _one_of(key: str, value: Any, allowed: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loaders import Blocks, CorpusSource, Rows, Source, TaskSource, TokenStream, open_stream
+    from .loaders import Blocks, CorpusSource, Mixture, Rows, Source, TaskSource, TokenStream, open_stream
     from .pipeline.build.jobs.watch import Watch
     from .pipeline.build.merge import merge
     from .pipeline.check.compare import compare
@@ -34,6 +34,7 @@ _HOMES = {
     "Watch": "pipeline.build.jobs.watch",
     "Blocks": "loaders",
     "CorpusSource": "loaders",
+    "Mixture": "loaders",
     "Rows": "loaders",
     "Source": "loaders",
     "TaskSource": "loaders",
@@ -51,6 +52,7 @@ __all__ = [
     "Blocks",
     "ConfigError",
     "CorpusSource",
+    "Mixture",
     "OstracaError",
     "Rows",
     "Source",
