@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -46,6 +47,13 @@ class TaskSource:
         self._count = None if count is None else check_integer("count", count, 0, MAX_INDEX)
         self._key = stream_of(self._task, self._config, self._seed, self._split)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A task's functions need not be picklable, and are found by its name."""
+        return {**self.__dict__, "_task": self._task.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _task=get_task(state["_task"]))
+
     @property
     def task(self) -> str:
         return self._task.name
@@ -76,7 +84,7 @@ class TaskSource:
             "split": self._split,
             "start": self._start,
             "count": self._count,
-            "vocabulary": None if self._renaming is None else self._renaming.targets.tolist(),
+            "vocabulary": None if self._renaming is None else _digest(self._renaming),
         }
 
     @property
@@ -128,6 +136,10 @@ class TaskSource:
     def _made(self, indices: NDArray[np.int64]) -> Rows:
         batch = self._task.generate(self._config, self._key, indices)
         return Rows.of(batch if self._renaming is None else self._renaming.batch(batch))
+
+
+def _digest(renaming: Renaming) -> str:
+    return hashlib.sha256(renaming.targets.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _refuse_texts(task: Task, config: Mapping[str, Any]) -> None:
