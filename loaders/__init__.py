@@ -8,6 +8,7 @@ Importable without torch, Ray, Hydra and transformers; what reads corpora is loa
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .mixture import Mixture
@@ -18,17 +19,26 @@ from .task import TaskSource
 if TYPE_CHECKING:
     from .corpus import CorpusSource
     from .open import open_stream
+    from .parquet import ParquetSource
 
-__all__ = ["Blocks", "CorpusSource", "Mixture", "Rows", "Source", "TaskSource", "TokenStream", "open_stream"]
+__all__ = [
+    "Blocks",
+    "CorpusSource",
+    "Mixture",
+    "ParquetSource",
+    "Rows",
+    "Source",
+    "TaskSource",
+    "TokenStream",
+    "open_stream",
+]
+
+
+# What needs pyarrow's readers or the manifest's code, and the module that has it.
+_LATER = {"CorpusSource": ".corpus", "ParquetSource": ".parquet", "open_stream": ".open"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "CorpusSource":
-        from .corpus import CorpusSource
-
-        return CorpusSource
-    if name == "open_stream":
-        from .open import open_stream
-
-        return open_stream
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

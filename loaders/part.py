@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from .source import EndlessSource, Source
 
 REMAINDERS = ("drop", "pad", "wrap")
 CHUNK_TOKENS = 1 << 16  # of an endless source, made at a time by a lane
+_ROOM = 1.05  # times what is expected
 PADDING = np.int64(-1)  # the window of lines that are all padding
 
 
@@ -133,9 +135,13 @@ class EndlessPart:
     def __init__(self, source: EndlessSource, settings: OrderSettings, lanes: int) -> None:
         self._source, self._settings, self._lanes = source, settings, lanes
         length = settings.length if settings.mode != "padded" else None
-        line_tokens = source.mean_tokens if length is None else length
-        self._lines = max(1, round(CHUNK_TOKENS / line_tokens))
+        mean = source.mean_tokens
+        self._lines = max(1, round(CHUNK_TOKENS / (length or mean)))
         self._indices = self._lines * (length or 1)
+        if source.counted and length is not None:
+            # All that are made are laid, in lines enough to hold more than are expected.
+            self._indices = max(1, round(CHUNK_TOKENS / mean))
+            self._lines = math.ceil(_ROOM * self._indices * mean / length) + 1
 
     @property
     def names(self) -> Sequence[str]:
@@ -163,6 +169,10 @@ class EndlessPart:
         if first + self._indices > MAX_INDEX:
             raise OstracaError(f"the task's examples end at index {MAX_INDEX:,}; take another seed")
         settings = self._settings
+        if self._source.counted:
+            rows = self._source.make(first, self._indices)
+            order = np.arange(len(rows), dtype=np.int64)
+            return lines_of(rows, order, settings.mode, settings.length, self._lines)
         return fresh_lines(
             lambda count: self._source.make(first, count),
             self._source.mean_tokens,

@@ -107,5 +107,9 @@ class EndlessSource(Protocol):
     def mean_tokens(self) -> float:
         """Of an example, about."""
 
+    @property
+    def counted(self) -> bool:
+        """Whether examples belong together by their numbers, so that none may be left out."""
+
     def make(self, first: int, count: int) -> Rows:
         """Examples first..first+count-1. Called from several threads at a time."""

@@ -97,6 +97,11 @@ class TaskSource:
         """See `EndlessSource`."""
         return float(self._task.mean_tokens(self._config))
 
+    @property
+    def counted(self) -> bool:
+        """See `EndlessSource`: so it is with Capo's people, each of whom comes as often as the others."""
+        return self._task.count is not None
+
     def blocks(self, tokens: bool) -> Blocks | None:
         """See `Source`. Where tokens are asked for, all examples are made once, to count them."""
         if self._count is None:

@@ -12,7 +12,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loaders import Blocks, CorpusSource, Mixture, Rows, Source, TaskSource, TokenStream, open_stream
+    from .loaders import (
+        Blocks,
+        CorpusSource,
+        Mixture,
+        ParquetSource,
+        Rows,
+        Source,
+        TaskSource,
+        TokenStream,
+        open_stream,
+    )
     from .pipeline.build.jobs.watch import Watch
     from .pipeline.build.merge import merge
     from .pipeline.check.compare import compare
@@ -35,6 +45,7 @@ _HOMES = {
     "Blocks": "loaders",
     "CorpusSource": "loaders",
     "Mixture": "loaders",
+    "ParquetSource": "loaders",
     "Rows": "loaders",
     "Source": "loaders",
     "TaskSource": "loaders",
@@ -54,6 +65,7 @@ __all__ = [
     "CorpusSource",
     "Mixture",
     "OstracaError",
+    "ParquetSource",
     "Rows",
     "Source",
     "TaskSource",
