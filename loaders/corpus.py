@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from ..tasks.base import INT32_MAX
 from ..tasks.errors import ConfigError, OstracaError, nearest
 from ..tasks.vocabulary import Renaming, corpus_vocab_size
 from .source import Blocks, Rows
+from .where import Where
 
 _COLUMNS = ["input_ids", "loss_mask"]
+_COUNTERS = 4  # threads that look which rows are meant
 
 
 class CorpusSource:
@@ -30,11 +33,19 @@ class CorpusSource:
 
     datasets: the name of one, or of several of a corpus with the shared vocabulary; None is the only one of
     the corpus or, where the ids are shared, all that have the split, in the proportions of the corpus.
+    where: a condition on the corpus's columns (see `where.Where`); all of them are read once to see how many
+    rows it is true of.
+
     OstracaError where the corpus, the dataset or the split does not exist or a shard cannot be read.
     """
 
     def __init__(
-        self, path: Path | str, *, datasets: str | Sequence[str] | None = None, split: str = "train"
+        self,
+        path: Path | str,
+        *,
+        datasets: str | Sequence[str] | None = None,
+        split: str = "train",
+        where: str | None = None,
     ) -> None:
         self._root = open_folder(path)
         manifest = read_manifest(self._root)
@@ -52,7 +63,14 @@ class CorpusSource:
             "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
+            "where": where,
         }
+        self._where = None if where is None else Where(where)
+        if self._where is not None:
+            if self._spec["pack"] is not None:
+                raise ConfigError(f"{path}: where={where!r}: packed rows have no columns of their examples")
+            for split_view in self._splits.values():
+                self._where.check(str(path), split_view.content_schema)
         self._readers = [
             split_reader(self._root, manifest, split_view) for split_view in self._splits.values()
         ]
@@ -61,6 +79,8 @@ class CorpusSource:
         self._groups, self._blocks = _blocks_of(self._readers, self._names)
         if not len(self._groups):
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
+        if self._where is not None:
+            self._groups, self._blocks = self._filtered(path)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -119,13 +139,41 @@ class CorpusSource:
     def read(self, blocks: Sequence[int]) -> Rows:
         """See `Source`."""
         columns = _COLUMNS if self._spec["pack"] is None else [*_COLUMNS, "starts"]
+        if self._where is not None:
+            columns = [*columns, *self._where.names]
         batches = [
             self._readers[number].read(shard, group, columns)
             for number, shard, group in self._groups[list(blocks)].tolist()
         ]
+        if self._where is not None:
+            batches = [batch.filter(pa.array(self._where.mask(batch))).select(_COLUMNS) for batch in batches]
         if sum(len(batch.column("input_ids").values) for batch in batches) > INT32_MAX:
             raise ConfigError("a window has over 2^31 tokens; take a smaller window_blocks")
         return Rows.of(batches[0] if len(batches) == 1 else pa.concat_batches(batches))
+
+    def _filtered(self, path: Path | str) -> tuple[NDArray[np.int64], Blocks]:
+        """The blocks that have rows of which `where` is true, and how many, with how many tokens."""
+        with ThreadPoolExecutor(_COUNTERS) as pool:
+            sizes = list(pool.map(lambda block: _size(self.read([block])), range(len(self._groups))))
+        rows, tokens = (np.array(column, np.int64) for column in zip(*sizes, strict=True))
+        kept = rows > 0
+        if not kept.any():
+            raise ConfigError(f"{path}: where={self._identity['where']!r} is true of no row")
+        ends = np.cumsum(self._blocks.strata)
+        strata = np.bincount(np.searchsorted(ends, np.flatnonzero(kept), side="right"), minlength=len(ends))
+        names = [name for name, count in zip(self._blocks.names, strata, strict=True) if count]
+        blocks = Blocks(
+            rows=rows[kept],
+            tokens=tokens[kept],
+            exact=True,
+            strata=tuple(strata[strata > 0].tolist()),
+            names=tuple(names),
+        )
+        return self._groups[kept], blocks
+
+
+def _size(rows: Rows) -> tuple[int, int]:
+    return len(rows), int(rows.offsets[-1] - rows.offsets[0])
 
 
 def _blocks_of(readers: Sequence[SplitReader], names: Sequence[str]) -> tuple[NDArray[np.int64], Blocks]:

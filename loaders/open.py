@@ -17,8 +17,9 @@ def open_stream(
     length: int | None = None,
     split: str = "train",
     datasets: str | Sequence[str] | None = None,
+    where: str | None = None,
     **settings: Any,
 ) -> TokenStream:
     """The batches of a corpus: `TokenStream(CorpusSource(...), ...)`."""
-    source = CorpusSource(path_or_manifest, datasets=datasets, split=split)
+    source = CorpusSource(path_or_manifest, datasets=datasets, split=split, where=where)
     return TokenStream(source, batch_size=batch_size, length=length, **settings)
