@@ -18,7 +18,7 @@ from .task import TaskSource
 
 if TYPE_CHECKING:
     from .corpus import CorpusSource
-    from .open import open_stream
+    from .open import open_stream, resume_stream
     from .parquet import ParquetSource
 
 __all__ = [
@@ -31,11 +31,17 @@ __all__ = [
     "TaskSource",
     "TokenStream",
     "open_stream",
+    "resume_stream",
 ]
 
 
 # What needs pyarrow's readers or the manifest's code, and the module that has it.
-_LATER = {"CorpusSource": ".corpus", "ParquetSource": ".parquet", "open_stream": ".open"}
+_LATER = {
+    "CorpusSource": ".corpus",
+    "ParquetSource": ".parquet",
+    "open_stream": ".open",
+    "resume_stream": ".open",
+}
 
 
 def __getattr__(name: str) -> Any:

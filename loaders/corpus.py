@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +20,13 @@ from ..pipeline.corpus.split import Split
 from ..pipeline.store.open import open_folder
 from ..tasks import get_task
 from ..tasks.base import INT32_MAX
-from ..tasks.errors import ConfigError, OstracaError, nearest
+from ..tasks.errors import ConfigError, CorruptWarning, OstracaError, nearest
 from ..tasks.vocabulary import Renaming, corpus_vocab_size
 from .source import Blocks, Rows
 from .where import Where
 
 _COLUMNS = ["input_ids", "loss_mask"]
+ON_CORRUPT = ("error", "skip")
 _COUNTERS = 4  # threads that look which rows are meant
 
 
@@ -36,6 +38,10 @@ class CorpusSource:
     where: a condition on the corpus's columns (see `where.Where`); all of them are read once to see how many
     rows it is true of.
 
+    on_corrupt: what becomes of row groups that cannot be read or are not what the manifest says: "error", or
+    "skip": their examples are left out, padding stands in their place; `skipped` lists them, and a
+    CorruptWarning tells of each.
+
     OstracaError where the corpus, the dataset or the split does not exist or a shard cannot be read.
     """
 
@@ -46,6 +52,7 @@ class CorpusSource:
         datasets: str | Sequence[str] | None = None,
         split: str = "train",
         where: str | None = None,
+        on_corrupt: str = "error",
     ) -> None:
         self._root = open_folder(path)
         manifest = read_manifest(self._root)
@@ -65,6 +72,20 @@ class CorpusSource:
             "split": split,
             "where": where,
         }
+        self._recipe = {
+            "kind": "corpus",
+            "path": self._root.url,
+            "datasets": self._names,
+            "split": split,
+            "where": where,
+            "on_corrupt": on_corrupt,
+        }
+        if on_corrupt not in ON_CORRUPT:
+            raise ConfigError(
+                f"on_corrupt={on_corrupt!r}{nearest(on_corrupt, ON_CORRUPT)} must be one of "
+                f"{', '.join(ON_CORRUPT)}"
+            )
+        self._skipped: set[str] = set()
         self._where = None if where is None else Where(where)
         if self._where is not None:
             if self._spec["pack"] is not None:
@@ -116,6 +137,16 @@ class CorpusSource:
         return self._identity
 
     @property
+    def recipe(self) -> Mapping[str, Any]:
+        """See `Source`."""
+        return self._recipe
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The row groups that were left out so far, e.g. "depo/train-00001-of-00004.parquet: row group 3"."""
+        return tuple(sorted(self._skipped))
+
+    @property
     def rows(self) -> int:
         """Rows of the split."""
         return int(self._blocks.rows.sum())
@@ -138,18 +169,33 @@ class CorpusSource:
 
     def read(self, blocks: Sequence[int]) -> Rows:
         """See `Source`."""
-        columns = _COLUMNS if self._spec["pack"] is None else [*_COLUMNS, "starts"]
-        if self._where is not None:
-            columns = [*columns, *self._where.names]
-        batches = [
-            self._readers[number].read(shard, group, columns)
-            for number, shard, group in self._groups[list(blocks)].tolist()
-        ]
-        if self._where is not None:
-            batches = [batch.filter(pa.array(self._where.mask(batch))).select(_COLUMNS) for batch in batches]
+        batches = [self._read(block) for block in blocks]
         if sum(len(batch.column("input_ids").values) for batch in batches) > INT32_MAX:
             raise ConfigError("a window has over 2^31 tokens; take a smaller window_blocks")
         return Rows.of(batches[0] if len(batches) == 1 else pa.concat_batches(batches))
+
+    def _read(self, block: int) -> pa.RecordBatch:
+        """The rows of a block that are meant."""
+        number, shard, group = self._groups[block].tolist()
+        reader = self._readers[number]
+        columns = _COLUMNS if self._spec["pack"] is None else [*_COLUMNS, "starts"]
+        try:
+            if self._where is None:
+                return reader.read(shard, group, columns)
+            batch = reader.read(shard, group, [*columns, *self._where.names])
+            return batch.filter(pa.array(self._where.mask(batch))).select(columns)
+        except OstracaError as error:
+            if self._recipe["on_corrupt"] == "error":
+                raise
+            name = f"{reader.records[shard]['path']}: row group {group}"
+            if name not in self._skipped:
+                self._skipped.add(name)
+                warnings.warn(f"left out, with padding in its place: {error}", CorruptWarning, stacklevel=2)
+            none = pa.ListArray.from_arrays(np.zeros(int(self._blocks.rows[block]) + 1, np.int32), [])
+            fields = [field for field in reader.split.schema if field.name in columns]
+            return pa.RecordBatch.from_arrays(
+                [none.cast(field.type) for field in fields], schema=pa.schema(fields)
+            )
 
     def _filtered(self, path: Path | str) -> tuple[NDArray[np.int64], Blocks]:
         """The blocks that have rows of which `where` is true, and how many, with how many tokens."""

@@ -224,7 +224,7 @@ def lay(
                             documents[target, at + token] = document
                     piece_begin = max(piece_begin, piece_end)
                     document += 1
-            else:
+            elif count > 0:
                 if numbered:
                     for token in range(count):
                         documents[target, at + token] = document

@@ -75,6 +75,16 @@ class Mixture:
             },
         }
 
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """See `Source`."""
+        steps = self.knots.tolist()
+        parts = {
+            name: {**source.recipe, "weight": list(zip(steps, self.weights[:, number].tolist(), strict=True))}
+            for number, (name, source) in enumerate(self.sources.items())
+        }
+        return {"kind": "mixture", "by": self.by, "parts": parts}
+
 
 def _schedule(weights: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The steps at which a weight bends, int64 [knots], and all weights there, [knots, parts]."""

@@ -18,6 +18,7 @@ from ..pipeline.corpus.formats import FAILURES
 from ..pipeline.store.folder import Folder
 from ..pipeline.store.open import open_folder
 from ..tasks.base import INT32_MAX
+from ..tasks.core.paths import is_local, local_path
 from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest
 from .source import Blocks, Rows
 
@@ -43,12 +44,10 @@ class ParquetSource:
         vocab_size: int | None = None,
     ) -> None:
         self._column, self._loss_mask = column, loss_mask
-        patterns = [pattern] if isinstance(pattern, str | Path) else list(pattern)
+        patterns = [_whole(one) for one in ([pattern] if isinstance(pattern, str | Path) else pattern)]
         self._files = [found for one in patterns for found in _matching(one)]
         if not self._files:
-            raise ConfigError(
-                f"{', '.join(map(str, patterns))}: no file matches; give e.g. 'data/**/*.parquet'"
-            )
+            raise ConfigError(f"{', '.join(patterns)}: no file matches; give e.g. 'data/**/*.parquet'")
         self._vocab_size = None if vocab_size is None else check_integer("vocab_size", vocab_size, 1)
         footers = [self._footer(folder, name) for folder, name in self._files]
         groups = [
@@ -63,7 +62,7 @@ class ParquetSource:
         kept = rows > 0
         self._groups = [group for group, keep in zip(groups, kept.tolist(), strict=True) if keep]
         if not self._groups:
-            raise ConfigError(f"{', '.join(map(str, patterns))}: these files have no rows")
+            raise ConfigError(f"{', '.join(patterns)}: these files have no rows")
         self._largest = [
             chunk.statistics.max if chunk.statistics is not None and chunk.statistics.has_min_max else None
             for chunk in chunks
@@ -79,6 +78,13 @@ class ParquetSource:
         for one in footers:
             told = [_told(one, group) for group in range(one.num_row_groups)]
             digest.update(repr(told).encode())
+        self._recipe = {
+            "kind": "parquet",
+            "pattern": patterns,
+            "column": column,
+            "loss_mask": loss_mask,
+            "vocab_size": self._vocab_size,
+        }
         self._identity = {
             "kind": "parquet",
             "column": column,
@@ -107,6 +113,11 @@ class ParquetSource:
     def identity(self) -> Mapping[str, Any]:
         """See `Source`."""
         return self._identity
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """See `Source`."""
+        return self._recipe
 
     @property
     def rows(self) -> int:
@@ -235,8 +246,13 @@ def _told(footer: pq.FileMetaData, group: int) -> list[Any]:
     ]
 
 
-def _name(patterns: Sequence[str | Path]) -> str:
-    return str(patterns[0]) if len(patterns) == 1 else f"{patterns[0]}, ..."
+def _whole(pattern: str | Path) -> str:
+    """A pattern that means the same in another working folder."""
+    return str(local_path(pattern)) if is_local(pattern) else str(pattern)
+
+
+def _name(patterns: Sequence[str]) -> str:
+    return patterns[0] if len(patterns) == 1 else f"{patterns[0]}, ..."
 
 
 def _matching(pattern: str | Path) -> list[tuple[Folder, str]]:

@@ -46,6 +46,19 @@ class Rows:
             starts_offsets=starts_offsets,
         )
 
+    @staticmethod
+    def empty(rows: int, packed: bool) -> Rows:
+        """So many rows without a token."""
+        none, offsets = np.zeros(0, np.int32), np.zeros(rows + 1, np.int32)
+        return Rows(
+            tokens=none,
+            offsets=offsets,
+            mask=np.zeros(0, np.uint8),
+            mask_offsets=offsets,
+            starts=none if packed else None,
+            starts_offsets=offsets if packed else None,
+        )
+
     def lengths(self) -> NDArray[np.int32]:
         """Tokens of each row: int32 [rows]."""
         return np.diff(self.offsets)
@@ -80,6 +93,10 @@ class Source(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """What decides the rows: plain values; two sources with the same one have the same rows."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """What makes the source again, plain values: `kind`, and the rest for its constructor."""
 
     def blocks(self, tokens: bool) -> Blocks | None:
         """The blocks, known without reading them; None: it is endless, see `EndlessSource`.

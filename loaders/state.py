@@ -10,9 +10,12 @@ from ..tasks.errors import OstracaError, check_integer, shown
 STATE_VERSION = 2
 
 
-def state_of(step: int, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a stream that stands before a step: small, plain values."""
-    return {"version": STATE_VERSION, "step": step, "identity": dict(identity)}
+def state_of(step: int, identity: Mapping[str, Any], source: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The state of a stream that stands before a step: small, plain values.
+
+    source: what makes its source again, see `Source.recipe`; None where nothing does.
+    """
+    return {"version": STATE_VERSION, "step": step, "identity": dict(identity), "source": source}
 
 
 def step_in(state: Any, identity: Mapping[str, Any]) -> int:

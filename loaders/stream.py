@@ -58,6 +58,9 @@ class TokenStream:
     them), with the next. `state_dict` after a batch is where the next begins. An iterator ends with an
     OstracaError where the stream was moved by another one or by `load_state_dict`.
 
+    device: None gives NumPy arrays, else torch tensors there ("cpu", "cuda:0", ...); to a GPU the next batch
+    is copied, from pinned memory, while the last is in use.
+
     threads read ahead; prefetch: pieces of about half a million tokens that are laid ahead (0 for both: all
     is done when it is asked for). ConfigError where settings do not go together.
     """
@@ -82,6 +85,7 @@ class TokenStream:
         extras: Sequence[str] = (),
         threads: int = 2,
         prefetch: int = 2,
+        device: Any = None,
     ) -> None:
         self._source = source
         batch_size = check_integer("batch_size", batch_size, 1)
@@ -98,6 +102,7 @@ class TokenStream:
             attention_mask=mode == "padded",
             extras=tuple(_one_of("extras", extra, EXTRAS) for extra in extras),
         )
+        self._device = device
         self._threads = check_integer("threads", threads, 0, 64)
         self._prefetch = check_integer("prefetch", prefetch, 0, 64)
         if window_blocks is None:
@@ -193,7 +198,12 @@ class TokenStream:
 
     def __iter__(self) -> Iterator[Batch]:
         mine = self._move(self._step)
-        for batch, begun in self.batches(self.steps_from(self._step)):
+        batches = self.batches(self.steps_from(self._step))
+        if self._device is not None:
+            from .torch_data import on_device
+
+            batches = on_device(batches, self._device)
+        for batch, begun in batches:
             self._step += 1
             self._begun += begun
             yield batch
@@ -270,7 +280,7 @@ class TokenStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch begins: small, plain values, the same on every rank."""
-        return state_of(self._step, self._identity())
+        return state_of(self._step, self._identity(), getattr(self._source, "recipe", None))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken; OstracaError where it belongs to another stream."""

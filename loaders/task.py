@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..tasks import get_task
 from ..tasks.base import Task, vocab_size
-from ..tasks.errors import ConfigError, check_integer
+from ..tasks.errors import ConfigError, OstracaError, check_integer
 from ..tasks.examples import MAX_INDEX, check_seed, check_split, complete_config, stream_of
 from ..tasks.vocabulary import Renaming
 from .source import Blocks, Rows
@@ -46,6 +46,21 @@ class TaskSource:
         self._start = check_integer("start", start, 0, MAX_INDEX)
         self._count = None if count is None else check_integer("count", count, 0, MAX_INDEX)
         self._key = stream_of(self._task, self._config, self._seed, self._split)
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """See `Source`; OstracaError with a renaming, which belongs to a corpus."""
+        if self._renaming is not None:
+            raise OstracaError("a source with the ids of a corpus cannot be made again from a state alone")
+        return {
+            "kind": "task",
+            "task": self._task.name,
+            "config": self._config,
+            "seed": self._seed,
+            "split": self._split,
+            "start": self._start,
+            "count": self._count,
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """A task's functions need not be picklable, and are found by its name."""

@@ -167,3 +167,39 @@ def move(batch: Tensors, device: torch.device) -> Tensors:
         name: values.to(device, non_blocking=True) if isinstance(values, Tensor) else values
         for name, values in batch.items()
     }
+
+
+def on_device(batches: Iterator[tuple[Mapping[str, Any], int]], device: Any) -> Iterator[tuple[Tensors, int]]:
+    """The same batches as tensors on a device; to a GPU the next one is on its way while one is in use."""
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError, ValueError):
+        raise ConfigError(f"device={device!r} is none of torch's; take e.g. 'cpu' or 'cuda:0'") from None
+    if place.type != "cuda":
+        for batch, begun in batches:
+            yield move(tensors(batch), place), begun
+        return
+    aside = torch.cuda.Stream(place)
+    waiting: tuple[Tensors, Tensors, int, torch.cuda.Event] | None = None
+    for batch, begun in batches:
+        pinned = {
+            name: values.pin_memory() if isinstance(values, Tensor) else values
+            for name, values in tensors(batch).items()
+        }
+        with torch.cuda.stream(aside):
+            coming = (move(pinned, place), pinned, begun, aside.record_event())
+        if waiting is not None:
+            yield _arrived(*waiting)
+        waiting = coming
+    if waiting is not None:
+        yield _arrived(*waiting)
+
+
+def _arrived(batch: Tensors, pinned: Tensors, begun: int, copied: torch.cuda.Event) -> tuple[Tensors, int]:
+    """A batch whose copy from `pinned` was begun on another stream, for use on the current one."""
+    here = torch.cuda.current_stream()
+    here.wait_event(copied)
+    for values in batch.values():
+        if isinstance(values, Tensor):
+            values.record_stream(here)
+    return batch, begun

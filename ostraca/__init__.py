@@ -51,6 +51,7 @@ _HOMES = {
     "TaskSource": "loaders",
     "TokenStream": "loaders",
     "open_stream": "loaders",
+    "resume_stream": "loaders",
     "TASKS": "tasks",
     "get_task": "tasks",
     "register_modules": "tasks",
@@ -80,6 +81,7 @@ __all__ = [
     "open_stream",
     "register_modules",
     "reproduce",
+    "resume_stream",
     "verify",
 ]
 

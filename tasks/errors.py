@@ -29,6 +29,10 @@ class OtherVersionWarning(UserWarning):
     """A corpus was made by other versions of its tasks than those here."""
 
 
+class CorruptWarning(UserWarning):
+    """A part of a corpus was left out, as was asked for, since it cannot be read."""
+
+
 def shown(value: object) -> str:
     """A value in a message: one line, not too long, whatever it is."""
     try:

@@ -38,6 +38,10 @@ class MemorySource:
     def identity(self) -> Mapping[str, Any]:
         return {"kind": "memory", "rows": sum(map(len, self.held))}
 
+    @property
+    def recipe(self) -> None:
+        return None
+
     def blocks(self, tokens: bool) -> Blocks:
         return Blocks(
             rows=np.array([len(block) for block in self.held]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ostraca.loaders import CorpusSource, Source, TaskSource, TokenStream
+from ostraca.loaders import CorpusSource, Source, TaskSource, TokenStream, resume_stream
 
 CONFIG = {"N": 20, "K": 4, "M": 5}
 Batch = dict[str, Any]
@@ -75,6 +75,8 @@ def resume_after_every_step(make: MakeStream, steps: int = 12, worlds: Iterable[
         assert len(json.dumps(state)) < 2000
         next_world = next(sizes)
         resumed = of_ranks(make, next_world, state)
+        if state["source"] is not None and step % 4 == 1:  # from the state alone
+            resumed = [resume_stream(state, rank=rank, world_size=next_world) for rank in range(next_world)]
         rest = zip(*(take(stream, 2) for stream in resumed), strict=True)
         assert_same([joined(batches) for batches in rest], reference[step : step + 2])
         assert_same([joined(next(iterator) for iterator in iterators)], [reference[step]])

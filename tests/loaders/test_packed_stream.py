@@ -29,6 +29,7 @@ class MemorySource:
     vocab_size = 10_000
     row_length: int | None = LENGTH
     identity: Mapping[str, Any] = {"kind": "memory"}
+    recipe = None
 
     def __init__(self, batches: list[pa.RecordBatch]) -> None:
         self._batches = batches

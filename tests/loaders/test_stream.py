@@ -25,13 +25,13 @@ from streams import (
     take,
 )
 
-from ostraca.loaders import CorpusSource, TaskSource, TokenStream, open_stream
+from ostraca.loaders import CorpusSource, TaskSource, TokenStream, open_stream, resume_stream
 from ostraca.loaders.order import EpochOrder, OrderSettings, Units
 from ostraca.loaders.source import Blocks
 from ostraca.pipeline.corpus.manifest import read_manifest
 from ostraca.tasks import get_task
 from ostraca.tasks.core.batch import LABEL_IGNORED
-from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.tasks.errors import ConfigError, CorruptWarning, OstracaError
 from ostraca.tasks.examples import generate_example
 
 
@@ -438,3 +438,60 @@ def test_corpus_and_task_know_their_config(corpus: Path) -> None:
     source = CorpusSource(corpus, split="test")
     assert (source.task, source.config["qa"], source.config["N"]) == ("depo", True, 20)
     assert TaskSource("depo", CONFIG).config["K"] == 4
+
+
+def test_a_stream_is_made_again_from_its_state_alone(corpus: Path, tmp_path: Path) -> None:
+    stream = open_stream(corpus, batch_size=4, length=64, seed=3, mode="concat", epochs=1, lanes=2)
+    take(stream, 5)
+    state = json.loads(json.dumps(stream.state_dict()))
+    assert_same(list(resume_stream(state, epochs=1)), list(stream))
+    with pytest.raises(OstracaError, match="is not a stream's state"):
+        resume_stream({"version": 2})
+    with pytest.raises(OstracaError, match="no such folder"):
+        resume_stream({**state, "source": {**state["source"], "path": str(tmp_path / "gone")}})
+    with pytest.raises(OstracaError, match=r"its source\.content is .*, this one's is"):
+        resume_stream({**state, "source": {**state["source"], "split": "test"}})
+
+
+@pytest.mark.parametrize("mode", ["left_aligned", "concat", "padded"])
+def test_corrupt_row_groups_are_left_out_where_that_is_asked_for(corpus_copy: Path, mode: str) -> None:
+    """Every other example comes as ever, in the same order; what was left out is told and counted."""
+
+    def read(**more: Any) -> list[Any]:
+        settings = {"batch_size": 4, "length": 100, "mode": mode, "epochs": 1, "remainder": "pad", "lanes": 1}
+        stream = TokenStream(CorpusSource(corpus_copy, **more), **settings)
+        found = [batch["input_ids"] for batch in stream]
+        return [len(found), np.concatenate(found).ravel().tolist(), stream.source]
+
+    count, whole, _ = read()
+    path = next(corpus_copy.glob("small/train-00000-*"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(OstracaError, match=r"row group . is not what the manifest says"):
+        read()
+    with pytest.warns(CorruptWarning, match=r"left out, with padding in its place: .*row group ."):
+        steps, found, source = read(on_corrupt="skip")
+    assert steps == count
+    assert len(source.skipped) == 1
+    assert source.skipped[0].startswith(f"small/{path.name}: row group ")
+    kept, every = np.array(found), np.array(whole)
+    if mode == "padded":
+        lines = kept.reshape(-1, 100)
+        assert (lines.any(axis=1) == (lines == every.reshape(-1, 100)).all(axis=1)).all()
+    assert 0 < (every > 0).sum() - (kept > 0).sum() < 0.3 * len(every)
+    with pytest.raises(ConfigError, match=r"on_corrupt='skp' \(did you mean 'skip'"):
+        CorpusSource(corpus_copy, on_corrupt="skp")
+
+
+def test_batches_of_torch(corpus: Path) -> None:
+    torch = pytest.importorskip("torch")
+    arrays = take(open_stream(corpus, batch_size=4, length=64), 5)
+    stream = open_stream(corpus, batch_size=4, length=64, device="cpu")
+    batches = take(stream, 5)
+    assert stream.step == 5
+    for batch, wanted in zip(batches, arrays, strict=True):
+        assert {values.device.type for values in batch.values()} == {"cpu"}
+        assert all(torch.equal(batch[name], torch.from_numpy(wanted[name])) for name in wanted)
+    with pytest.raises(ConfigError, match="device='cpuu' is none of torch's"):
+        take(open_stream(corpus, batch_size=4, length=64, device="cpuu"), 1)
