@@ -261,6 +261,8 @@ def _plain_word(command: str, word: str) -> str:
     key, _, value = word.partition("=")
     if key == "dataset" and command == "export":
         key = "name"
+    if key == "vocabulary.offset":  # Hydra knows nothing below a value, as of vocabulary=shared
+        key = "vocabulary_offset"
     parts = key.split(".")
     if parts[0] == "dataset" and len(parts) == 2 and parts[1] not in ("name", "task", "config"):
         key = f"dataset.config.{parts[1]}"

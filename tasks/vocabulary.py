@@ -5,6 +5,10 @@ different things. `shared`: ids are dense and disjoint over the tasks of a corpu
 small embedding trains on all. A tokenizer's ids (Capo's) come first and stay as they are; then every task's
 tokens, named <task:name>: tasks in the order of `tasks.registry.in_order`, tokens in that of their published
 ids. A token that means the same in two datasets of a task is one.
+
+`vocabulary_offset` raises every id of a corpus, of either kind, above those of another tokenizer, so that
+its rows can be mixed with natural text in that tokenizer's ids. Capo's are raised like all others. Where Capo
+is encoded with that very tokenizer none is needed: with `shared` its ids stay, and all others come above.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import get_task
+from .base import INT32_MAX
 from .core.batch import ragged, unragged
 from .errors import ConfigError
 from .registry import in_order
@@ -32,6 +37,9 @@ _FILLED = 1 << 20  # below, ids that nothing uses get a name too, so that len(to
 _DIRECT = 1 << 20  # ids below are renamed through a table, larger ones by bisection
 
 
+UNKNOWN = -1  # what a renaming makes of ids that it does not know; no token's
+
+
 @dataclass(frozen=True, kw_only=True)
 class Renaming:
     """A one-to-one map of ids."""
@@ -40,18 +48,24 @@ class Renaming:
     targets: NDArray[np.int32]  # [ids]
 
     def __post_init__(self) -> None:
-        direct = len(self.sources) and self.sources[0] >= 0 and self.sources[-1] < _DIRECT
-        table = np.full(int(self.sources[-1]) + 1 if direct else 0, -1, dtype=np.int32)
+        first, last = (int(self.sources[0]), int(self.sources[-1])) if len(self.sources) else (0, _DIRECT)
+        direct = first >= 0 and last - first < _DIRECT
+        # From one before the first source to one after the last: what lies beyond either is none.
+        table = np.full(last - first + 3 if direct else 0, UNKNOWN, dtype=np.int32)
         if direct:
-            table[self.sources] = self.targets
+            table[self.sources - (first - 1)] = self.targets
         object.__setattr__(self, "_table", table)
 
     def ids(self, tokens: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The new ids of `tokens`, of which every one must be among the sources."""
+        """The new ids of `tokens`; UNKNOWN for what is none of the sources."""
         table: NDArray[np.int32] = self._table  # type: ignore[attr-defined]
         if len(table):
-            return table[tokens]
-        return self.targets[np.searchsorted(self.sources, tokens)]
+            places = tokens - np.int64(int(self.sources[0]) - 1)
+            return table.take(places, mode="clip")
+        if not len(self.sources):
+            return np.full(len(tokens), UNKNOWN, dtype=np.int32)
+        places = np.minimum(np.searchsorted(self.sources, tokens), len(self.sources) - 1)
+        return np.where(self.sources[places] == tokens, self.targets[places], UNKNOWN).astype(np.int32)
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows with the new `input_ids`."""
@@ -115,36 +129,70 @@ def shared_name(task: str, name: str) -> str:
 
 def renaming(datasets: Mapping[str, Any], dataset: str, split: str) -> Renaming | None:
     """From the published to the shared ids of a split of a spec's datasets; None where they are the same."""
-    entry = datasets[dataset]
-    task = get_task(entry["task"])
-    if task.tokenizer is not None:
+    if get_task(datasets[dataset]["task"]).tokenizer is not None:
         return None
     shared = shared_ids(datasets)
-    names = sorted(task.tokens(entry["splits"][split]["config"]).items())
+    task, names = _published(datasets, dataset, split)
     return Renaming(
-        sources=np.array([token for token, _ in names], dtype=np.int32),
-        targets=np.array([shared[task.name, name] for _, name in names], dtype=np.int32),
+        sources=np.array(list(names), dtype=np.int32),
+        targets=np.array([shared[task, name] for name in names.values()], dtype=np.int32),
     )
+
+
+def offset_of(spec: Mapping[str, Any]) -> int:
+    """How much every id of a corpus is raised."""
+    offset: int = spec.get("vocabulary_offset", 0)
+    return offset
+
+
+def check_offset(spec: Mapping[str, Any]) -> None:
+    """ConfigError where a spec's offset has nothing to raise, or raises an id beyond what int32 holds."""
+    offset, lowest = offset_of(spec), {**spec, "vocabulary_offset": 0}
+    named = [name for name in spec["datasets"] if any(_configs({name: spec["datasets"][name]}))]
+    if not offset:
+        return
+    if not named:
+        raise ConfigError(
+            f"spec: vocabulary_offset={offset}: no dataset has ids, all hold texts; leave it out"
+        )
+    most = INT32_MAX - (corpus_vocab_size(lowest, named) - 1)
+    if offset > most:
+        raise ConfigError(
+            f"spec: vocabulary_offset={offset}: ids would go up to {INT32_MAX + offset - most}, which "
+            f"int32 does not hold; lower it to {most} or less"
+        )
 
 
 def split_renaming(spec: Mapping[str, Any], dataset: str, split: str) -> Renaming | None:
     """The renaming of a split's examples before they are written; None where they stay as they are."""
-    if spec["vocabulary"] == "published":
-        return None
-    return renaming(spec["datasets"], dataset, split)
+    offset = offset_of(spec)
+    renamed = renaming(spec["datasets"], dataset, split) if spec["vocabulary"] == "shared" else None
+    if not offset:
+        return renamed
+    if renamed is None:
+        ids = np.array(list(_published(spec["datasets"], dataset, split)[1]), dtype=np.int32)
+        renamed = Renaming(sources=ids, targets=ids)
+    if not len(renamed.sources):
+        return None  # texts
+    return Renaming(sources=renamed.sources, targets=renamed.targets + np.int32(offset))
+
+
+def _published(datasets: Mapping[str, Any], dataset: str, split: str) -> tuple[str, dict[int, str]]:
+    """The task of a split, and id -> name of its tokens, ids ascending."""
+    task = get_task(datasets[dataset]["task"])
+    return task.name, dict(sorted(task.tokens(datasets[dataset]["splits"][split]["config"]).items()))
 
 
 def split_names(spec: Mapping[str, Any], dataset: str, split: str) -> dict[int, str]:
     """id -> name of every token in the rows of a split, as the corpus has them."""
-    entry = spec["datasets"][dataset]
-    names = get_task(entry["task"]).tokens(entry["splits"][split]["config"])
+    task, names = _published(spec["datasets"], dataset, split)
     renamed = split_renaming(spec, dataset, split)
     if renamed is None:
         return names
-    targets = renamed.targets.tolist()
+    shared = spec["vocabulary"] == "shared" and get_task(task).tokenizer is None
     return {
-        new: shared_name(entry["task"], names[old])
-        for old, new in zip(renamed.sources.tolist(), targets, strict=True)
+        new: shared_name(task, names[old]) if shared else names[old]
+        for old, new in zip(renamed.sources.tolist(), renamed.targets.tolist(), strict=True)
     }
 
 
@@ -152,9 +200,9 @@ def corpus_vocab_size(spec: Mapping[str, Any], names: Iterable[str]) -> int:
     """The ids of a model for the datasets `names`: of the whole corpus where its vocabulary is shared."""
     datasets = spec["datasets"]
     if spec["vocabulary"] == "shared":
-        return max(shared_ids(datasets).values()) + 1
+        return offset_of(spec) + max(shared_ids(datasets).values()) + 1
     configs = _configs({name: datasets[name] for name in names})
-    return 1 + max(max(get_task(task).tokens(config)) for task, config in configs)
+    return offset_of(spec) + 1 + max(max(get_task(task).tokens(config)) for task, config in configs)
 
 
 def tokenizer_folder(dataset: str) -> str:
@@ -169,8 +217,15 @@ def tokenizer_files(spec: Mapping[str, Any], *, old: bool = False) -> Iterator[t
     the corpus's too where all its datasets have the same. A tokenizer that a dataset's texts were encoded
     with stands there in any case, just as it is: what is needed to make the corpus again.
 
+    Where ids are raised, no file says another id than the rows have but that of a tokenizer of texts, which
+    stays as it is (its ids are the rows' less the offset); a shared vocabulary with one is then told dataset
+    by dataset, without those ids.
+
     old: as corpora of before have them: beside the shards, and without special tokens.
     """
+    if offset_of(spec):
+        yield from _raised_files(spec)
+        return
     datasets = spec["datasets"]
     tokenizers = _tokenizers(datasets)
     folders = {name: name if old else tokenizer_folder(name) for name in datasets}
@@ -194,6 +249,27 @@ def tokenizer_files(spec: Mapping[str, Any], *, old: bool = False) -> Iterator[t
             yield from _files(f"{folders[name]}/", None, names, old)
     if numbered and all(tokens == numbered[0] for tokens in numbered):
         yield from _files("", *numbered[0], old)
+
+
+def _raised_files(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """The files of `tokenizer_files` of a corpus with an offset."""
+    datasets = spec["datasets"]
+    tokenizers = _tokenizers(datasets)
+    for name, tokenizer in tokenizers.items():
+        yield from _files(f"{tokenizer_folder(name)}/", tokenizer, {}, False)
+    called: dict[str, dict[int, str]] = {}
+    for name in (name for name in datasets if name not in tokenizers):
+        names: dict[int, str] = {}
+        for split in datasets[name]["splits"]:
+            names |= split_names(spec, name, split)
+        if names:
+            called[name] = names
+    apart = spec["vocabulary"] == "published" or tokenizers
+    for name, names in called.items() if apart else ():
+        yield from _files(f"{tokenizer_folder(name)}/", None, names, False)
+    every = list(called.values())
+    if every and not tokenizers and (not apart or all(names == every[0] for names in every)):
+        yield from _files("", None, {token: name for names in every for token, name in names.items()}, False)
 
 
 def _configs(datasets: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from ...tasks.errors import ConfigError, check_path, shown
@@ -15,8 +14,7 @@ from ..corpus.records import records_of
 from ..spec.check import check_spec, spec_digest
 from ..spec.versions import require_versions
 from ..spec.words import key_of
-from ..store.folder import Folder
-from ..store.open import MANIFEST, folder_of, open_folder
+from ..store.open import manifest_at
 
 # What may be said beside manifest=: where and how it is built, never what.
 _FREE = ("manifest", "out", "engine", "workers", "ray", "mend", "disk", "report")
@@ -92,7 +90,7 @@ def open_manifest(config: Mapping[str, Any]) -> FromManifest:
     for word in _said_too(config):
         raise ConfigError(f"{word}: the manifest decides what is built; leave out this or manifest=")
     where = check_path("manifest", config["manifest"])
-    folder, name = _placed(where)
+    folder, name = manifest_at(where)
     manifest = read_manifest(folder, parts=True, name=name, versions=require_versions)
     require_records(folder, manifest)
     spec = spec_in(folder, manifest)
@@ -113,11 +111,3 @@ def _said_too(config: Mapping[str, Any]) -> Iterator[str]:
         key = key_of(override)
         if key.split(".")[0] not in _FREE and key not in _FREE_BELOW:
             yield override
-
-
-def _placed(where: str) -> tuple[Folder, str]:
-    """The folder of a manifest and its name there."""
-    name = PurePosixPath(where).name
-    if name != MANIFEST and name.endswith(".json"):
-        return open_folder(folder_of(where)), name
-    return open_folder(where), MANIFEST

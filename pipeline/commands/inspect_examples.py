@@ -67,7 +67,9 @@ def run(config: Mapping[str, Any]) -> None:
         if config["tokenizer_name_or_path"] is None:
             name_of = token_names(source.task.tokens(source.config))
         else:
-            name_of = tokenizer_names(str(config["tokenizer_name_or_path"]), source.renaming)
+            # A tokenizer of texts has the published ids, however those in the rows are raised.
+            renaming = source.renaming if source.task.tokenizer is None else None
+            name_of = tokenizer_names(str(config["tokenizer_name_or_path"]), renaming)
         for batch in source.batches:
             # Checked and shown with the published ids, whatever those in the rows.
             published = batch if source.renaming is None else source.renaming.inverse().batch(batch)

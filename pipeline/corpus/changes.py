@@ -6,7 +6,7 @@ see `tasks.examples.stream_of`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,6 +53,17 @@ class Changes:
         """Those at places start..stop-1."""
         first, last = np.searchsorted(self.places, [start, stop])
         return Changes(places=self.places[first:last], attempts=self.attempts[first:last])
+
+    def draws(self, start: int, stop: int, first_index: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """(attempt, indices, ascending) of the examples at places start..stop-1 that stay.
+
+        first_index: the shard's. The first draws come first, even where there are none.
+        """
+        own = self.of(start, stop)
+        first = np.arange(first_index + start, first_index + stop, dtype=np.int64)
+        yield 0, np.delete(first, own.places - start) if len(own) else first
+        for attempt in np.unique(own.attempts[own.attempts > 0]).tolist():
+            yield attempt, first_index + own.places[own.attempts == attempt]
 
     def __str__(self) -> str:
         """As the manifest holds them."""

@@ -187,7 +187,7 @@ def spec_in(root: Path | str | Folder, manifest: Mapping[str, Any]) -> dict[str,
         if own is None:
             raise OstracaError(
                 f"{root}: {tokenizer_folder(name)}/{TOKENIZER_FILES[0]} is missing; no other tokenizer may "
-                f"stand in for it: restore the file, or build the corpus again"
+                f"stand in for it: copy the file there from the corpus, or build the corpus again"
             )
         for config in configs:
             config["tokenizer_name_or_path"] = own

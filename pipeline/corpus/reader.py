@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ...tasks.errors import OstracaError
 from ..store.folder import Folder
 from ..store.open import open_folder
-from .changes import Changes
 from .formats import FAILURES, ShardFile
-from .numbers import decode_numbers
+from .group_examples import count_groups, group_index, records_in, rows_of_shards
 from .row_checks import check_rows, check_schema
 from .shard_files import read_group, rows_of_groups
 from .split import Split, count_tokens
@@ -43,23 +42,13 @@ class SplitReader:
     @cached_property
     def group_rows(self) -> list[NDArray[np.int64]]:
         """Of each shard, the rows of its row groups: int64 [groups]; OstracaError where they are wrong."""
-        size = self.split.row_group_examples
-        groups = [-(-record["count"] // size) for record in self.records]
+        groups = [count_groups(self.split, record) for record in self.records]
         if sum(groups) > _MANY_GROUPS:
             for record, own in zip(self.records, groups, strict=True):
                 here = self.folder.size(record["path"]) == record["bytes"]
                 if not here or own * _LEAST_BYTES > record["bytes"]:
                     raise self._damaged(record, OstracaError(f"{own:,} row groups are more than it can hold"))
-        per_shard = []
-        for record in self.records:
-            rows = _group_rows(self.split, record)
-            if rows.sum() != record["rows"] or (rows < 0).any():
-                raise OstracaError(
-                    f"{self.folder}: the manifest's rows of {record['path']} do not add up; run "
-                    f"`ostraca verify path={self.folder}`"
-                )
-            per_shard.append(rows)
-        return per_shard
+        return rows_of_shards(str(self.folder), self.split, self.records)
 
     @cached_property
     def _url(self) -> str:
@@ -80,7 +69,7 @@ class SplitReader:
             if batch.num_rows != rows:
                 raise OstracaError(f"row group {group} has {batch.num_rows} rows, the manifest says {rows}")
             check_schema(batch.schema, pa.schema([schema.field(name) for name in wanted]))
-            pack, index = self.split.pack, self._examples(record, group)
+            pack, index = self.split.pack, group_index(self.split, record, group)
             check_rows(batch, index, self.split.vocab_size, None if pack is None else pack["length"])
         except FAILURES as error:
             raise self._damaged(record, error) from error
@@ -127,17 +116,6 @@ class SplitReader:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return OstracaError(f"{name}: cannot be read ({reason}); {check}")
 
-    def _examples(self, record: Mapping[str, Any], group: int) -> NDArray[np.int64]:
-        """The index of each example that a row group holds: int64 [examples], ascending."""
-        size = self.split.row_group_examples
-        start, stop = group * size, min(group * size + size, record["count"])
-        own = _changes(record.get("changes", ""), record["count"]).of(start, stop)
-        index = np.arange(start, stop, dtype=np.int64)
-        if own.dropped:
-            index = np.delete(index, own.places[own.attempts == 0] - start)
-        index += record["first_index"]
-        return index
-
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(shard, row group) of all row groups, in index order; OstracaError as `read` has it.
 
@@ -177,29 +155,4 @@ class SplitReader:
 
 def split_reader(root: Any, manifest: Mapping[str, Any], split: Split) -> SplitReader:
     """A reader of a split of the corpus in `root`."""
-    listed = manifest["splits"][split.name]["shards"]
-    records = [record for record in listed if record["dataset"] == split.dataset]
-    return SplitReader(open_folder(root), split, manifest["spec_digest"], records)
-
-
-def _group_rows(split: Split, record: Mapping[str, Any]) -> NDArray[np.int64]:
-    """The rows of each row group of a shard: int64 [groups]."""
-    size, count = split.row_group_examples, record["count"]
-    groups = -(-count // size)
-    if split.pack is not None:
-        rows = decode_numbers(record.get("group_rows", ""), groups)
-        if len(rows) != groups:
-            raise OstracaError(
-                f"{record['path']}: the manifest's group_rows are not those of {groups} row groups"
-            )
-        return rows
-    rows = np.minimum(size, count - np.arange(groups, dtype=np.int64) * size)
-    changes = _changes(record.get("changes", ""), count)
-    gone = changes.places[changes.attempts == 0]
-    left: NDArray[np.int64] = rows - np.bincount(gone // size, minlength=groups)
-    return left
-
-
-@lru_cache(maxsize=64)
-def _changes(text: str, count: int) -> Changes:
-    return Changes.parse(text, count)
+    return SplitReader(open_folder(root), split, manifest["spec_digest"], records_in(manifest, split))

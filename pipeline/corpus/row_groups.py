@@ -28,11 +28,6 @@ TABLE = "ostraca_row_groups"  # the table's name in a file
 _WRONG = "its table of row groups is not as ostraca writes it"
 
 
-def digest_of(data: Any) -> bytes:
-    """The digest of a row group or of a tail."""
-    return hashlib.sha256(data).digest()[:DIGEST_BYTES]
-
-
 @dataclass(frozen=True, kw_only=True)
 class RowGroups:
     """The table of a file's row groups."""

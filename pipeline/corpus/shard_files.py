@@ -7,6 +7,7 @@ checksums of its format alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -14,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...tasks.errors import OstracaError
-from ..store.open import open_folder
+from ..store.folder import Folder
 from .formats import OTHER_SIZE, Footer, ShardFile, reader_of
-from .row_groups import Tail, digest_of
+from .row_groups import Tail
 
 
 def read_group(file: ShardFile, group: int, columns: list[str], rows: int) -> pa.RecordBatch:
@@ -27,8 +28,9 @@ def read_group(file: ShardFile, group: int, columns: list[str], rows: int) -> pa
     if "tail" not in file.record:
         return reader_of(file.split.spec["format"]).read_old(file, group, columns, rows)
     footer = _footer_of(file)
-    data = file.folder.read_range(file.record["path"], *footer.groups.span(group))
-    if digest_of(data) != footer.groups.digests[group].tobytes():
+    digest = footer.groups.digests[group].tobytes()
+    data = file.folder.read_known(file.record["path"], *footer.groups.span(group), digest)
+    if data is None:
         raise OstracaError(f"row group {group} is not what the manifest says: its digest differs")
     return footer.read(file, group, data, columns, rows)
 
@@ -45,20 +47,29 @@ def rows_of_groups(file: ShardFile) -> NDArray[np.int64] | None:
 
 def _footer_of(file: ShardFile) -> Footer:
     record = file.record
-    footer = _footer(file.url, record["path"], record["bytes"], record["tail"], file.split.spec["format"])
+    said = file.url, record["path"], record["bytes"], record["tail"], file.split.spec["format"]
+    footer = _footer(_Tailed(said=said, folder=file.folder))
     if len(footer.groups.ends) != file.groups:
         raise OstracaError(f"has {len(footer.groups.ends)} row groups, its spec makes {file.groups}")
     footer.check(file)
     return footer
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tailed:
+    """A file with a tail, told from others by its folder's URL, its path, bytes, `Tail` and format alone."""
+
+    said: tuple[str, str, int, str, str]
+    folder: Folder = field(compare=False)
+
+
 @lru_cache(maxsize=64)
-def _footer(url: str, path: str, size: int, said: str, form: str) -> Footer:
-    """The tail of a file of `size` bytes of which the manifest says `said`."""
-    folder, tail = open_folder(url), Tail.parse(said)
-    if folder.size(path) != size or tail.start > size:
+def _footer(file: _Tailed) -> Footer:
+    _, path, size, said, form = file.said
+    tail = Tail.parse(said)
+    if file.folder.size(path) != size or tail.start > size:
         raise OstracaError(OTHER_SIZE)
-    data = folder.read_range(path, tail.start, size)
-    if digest_of(data) != tail.digest:
+    data = file.folder.read_known(path, tail.start, size, tail.digest)
+    if data is None:
         raise OstracaError("its tail is not what the manifest says: its digest differs")
     return reader_of(form).footer(data, tail.start)

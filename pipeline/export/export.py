@@ -13,7 +13,7 @@ from ...tasks.core.litter import is_empty
 from ...tasks.core.paths import local_path
 from ...tasks.errors import ConfigError, nearest, shown
 from ...tasks.examples import check_split
-from ...tasks.vocabulary import corpus_vocab_size
+from ...tasks.vocabulary import corpus_vocab_size, offset_of
 from ..corpus.fingerprint import ContentDigest
 from ..corpus.manifest import read_manifest, spec_in
 from ..corpus.manifest_checks import require_records
@@ -148,6 +148,8 @@ def _dtype(
         if vocab_size - 1 <= np.iinfo(dtype).max:
             return np.dtype(dtype).newbyteorder("<")
     advice = "" if spec["vocabulary"] == "shared" else "build the corpus with vocabulary=shared, or "
+    if offset_of(spec):
+        advice = f"build the corpus with less than vocabulary.offset={offset_of(spec)}, or "
     dtypes = {other: importlib.import_module(FORMATS[other]).DTYPES for other in FORMATS}
     able = [other for other in FORMATS if dtypes[other][-1:] != ("uint16",)]
     raise ConfigError(
@@ -191,6 +193,7 @@ def _summary(
         "spec_digest": manifest["spec_digest"],
         "content_digest": manifest["content_digest"],
         "vocabulary": manifest["spec"]["vocabulary"],
+        **({"vocabulary_offset": offset} if (offset := offset_of(manifest["spec"])) else {}),
         rows_are: rows,
         "tokens": tokens,
         "not_carried": not_carried,

@@ -24,13 +24,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...tasks.errors import OstracaError
-from ..build.shards.pack import pack_batch
 from ..build.shards.prints import RANGE_BITS, fingerprints, read_prints, write_prints
 from ..build.shards.shard import Group, shard_groups
 from ..build.shards.table import Table
 from ..corpus.changes import Changes
 from ..corpus.fingerprint import content_digest
 from ..corpus.formats import open_writer
+from ..corpus.pack import pack_batch
 from ..corpus.row_groups import TABLE, GroupedFile
 from ..corpus.split import Split, count_tokens
 from ..corpus.split_statistics import Statistics

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...tasks import get_task
 from ...tasks.errors import shown
 from ...tasks.registry import HOUSE
-from ...tasks.vocabulary import corpus_vocab_size, tokenizer_folder
+from ...tasks.vocabulary import TOKENIZER_FILES, corpus_vocab_size, offset_of, tokenizer_folder
 from ..corpus.split import SplitId
 from ..corpus.split_statistics import Counts
 from ..spec.presets import aliases, likeness
@@ -66,7 +67,9 @@ def make_card(
         mixture=MIXTURE,
         python=usage(manifest, "PATH"),
         labels=first in named and spec["format"] == "parquet",
-        tokenizer="" if shared else f"/{tokenizer_folder(first)}",
+        tokenizer=_tokenizer(manifest, first),
+        offset=offset_of(spec),
+        raised=[name for name in named if offset_of(spec) and _has_own_tokenizer(spec, name)],
         datasets=[_dataset(manifest, name, samples) for name in spec["datasets"]],
         sizes={name: corpus_vocab_size(spec, [name]) for name in named},
         shared_size=corpus_vocab_size(spec, named) if shared and named else None,
@@ -74,6 +77,19 @@ def make_card(
         rule={"key": None, "against": None, **(spec.get("dedup") or {})},
         sources=sources(manifest["tasks"], "*"),
     )
+
+
+def _has_own_tokenizer(spec: Mapping[str, Any], dataset: str) -> bool:
+    return get_task(spec["datasets"][dataset]["task"]).tokenizer is not None
+
+
+def _tokenizer(manifest: Mapping[str, Any], dataset: str) -> str | None:
+    """Where below the corpus the tokenizer lies whose ids are those in a dataset's rows; None: nowhere."""
+    spec = manifest["spec"]
+    if offset_of(spec) and _has_own_tokenizer(spec, dataset):
+        return None
+    whole = spec["vocabulary"] == "shared" and TOKENIZER_FILES[0] in {f["path"] for f in manifest["files"]}
+    return "" if whole else f"/{tokenizer_folder(dataset)}"
 
 
 def size_category(examples: int) -> str:

@@ -123,8 +123,9 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"content digest, {split}", entry["content_digest"]
     yield "spec digest", manifest["spec_digest"]
     yield "tasks", ", ".join(f"{task} version {version}" for task, version in manifest["tasks"].items())
-    for name in ("seed", "vocabulary", "format", "compression"):
-        yield name, str(spec[name])
+    for name in ("seed", "vocabulary", "vocabulary_offset", "format", "compression"):
+        if name in spec:
+            yield name.replace("_", " "), str(spec[name])
     for name, given in (("packing", spec.get("pack")), ("duplicates", spec.get("dedup"))):
         if given:
             said = {key: value for key, value in given.items() if value not in (None, [], "")}

@@ -9,7 +9,8 @@ the workers, the engine or the folder. What the user gives:
                                        "test": {"examples": 1_000, "form": "test"}}}}}
 
 and, where wanted, "format": "webdataset" with "compression": "zstd" or "none", "vocabulary": "shared",
-"pack": {"length": 2048, "mode": "left_aligned"}, "dedup": {"mode": "drop", "key": "tokens", "against": []}.
+"vocabulary_offset": 50257, "pack": {"length": 2048, "mode": "left_aligned"},
+"dedup": {"mode": "drop", "key": "tokens", "against": []}.
 
 A split has `examples`, or about so many `tokens`, or neither: then as many as its config has (Capo: people x
 exposures), else 100,000 (1,000 of the test form). The complete spec has, for each split, its whole config
@@ -27,12 +28,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...tasks import TASKS, get_task
-from ...tasks.base import Task
+from ...tasks.base import INT32_MAX, Task
 from ...tasks.core.rng import canonical_json
 from ...tasks.errors import ConfigError, check_integer, shown
 from ...tasks.examples import check_seed, check_split, complete_config
 from ...tasks.keys import Key, check_keys
-from ...tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, shared_ids
+from ...tasks.vocabulary import TOKENIZER_FILES, TOKENIZERS, check_offset, shared_ids
 from .dedup import check_dedup
 from .formats import FORMATS
 from .packing import check_fits, check_pack
@@ -57,6 +58,7 @@ _KEYS = {
     "format": Key(default="parquet", kind=str, choices=tuple(FORMATS), help="of the shards"),
     "compression": Key(default=None, kind=object, help="of the shards"),
     "vocabulary": Key(default="published", kind=str, choices=VOCABULARIES, help="see tasks.vocabulary"),
+    "vocabulary_offset": Key(default=0, low=0, high=INT32_MAX, help="raises every id by so much"),
     "pack": Key(default=None, kind=object, help="how rows are packed"),
     "dedup": Key(default=None, kind=object, help="what is deduplicated"),
     "shard_tokens": Key(default=None, low=1, high=MAX_SHARD_TOKENS, optional=True, help="about"),
@@ -119,12 +121,16 @@ def check_spec(given: Mapping[str, Any], *, any_version: bool = False) -> dict[s
         _refuse_counted(checked)
     if spec["vocabulary"] == "shared":
         shared_ids(checked)  # refuses what cannot share one
+    offset = spec["vocabulary_offset"]
+    check_offset({**spec, "datasets": checked})
     return {
         "name": name,
         "seed": seed,
         "format": spec["format"],
         "compression": compression,
         "vocabulary": spec["vocabulary"],
+        # Left out where it is 0: specs of before the key was there are as they were.
+        **({"vocabulary_offset": offset} if offset else {}),
         "pack": pack,
         "dedup": dedup,
         "datasets": checked,

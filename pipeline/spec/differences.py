@@ -25,7 +25,7 @@ def in_spec(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Diffe
     """What two complete specs have in another way; splits that one lacks and sizes are told elsewhere."""
     for key in ("name", "seed"):
         yield from _value("spec", key, left.get(key), right.get(key))
-    for key in ("vocabulary", "format", "compression", "pack"):
+    for key in ("vocabulary", "vocabulary_offset", "format", "compression", "pack"):
         yield from _value(key, "", left.get(key), right.get(key))
     for key in ("mode", "key", "against"):
         sides = [_other_corpora(side["dedup"][key]) for side in (left, right)]

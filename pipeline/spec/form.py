@@ -36,6 +36,7 @@ def is_spec(spec: Any) -> bool:
         return (
             is_name(spec["name"])
             and spec["vocabulary"] in tuple(VOCABULARIES)
+            and type(spec.get("vocabulary_offset", 0)) is int
             and spec["compression"] in FORMATS[spec["format"]].suffixes
             and check_pack(spec["pack"], "") == spec["pack"]
             and check_dedup(spec["dedup"], "") == spec["dedup"]

@@ -15,6 +15,8 @@ from .words import key_of
 
 _CHANGES_CONFIG = re.compile(r"corpus\.datasets\.[^.]+(\.(task|config)(\..*)?)?")
 
+_PLAIN = ("vocabulary", "vocabulary_offset", "format", "compression")
+
 
 def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, Any]:
     """The spec that a config of `build` asks for (see conf/build.yaml), not yet checked.
@@ -38,7 +40,7 @@ def corpus_spec(config: Mapping[str, Any], command: str = "build") -> dict[str, 
     spec: dict[str, Any] = copy.deepcopy(dict(corpus))
     _name_truly(spec, config.get("overrides"))
     spec["seed"] = config["seed"]
-    for key in ("vocabulary", "format", "compression", "shard_tokens", "row_group_tokens"):
+    for key in (*_PLAIN, "shard_tokens", "row_group_tokens"):
         if config[key] is not None:
             spec[key] = config[key]
     for key in ("pack", "dedup"):

@@ -43,6 +43,12 @@ class Folder(Protocol):
     def read_range(self, path: str, start: int, stop: int) -> bytes:
         """The bytes start..stop-1 of a file."""
 
+    def read_known(self, path: str, start: int, stop: int, digest: bytes) -> bytes | None:
+        """The bytes start..stop-1 of a file, whose sha256 begins with `digest`; None where others stand.
+
+        Such bytes never change, so they may come from a cache: see `pipeline.store.cache`.
+        """
+
     def size(self, path: str) -> int | None:
         """Bytes of a file; None where there is none."""
 

@@ -15,6 +15,7 @@ from .atomic import (
     HashingFile,
     atomic_file,
     is_ours,
+    known,
     lock,
     lock_owner,
     move_file,
@@ -68,6 +69,9 @@ class LocalFolder:
         with plain_errors(self.root / path), open_regular(self.root / path) as file:
             file.seek(start)
             return file.read(stop - start)
+
+    def read_known(self, path: str, start: int, stop: int, digest: bytes) -> bytes | None:
+        return known(self.read_range(path, start, stop), digest)
 
     def size(self, path: str) -> int | None:
         stamp = self.stamp(path)

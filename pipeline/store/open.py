@@ -31,3 +31,11 @@ def open_folder(where: Path | str | Folder) -> Folder:
 
         return RemoteFolder(str(where))
     return LocalFolder(where)
+
+
+def manifest_at(where: str) -> tuple[Folder, str]:
+    """The folder of a manifest and its name there: of a corpus at a path or URL, or of any .json file."""
+    name = PurePosixPath(where).name
+    if name != MANIFEST and name.endswith(".json"):
+        return open_folder(folder_of(where)), name
+    return open_folder(where), MANIFEST

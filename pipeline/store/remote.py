@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar
 
 from ...tasks.core.litter import is_litter
 from ...tasks.errors import OstracaError
-from .atomic import TEMPORARY, HashingFile, is_ours, is_temporary
+from .atomic import TEMPORARY, HashingFile, is_ours, is_temporary, known
 from .atomic import plain_reason as plain_local_reason
 from .errors import PATIENCE, Patience, TornError, answer_of, is_missing, repeat
 from .fence import Fence, require_lately
@@ -113,6 +113,9 @@ class RemoteFolder:
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
         return self._retried(path, lambda: self._part(path, start, max(start, stop)))
+
+    def read_known(self, path: str, start: int, stop: int, digest: bytes) -> bytes | None:
+        return known(self.read_range(path, start, stop), digest)
 
     def size(self, path: str) -> int | None:
         stamp = self.stamp(path)

@@ -165,7 +165,7 @@ def pack(preset: str) -> None:
     """Row groups packed one after another, and NumPy copying the same arrays; each is thrown away at once."""
     import numpy as np
 
-    from ostraca.pipeline.build.shards.pack import pack_batch
+    from ostraca.pipeline.corpus.pack import pack_batch
     from ostraca.pipeline.spec.check import DEFAULT_ROW_GROUP_TOKENS
     from ostraca.pipeline.spec.packing import PACK_MODES
     from ostraca.tasks import examples

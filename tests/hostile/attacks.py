@@ -23,7 +23,7 @@ from ostraca.pipeline.check.verify import verify
 from ostraca.pipeline.corpus.manifest import read_manifest, records_of, spec_in, write_manifest
 from ostraca.pipeline.corpus.numbers import encode_numbers
 from ostraca.pipeline.corpus.reader import split_reader
-from ostraca.pipeline.corpus.row_groups import TABLE, GroupedFile, Tail, digest_of
+from ostraca.pipeline.corpus.row_groups import DIGEST_BYTES, TABLE, GroupedFile, Tail
 from ostraca.pipeline.corpus.split import Split
 from ostraca.pipeline.export.export import export
 
@@ -285,7 +285,8 @@ def forge_bytes(root: Path, change: Callable[[bytearray], object], *, tail: bool
     change(data)
     path.write_bytes(data)
     start = int(record["tail"].partition(":")[0])
-    fit(manifest, record, path, str(Tail(start=start, digest=digest_of(bytes(data[start:])))) if tail else "")
+    digest = hashlib.sha256(bytes(data[start:])).digest()[:DIGEST_BYTES]
+    fit(manifest, record, path, str(Tail(start=start, digest=digest)) if tail else "")
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 

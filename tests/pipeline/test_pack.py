@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.packing import Document, pack, waste
 
-from ostraca.pipeline.build.shards.pack import pack_batch
 from ostraca.pipeline.corpus.formats.parquet import ParquetShardWriter
+from ostraca.pipeline.corpus.pack import pack_batch
 from ostraca.pipeline.corpus.packed import PACKED_SCHEMA, unpack_batch
 from ostraca.pipeline.spec.packing import MAX_LENGTH, PACK_MODES, check_fits, check_pack
 from ostraca.tasks import get_task
@@ -261,7 +261,7 @@ _RUN = """
 import hashlib, json, sys
 import numba
 import pyarrow as pa
-from ostraca.pipeline.build.shards.pack import PACK_MODES, pack_batch
+from ostraca.pipeline.corpus.pack import PACK_MODES, pack_batch
 assert bool(numba.config.DISABLE_JIT) == json.loads(sys.argv[1])
 batch = pa.ipc.open_stream(sys.stdin.buffer).read_next_batch()
 for length in (40, 256):

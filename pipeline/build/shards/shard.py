@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from ....tasks.errors import OstracaError
 from ...corpus.changes import Changes
-from ...corpus.fingerprint import ContentDigest, content_digest
+from ...corpus.contents import contents_of
+from ...corpus.fingerprint import ContentDigest
 from ...corpus.formats import open_writer
 from ...corpus.layout import aside_path, prints_path, record_path
 from ...corpus.numbers import encode_numbers
@@ -25,7 +27,6 @@ from ...spec.dedup import searches
 from ...spec.shards import Shard
 from ...store.folder import Folder, write_json
 from .disjoint import EvalExamples, Evals
-from .pack import pack_batch
 from .prints import draw_prints, fingerprints, write_prints
 
 
@@ -155,32 +156,21 @@ def shard_groups(
     key, step, strata = split.key(), split.row_group_examples, split.task.strata
     for start in range(shard.first_index, shard.first_index + shard.count, step):
         stop = min(start + step, shard.first_index + shard.count)
+        places = start - shard.first_index, stop - shard.first_index
         batch = _checked(split, key, np.arange(start, stop, dtype=np.int64), shard)
         if avoid is None:
-            own = changes.of(start - shard.first_index, stop - shard.first_index)
+            own = changes.of(*places)
         else:
-            own = Changes.dropping(start - shard.first_index + avoid.places_in(split, batch))
+            own = Changes.dropping(places[0] + avoid.places_in(split, batch))
         prints = fingerprints(split, batch) if look else None
         before = after = Statistics.of(batch, strata) if count else Statistics()
-        pieces = [(batch, key)]
-        if len(own):
-            kept = np.ones(batch.num_rows, bool)
-            kept[own.places - (start - shard.first_index)] = False
-            pieces = [(batch.filter(pa.array(kept)), key)]
-            for attempt in np.unique(own.attempts[own.attempts > 0]).tolist():
-                indices = shard.first_index + own.places[own.attempts == attempt]
-                again = split.key(attempt)
-                pieces.append((_checked(split, again, indices, shard), again))
-        if split.renaming is not None:
-            pieces = [(split.renaming.batch(piece), its) for piece, its in pieces]
-        batch = _joined([piece for piece, _ in pieces])
+        draws = own.draws(*places, shard.first_index)
+        made = contents_of(split, draws, functools.partial(_drawn, split, shard, batch))
         if count and len(own):
-            after = Statistics.of(batch, strata)
-        if split.pack is not None:
-            batch = pack_batch(batch, split.pack["length"], split.pack["mode"])
-            pieces = [(batch, key)]
-        content = sum((content_digest(piece, its) for piece, its in pieces), ContentDigest())
-        yield Group(batch=batch, content=content, before=before, after=after, prints=prints, changes=own)
+            after = Statistics.of(made.examples, strata)
+        yield Group(
+            batch=made.rows, content=made.digest(), before=before, after=after, prints=prints, changes=own
+        )
 
 
 def _checked(
@@ -198,25 +188,22 @@ def _checked(
     return batch
 
 
-def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """The rows of some batches by ascending index."""
-    if len(batches) == 1:
-        return batches[0]
-    joined = pa.concat_batches(batches)
-    return joined.take(pa.array(np.argsort(joined.column("index").to_numpy())))
+def _drawn(
+    split: Split, shard: Shard, first: pa.RecordBatch, attempt: int, indices: NDArray[np.int64]
+) -> pa.RecordBatch:
+    """Examples of an attempt, checked. first: the first draws of a row group, of which some may stay."""
+    if attempt:
+        return _checked(split, split.key(attempt), indices, shard)
+    if len(indices) == first.num_rows:
+        return first
+    return first.take(pa.array(np.searchsorted(first.column("index").to_numpy(), indices)))
 
 
 def shard_prints(split: Split, shard: Shard, changes: Changes) -> NDArray[np.uint64]:
     """The fingerprints, by the spec's key, of a shard's examples: uint64 [n, 2]. They are not checked."""
     split.require_version()
-    kept = np.ones(shard.count, bool)
-    kept[changes.places] = False
-    draws = [(0, np.flatnonzero(kept))]
-    for attempt in np.unique(changes.attempts[changes.attempts > 0]).tolist():
-        draws.append((attempt, changes.places[changes.attempts == attempt]))
-    return np.concatenate(
-        [draw_prints(split, shard.first_index + places, attempt) for attempt, places in draws]
-    )
+    draws = changes.draws(0, shard.count, shard.first_index)
+    return np.concatenate([draw_prints(split, indices, attempt) for attempt, indices in draws])
 
 
 def count_shard(spec: Mapping[str, Any], changes: Mapping[str, str], shard: Shard) -> Totals:

@@ -1,4 +1,4 @@
-"""Packing at build time: the documents of a row group become rows of at most `length` tokens.
+"""Packing when a row group is made: the documents of a row group become rows of at most `length` tokens.
 
 A row group is packed by itself: where shards are whole row groups, the rows do not depend on their size.
 Where documents begin in a row is kept, so that attention and positions can stay within them.
@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....tasks.core.batch import ragged, unragged
-from ....tasks.core.kernels import kernel
-from ....tasks.errors import OstracaError
-from ...corpus.packed import PACKED_SCHEMA
-from ...spec.packing import CUTTING, PACK_MODES
+from ...tasks.core.batch import ragged, unragged
+from ...tasks.core.kernels import kernel
+from ...tasks.errors import OstracaError
+from ..spec.packing import CUTTING, PACK_MODES
 from .best_fit import best_fit_rows
+from .packed import PACKED_SCHEMA
 
 
 def pack_batch(batch: pa.RecordBatch, length: int, mode: str) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ....tasks.core.kernels import inlined, kernel
+from ...tasks.core.kernels import inlined, kernel
 
 _NONE = np.int64(-1)
 
