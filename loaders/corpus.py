@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,18 +14,19 @@ from numpy.typing import NDArray
 from ..pipeline.corpus.fingerprint import ContentDigest
 from ..pipeline.corpus.manifest import read_manifest, spec_in
 from ..pipeline.corpus.manifest_checks import require_records
-from ..pipeline.corpus.reader import SplitReader, split_reader
 from ..pipeline.corpus.split import Split
-from ..pipeline.store.open import open_folder
+from ..pipeline.store.cache import cached
+from ..pipeline.store.open import manifest_at
 from ..tasks import get_task
 from ..tasks.base import INT32_MAX
-from ..tasks.errors import ConfigError, CorruptWarning, OstracaError, nearest
+from ..tasks.core.paths import local_path
+from ..tasks.errors import ConfigError, OstracaError, nearest
 from ..tasks.vocabulary import Renaming, corpus_vocab_size
+from .groups import Groups
 from .source import Blocks, Rows
 from .where import Where
 
 _COLUMNS = ["input_ids", "loss_mask"]
-ON_CORRUPT = ("error", "skip")
 _COUNTERS = 4  # threads that look which rows are meant
 
 
@@ -38,9 +38,16 @@ class CorpusSource:
     where: a condition on the corpus's columns (see `where.Where`); all of them are read once to see how many
     rows it is true of.
 
-    on_corrupt: what becomes of row groups that cannot be read or are not what the manifest says: "error", or
-    "skip": their examples are left out, padding stands in their place; `skipped` lists them, and a
-    CorruptWarning tells of each.
+    path: of the corpus's folder or of a manifest, which is enough. source: "shards" are read; "replay" makes
+    the examples again, from the manifest alone; "auto" reads the shards that are there and makes the rest.
+    The rows are the same.
+
+    on_corrupt: what becomes of row groups that cannot be read or are not what the manifest says: "error";
+    "replay": they are made again; "skip": their examples are left out, padding stands in their place, and
+    `skipped` lists them. A CorruptWarning tells of each.
+
+    cache_dir: a local folder in which what is read from a store is kept, cache_bytes of it; processes may
+    share it.
 
     OstracaError where the corpus, the dataset or the split does not exist or a shard cannot be read.
     """
@@ -52,21 +59,24 @@ class CorpusSource:
         datasets: str | Sequence[str] | None = None,
         split: str = "train",
         where: str | None = None,
+        source: str = "auto",
         on_corrupt: str = "error",
+        cache_dir: Path | str | None = None,
+        cache_bytes: int = 1 << 34,
     ) -> None:
-        self._root = open_folder(path)
-        manifest = read_manifest(self._root)
+        self._root, name = manifest_at(str(path))
+        manifest = read_manifest(self._root, name=name)
         require_records(self._root, manifest)
         self._spec = spec_in(self._root, manifest)
         self._names = _choose(path, self._spec, datasets, split)
-        self._splits = {name: Split.of(self._spec, name, split) for name in self._names}
+        self._splits = {dataset: Split.of(self._spec, dataset, split) for dataset in self._names}
+        views = list(self._splits.values())
+        if cache_dir is not None and source != "replay":
+            self._root = cached(self._root, cache_dir, cache_bytes)
         self._identity: dict[str, Any] = {
             "kind": "corpus",
-            "content": [str(_content_of(manifest, name, split)) for name in self._names],
-            "shards": [
-                [split_view.shard_examples, split_view.row_group_examples]
-                for split_view in self._splits.values()
-            ],
+            "content": [str(_content_of(manifest, dataset, split)) for dataset in self._names],
+            "shards": [[view.shard_examples, view.row_group_examples] for view in views],
             "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
@@ -74,34 +84,27 @@ class CorpusSource:
         }
         self._recipe = {
             "kind": "corpus",
-            "path": self._root.url,
+            "path": f"{self._root.url}/{name}",
             "datasets": self._names,
             "split": split,
             "where": where,
+            "source": source,
             "on_corrupt": on_corrupt,
+            "cache_dir": None if cache_dir is None else str(local_path(cache_dir)),
+            "cache_bytes": cache_bytes,
         }
-        if on_corrupt not in ON_CORRUPT:
-            raise ConfigError(
-                f"on_corrupt={on_corrupt!r}{nearest(on_corrupt, ON_CORRUPT)} must be one of "
-                f"{', '.join(ON_CORRUPT)}"
-            )
-        self._skipped: set[str] = set()
         self._where = None if where is None else Where(where)
         if self._where is not None:
             if self._spec["pack"] is not None:
                 raise ConfigError(f"{path}: where={where!r}: packed rows have no columns of their examples")
-            for split_view in self._splits.values():
-                self._where.check(str(path), split_view.content_schema)
-        self._readers = [
-            split_reader(self._root, manifest, split_view) for split_view in self._splits.values()
-        ]
-        # Block b is row group `_groups[b, 2]` of shard `_groups[b, 1]` of dataset `_groups[b, 0]`, known
-        # without opening a file.
-        self._groups, self._blocks = _blocks_of(self._readers, self._names)
-        if not len(self._groups):
+            for view in views:
+                self._where.check(str(path), view.content_schema)
+        self._groups = Groups(self._root, manifest, views, source, on_corrupt)
+        self._places, self._blocks = self._groups.blocks()
+        if not len(self._places):
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
         if self._where is not None:
-            self._groups, self._blocks = self._filtered(path)
+            self._places, self._blocks = self._filtered(path)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -144,7 +147,7 @@ class CorpusSource:
     @property
     def skipped(self) -> tuple[str, ...]:
         """The row groups that were left out so far, e.g. "depo/train-00001-of-00004.parquet: row group 3"."""
-        return tuple(sorted(self._skipped))
+        return tuple(sorted(self._groups.skipped))
 
     @property
     def rows(self) -> int:
@@ -176,31 +179,22 @@ class CorpusSource:
 
     def _read(self, block: int) -> pa.RecordBatch:
         """The rows of a block that are meant."""
-        number, shard, group = self._groups[block].tolist()
-        reader = self._readers[number]
         columns = _COLUMNS if self._spec["pack"] is None else [*_COLUMNS, "starts"]
-        try:
-            if self._where is None:
-                return reader.read(shard, group, columns)
-            batch = reader.read(shard, group, [*columns, *self._where.names])
-            return batch.filter(pa.array(self._where.mask(batch))).select(columns)
-        except OstracaError as error:
-            if self._recipe["on_corrupt"] == "error":
-                raise
-            name = f"{reader.records[shard]['path']}: row group {group}"
-            if name not in self._skipped:
-                self._skipped.add(name)
-                warnings.warn(f"left out, with padding in its place: {error}", CorruptWarning, stacklevel=2)
+        wanted = columns if self._where is None else list(dict.fromkeys([*columns, *self._where.names]))
+        number, shard, group = self._places[block].tolist()
+        batch = self._groups.read(number, shard, group, wanted)
+        if batch is None:
             none = pa.ListArray.from_arrays(np.zeros(int(self._blocks.rows[block]) + 1, np.int32), [])
-            fields = [field for field in reader.split.schema if field.name in columns]
-            return pa.RecordBatch.from_arrays(
-                [none.cast(field.type) for field in fields], schema=pa.schema(fields)
-            )
+            schema = pa.schema([self._splits[self._names[number]].schema.field(name) for name in columns])
+            return pa.RecordBatch.from_arrays([none.cast(field.type) for field in schema], schema=schema)
+        if self._where is None:
+            return batch
+        return batch.filter(pa.array(self._where.mask(batch))).select(columns)
 
     def _filtered(self, path: Path | str) -> tuple[NDArray[np.int64], Blocks]:
         """The blocks that have rows of which `where` is true, and how many, with how many tokens."""
         with ThreadPoolExecutor(_COUNTERS) as pool:
-            sizes = list(pool.map(lambda block: _size(self.read([block])), range(len(self._groups))))
+            sizes = list(pool.map(lambda block: _size(self.read([block])), range(len(self._places))))
         rows, tokens = (np.array(column, np.int64) for column in zip(*sizes, strict=True))
         kept = rows > 0
         if not kept.any():
@@ -215,41 +209,11 @@ class CorpusSource:
             strata=tuple(strata[strata > 0].tolist()),
             names=tuple(names),
         )
-        return self._groups[kept], blocks
+        return self._places[kept], blocks
 
 
 def _size(rows: Rows) -> tuple[int, int]:
     return len(rows), int(rows.offsets[-1] - rows.offsets[0])
-
-
-def _blocks_of(readers: Sequence[SplitReader], names: Sequence[str]) -> tuple[NDArray[np.int64], Blocks]:
-    """(dataset, shard, row group) of each row group that has rows, int64 [blocks, 3], and their sizes."""
-    groups, rows, tokens, strata, exact = [], [], [], [], True
-    for number, reader in enumerate(readers):
-        own = np.concatenate(reader.group_rows)
-        counts = [len(rows) for rows in reader.group_rows]
-        shards = np.repeat(np.arange(len(counts)), counts)
-        inside = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
-        kept = own > 0  # of some row groups every example was a duplicate
-        groups.append(np.stack([np.full(len(own), number), shards, inside], axis=1)[kept])
-        rows.append(own[kept])
-        known = getattr(reader, "group_tokens", None)
-        if known is None:
-            # Each shard's tokens, shared out over its row groups by their rows.
-            means = [record["tokens"] / max(record["rows"], 1) for record in reader.records]
-            tokens.append(np.ceil(own * np.repeat(means, counts)).astype(np.int64)[kept])
-            exact = False
-        else:
-            tokens.append(np.concatenate(known)[kept])
-        strata.append(int(kept.sum()))
-    blocks = Blocks(
-        rows=np.concatenate(rows),
-        tokens=np.concatenate(tokens),
-        exact=exact,
-        strata=tuple(strata),
-        names=tuple(names),
-    )
-    return np.concatenate(groups), blocks
 
 
 def _content_of(manifest: Mapping[str, Any], dataset: str, split: str) -> ContentDigest:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tasks.core.kernels import inlined, kernel
-from ..tasks.errors import ConfigError
+from ..tasks.errors import ConfigError, one_of
 from .order import OrderSettings
 from .part import Part
 from .plan import Slots
@@ -48,12 +48,10 @@ class Mixture:
     def __init__(self, parts: Mapping[str, tuple[Source, Weight]], *, by: str = "tokens") -> None:
         if not isinstance(parts, Mapping) or not 0 < len(parts) <= MOST_PARTS:
             raise ConfigError(f"a mixture is of 1 to {MOST_PARTS} sources: {{name: (source, weight), ...}}")
-        if by not in UNITS:
-            raise ConfigError(f"by={by!r} must be one of {', '.join(UNITS)}")
         for name, part in parts.items():
             if not isinstance(part, tuple) or len(part) != 2 or not isinstance(part[0], Source):
                 raise ConfigError(f"mixture: {name!r} must be (source, weight)")
-        self.by = by
+        self.by = one_of("by", by, UNITS)
         self.sources: dict[str, Source] = {name: source for name, (source, _) in parts.items()}
         self.knots, self.weights = _schedule({name: weight for name, (_, weight) in parts.items()})
 

@@ -26,18 +26,47 @@ def open_stream(
     split: str = "train",
     datasets: str | Sequence[str] | None = None,
     where: str | None = None,
+    mode: str | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    source: str = "auto",
+    rank: int | None = None,
+    world_size: int | None = None,
+    remainder: str = "drop",
+    device: Any = None,
     on_corrupt: str = "error",
+    cache_dir: Path | str | None = None,
+    cache_bytes: int = 1 << 34,
     **settings: Any,
 ) -> TokenStream:
-    """The batches of a corpus, by the path or URL of its folder or its manifest.
+    """The batches of a corpus, by the path or URL of its folder or its manifest, which is enough.
 
-    datasets, split, where, on_corrupt: see `CorpusSource`; all else: see `TokenStream`. ConfigError where
-    they do not go together.
+    split, datasets, where, source, on_corrupt, cache_dir, cache_bytes: see `CorpusSource`; all else, and
+    settings: see `TokenStream`. ConfigError where they do not go together.
     """
-    source = CorpusSource(
-        path_or_manifest, datasets=datasets, split=split, where=where, on_corrupt=on_corrupt
+    corpus = CorpusSource(
+        path_or_manifest,
+        datasets=datasets,
+        split=split,
+        where=where,
+        source=source,
+        on_corrupt=on_corrupt,
+        cache_dir=cache_dir,
+        cache_bytes=cache_bytes,
     )
-    return TokenStream(source, batch_size=batch_size, length=length, **settings)
+    return TokenStream(
+        corpus,
+        batch_size=batch_size,
+        length=length,
+        mode=mode,
+        seed=seed,
+        epochs=epochs,
+        rank=rank,
+        world_size=world_size,
+        remainder=remainder,
+        device=device,
+        **settings,
+    )
 
 
 def resume_stream(state: Mapping[str, Any], **settings: Any) -> TokenStream:

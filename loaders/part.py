@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest
+from ..tasks.errors import ConfigError, OstracaError, check_integer, one_of
 from ..tasks.examples import MAX_INDEX
 from .lay import MODES, Lines, fresh_lines, lines_of
 from .order import Epochs, OrderSettings, Units
@@ -218,9 +218,7 @@ def modes_and_length(
 
 def _mode_of(source: Source, mode: str | None) -> str:
     packed = source.row_length is not None
-    chosen = mode or ("packed" if packed else "left_aligned")
-    if chosen not in MODES:
-        raise ConfigError(f"mode={mode!r}{nearest(mode, MODES)} must be one of {', '.join(MODES)}")
+    chosen = one_of("mode", mode or ("packed" if packed else "left_aligned"), MODES)
     if chosen == "packed" and not packed:
         raise ConfigError(
             "mode='packed' reads rows that were packed when the corpus was built; this source's are "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, nearest
+from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, one_of
 from ..tasks.examples import check_seed
 from .ahead import Workers, ready_ahead
 from .batch import EXTRAS, Batch, Form, Laid
@@ -95,12 +95,12 @@ class TokenStream:
         sources = source.sources if isinstance(source, Mixture) else {"": source}
         modes, self._length = modes_and_length(list(sources.values()), mode, length, self._share.world_size)
         self._epochs = None if epochs is None else check_integer("epochs", epochs, 1)
-        self._remainder = _one_of("remainder", remainder, REMAINDERS)
+        self._remainder = one_of("remainder", remainder, REMAINDERS)
         self._form = Form(
-            dtype=np.dtype(_one_of("dtype", dtype, DTYPES)),
+            dtype=np.dtype(one_of("dtype", dtype, DTYPES)),
             pad_id=check_integer("pad_id", pad_id, 0),
             attention_mask=mode == "padded",
-            extras=tuple(_one_of("extras", extra, EXTRAS) for extra in extras),
+            extras=tuple(one_of("extras", extra, EXTRAS) for extra in extras),
         )
         self._device = device
         self._threads = check_integer("threads", threads, 0, 64)
@@ -285,9 +285,3 @@ class TokenStream:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken; OstracaError where it belongs to another stream."""
         self._move(step_in(state, self._identity()))
-
-
-def _one_of(key: str, value: Any, allowed: Sequence[str]) -> str:
-    if not isinstance(value, str) or value not in allowed:
-        raise ConfigError(f"{key}={value!r}{nearest(value, allowed)} must be one of {', '.join(allowed)}")
-    return value

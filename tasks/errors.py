@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os.path
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class OstracaError(Exception):
@@ -68,6 +68,15 @@ def check_integer(name: str, value: object, low: int, high: int = 2**63 - 1, als
         allowed = f"an integer, {low} or more" if unbounded else f"an integer from {low} to {high}"
         raise ConfigError(f"{name}={shown(value)} must be {allowed}{also}")
     return number
+
+
+def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
+    """`value`; ConfigError where it is not one of the allowed words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ConfigError(
+            f"{name}={shown(value)}{nearest(value, allowed)} must be one of {', '.join(allowed)}"
+        )
+    return value
 
 
 def check_bool(name: str, value: object) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from streams import resume_after_every_step
 
 from ostraca.loaders import Blocks, Rows, TaskSource, TokenStream
-from ostraca.pipeline.build.shards.pack import pack_batch
+from ostraca.pipeline.corpus.pack import pack_batch
 from ostraca.pipeline.corpus.packed import unpack_batch
 from ostraca.pipeline.spec.packing import PACK_MODES
 from ostraca.tasks import get_task
