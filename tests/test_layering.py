@@ -247,7 +247,10 @@ VALIDATORS = {
     "depo": (("validate",), ()),
     "brevo": (("validate",), ()),
     "mano": (("validate",), ()),
-    "lano": (("validate", "parse", "weights", "spans", "trees", "tables", "inside", "rows"), ("grammar",)),
+    "lano": (
+        ("validate", "derived", "parse", "weights", "spans", "trees", "tables", "inside", "rows"),
+        ("grammar",),
+    ),
     "capo": (("validate", "parse", "reading", "told"), ("text", "people", "tokenizer", "config")),
 }
 # What anyone may know: types, columns, the compiler, tokenizers, errors; and what validators alone share.

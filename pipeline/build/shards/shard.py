@@ -186,9 +186,10 @@ def shard_groups(
 def _checked(
     split: Split, key: NDArray[np.uint64], indices: NDArray[np.int64], shard: Shard
 ) -> pa.RecordBatch:
-    """Make examples and solve them again."""
-    batch = split.task.generate(split.config, key, indices)
-    verdicts = split.task.validate(batch, split.config)
+    """Make examples, and have them checked by code that did not make them."""
+    making = split.task.making
+    batch, proof = making.generate(split.config, key, indices)
+    verdicts = making.check(batch, proof, split.config)
     if not verdicts.all_valid:
         row, verdict = verdicts.first_invalid()
         raise OstracaError(
