@@ -6,7 +6,7 @@ See examples/parity. An example a call is slower than a kernel that makes a batc
 a second and core); a task that outgrows it writes `generate` and `validate` itself, with `tasks.core`. Where
 to solve an example takes far longer than to make it, `proofs` let a build check what the generator hands over
 with it instead: a way to the answer, say, which is quickly followed (see `tasks.base.Proofs`; `tasks.lano`
-has them). A kernel of one's own stands in the same file as the helpers that it inlines, or its cache would
+has some). A kernel of one's own stands in the same file as the helpers that it inlines, or its cache would
 not notice that they changed (see `tasks.core.kernels`).
 """
 

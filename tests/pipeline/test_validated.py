@@ -72,7 +72,7 @@ def test_every_example_goes_past_the_validator(
 def test_a_proof_does_not_let_an_example_pass(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One wrong token in one of 300 examples with proofs; `generate` and `validate` are not asked."""
+    """One wrong token in one of 300 examples with proofs; `generate` is not asked, `validate` just why."""
     known = get_task(task)
     proofs = known.proofs
     assert proofs is not None
@@ -88,7 +88,11 @@ def test_a_proof_does_not_let_an_example_pass(
     def unasked(*_: Any) -> Any:
         raise AssertionError
 
-    damaged = replace(known, generate=unasked, validate=unasked, proofs=replace(proofs, generate=generate))
+    def why(batch: pa.RecordBatch, config: Any) -> Any:
+        assert batch["index"].to_pylist() == [123]
+        return known.validate(batch, config)
+
+    damaged = replace(known, generate=unasked, validate=why, proofs=replace(proofs, generate=generate))
     monkeypatch.setattr("ostraca.pipeline.corpus.split.get_task", lambda name: damaged)
     given = {"datasets": {"it": {"task": task, "splits": {"train": {"examples": 300}}}}}
     with pytest.raises(OstracaError, match=r"train-.*: example 123 is .*generator and validator disagree"):

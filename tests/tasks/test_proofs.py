@@ -30,7 +30,7 @@ def doors(task: str) -> Proofs:
 
 
 def test_the_tasks_that_take_long_to_solve_have_proofs() -> None:
-    assert PROVEN == ["lano"]
+    assert PROVEN == ["lano", "capo"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def by_proofs(task: str, config: Config, batch: pa.RecordBatch, seed: int) -> Mu
 def test_damaged_metadata_is_caught_in_its_row(task: str, asked: dict[str, Any], column: str) -> None:
     """Every small change of a column in one row, as the validator catches it."""
     config, batch = FACTS[task].make(asked, MUTANTS[task].column_rows, seed=108)
-    assert_columns_hold(by_proofs(task, config, batch, 108), config, batch, column)
+    assert_columns_hold(by_proofs(task, config, batch, 108), config, batch, column, why=False)
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task in PROVEN for name in MUTANTS[task].worlds])

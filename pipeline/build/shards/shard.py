@@ -192,6 +192,9 @@ def _checked(
     verdicts = making.check(batch, proof, split.config)
     if not verdicts.all_valid:
         row, verdict = verdicts.first_invalid()
+        # Where it is not what its proof says, the solver can often tell more of what is wrong.
+        solved = split.task.validate(batch.slice(row, 1), split.config)[0]
+        verdict = verdict if solved else solved
         raise OstracaError(
             f"{shard.path}: example {indices[row]} is {verdict}; generator and validator disagree: "
             "this is a bug in ostraca, please report it with the spec"
