@@ -125,9 +125,9 @@ def write(
                 parents[node, drawn] = parent
                 nearest = min(nearest, depth[parent])
                 # Each edge goes to a random place among those before it: the list is always shuffled.
-                place = np.uint64(integers(state, edge_count + 1))
-                edges[np.uint64(edge_count)] = edges[place]
-                edges[place] = np.int64(parent) << 32 | node
+                among = np.uint64(integers(state, edge_count + 1))
+                edges[np.uint64(edge_count)] = edges[among]
+                edges[among] = np.int64(parent) << 32 | node
                 edge_count += 1
             for drawn in range(count):
                 parent = parents[node, drawn]
