@@ -18,7 +18,7 @@ from capo_tokenizers import ALL, save
 from facts.capo import DEFAULT_SMALL, FACTS, SMALL, VARIED
 from facts.kinds import Config, batch_of
 from mutants.capo import WORLDS, damage_letters, damage_outline, text_batch
-from oracles.capo import told_by
+from oracles.capo import SENTENCES, person, templates, told_by, written
 
 from ostraca.tasks.base import Verdicts
 from ostraca.tasks.capo.config import encoder_of, tokenizer_of
@@ -131,6 +131,30 @@ def test_every_change_of_a_token_is_noticed(given: Config) -> None:
         said = check_outlined(damaged, np.array([outline] * len(rows), np.int32), config)
         assert said.codes[0] == 0
         assert (said.codes[1:] > 0).all()
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_texts_of_outlines_that_are_none_are_refused(world: str) -> None:
+    """The very text that they make: a sentence told twice in another's place, or out of order."""
+    config, batch, outlines = made({**WORLDS[world], "bio": "text"}, 40)
+    people = batch["person"].to_pylist()
+    known = [(name, template) for name in SENTENCES for template in templates(config, name)]
+    others = []
+    for row, outline in enumerate(outlines):
+        one, other = row % 6, (row // 6 + row + 1) % 6
+        twice = list(outline)
+        twice[one] = twice[other]
+        others.append(twice if one != other else outline[::-1])
+    texts = [
+        written(person(config, number), [known[template] for template in outline])[0]
+        for number, outline in zip(people, others, strict=True)
+    ]
+    said = verdicts(config, texts, people, others)
+    expected = [
+        told_by(config, outline, number) is not None for number, outline in zip(people, others, strict=True)
+    ]
+    assert (said.codes == 0).tolist() == expected
+    assert sum(expected) < 20
 
 
 def test_an_outline_is_of_its_own_row() -> None:
