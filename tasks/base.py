@@ -99,6 +99,22 @@ class Hops:
     chance: Callable[[Mapping[str, Any]], float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proofs:
+    """A task's second door, for where solving its examples again takes longer than making them.
+
+    `generate(config, key, indices)` gives the batch that `Task.generate` gives, and a proof of all its rows:
+    whatever spares a checker the search, in any form. `check(batch, proof, config)` looks at all that
+    `Task.validate` looks at, holds the tokens of the batch to the proof, and shares no code with what made
+    them. It is sound: rows that `validate` would refuse are refused whatever the proof says, and a proof that
+    is wrong, cut off or another row's is never more than a reason to refuse. A proof lives as long as its
+    batch does; rows without one, as of a corpus that is read back, go to `validate`.
+    """
+
+    generate: Callable[[Mapping[str, Any], NDArray[np.uint64], NDArray[np.int64]], tuple[pa.RecordBatch, Any]]
+    check: Callable[[pa.RecordBatch, Any, Mapping[str, Any]], Verdicts]
+
+
 _FILLED_IN: Any = None  # by Task.__post_init__
 
 
@@ -110,7 +126,8 @@ class Task:
     stream `key` (uint64 [2], see `tasks.core.rng.stream_key`) as one RecordBatch with the columns
     `input_ids` list<int32>, `loss_mask` list<uint8>, `index` int64 and the task's own metadata.
     `validate(batch, config)` solves them again from their tokens; it also checks whatever of the mask
-    and the metadata the batch has. It shares no code with `generate`.
+    and the metadata the batch has. It shares no code with `generate`. `proofs`, where a task has them, are
+    what a build makes and checks its examples with instead (see `Proofs`, and `making`).
 
     What has a default here may be left out; see `tasks.own` for tasks of plain Python and NumPy. ConfigError
     where the name is none.
@@ -124,6 +141,7 @@ class Task:
     validate: Callable[[pa.RecordBatch, Mapping[str, Any]], Verdicts]
     max_tokens: Callable[[Mapping[str, Any]], int]  # no example has more
     tokens: Callable[[Mapping[str, Any]], dict[int, str]]  # every id an example can hold -> its name
+    proofs: Proofs | None = None
     # The complete config of what is given, or ConfigError; by default each key is checked by itself.
     check: Callable[[Mapping[str, Any] | None], dict[str, Any]] = _FILLED_IN
     # Expected tokens of an example; by default they are counted over some.
@@ -163,6 +181,16 @@ class Task:
             object.__setattr__(self, "check", lambda given: check_keys(self.name, given, self.keys))
         if self.mean_tokens is _FILLED_IN:
             object.__setattr__(self, "mean_tokens", _measured(self))
+
+    @property
+    def making(self) -> Proofs:
+        """What a build makes and checks examples with: `proofs`, else `generate` and `validate`."""
+        if self.proofs is not None:
+            return self.proofs
+        return Proofs(
+            generate=lambda config, key, indices: (self.generate(config, key, indices), None),
+            check=lambda batch, _, config: self.validate(batch, config),
+        )
 
 
 def _measured(task: Task) -> Callable[[Mapping[str, Any]], float]:

@@ -3,9 +3,11 @@
     from ostraca.tasks.own import Key, Task, Wrong, example_schema, generate_each, validate_each
 
 See examples/parity. An example a call is slower than a kernel that makes a batch (under ten thousand examples
-a second and core); a task that outgrows it writes `generate` and `validate` itself, with `tasks.core`. A
-kernel of one's own stands in the same file as the helpers that it inlines, or its cache would not notice that
-they changed (see `tasks.core.kernels`).
+a second and core); a task that outgrows it writes `generate` and `validate` itself, with `tasks.core`. Where
+to solve an example takes far longer than to make it, `proofs` let a build check what the generator hands over
+with it instead: a way to the answer, say, which is quickly followed (see `tasks.base.Proofs`; `tasks.lano`
+has some). A kernel of one's own stands in the same file as the helpers that it inlines, or its cache would
+not notice that they changed (see `tasks.core.kernels`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .auditing import Audit, Law, Pair, fitting, uniform
-from .base import Key, Look, Paper, Task, Verdicts, check_keys
+from .base import Key, Look, Paper, Proofs, Task, Verdicts, check_keys
 from .core.batch import column, list_type, rows_of, unragged
 from .core.rng import numpy_generator
 from .errors import ConfigError
@@ -31,6 +33,7 @@ __all__ = [
     "Look",
     "Pair",
     "Paper",
+    "Proofs",
     "Task",
     "Verdicts",
     "Wrong",

@@ -247,8 +247,11 @@ VALIDATORS = {
     "depo": (("validate",), ()),
     "brevo": (("validate",), ()),
     "mano": (("validate",), ()),
-    "lano": (("validate", "parse", "weights", "spans", "trees", "tables", "inside", "rows"), ("grammar",)),
-    "capo": (("validate", "parse", "reading", "told"), ("text", "people", "tokenizer", "config")),
+    "lano": (
+        ("validate", "derived", "parse", "weights", "spans", "trees", "tables", "inside", "rows"),
+        ("grammar",),
+    ),
+    "capo": (("validate", "outline", "parse", "reading", "told"), ("text", "people", "tokenizer", "config")),
 }
 # What anyone may know: types, columns, the compiler, tokenizers, errors; and what validators alone share.
 NEUTRAL = {"tasks.base", "tasks.core.batch", "tasks.core.kernels", "tasks.core.tokenizer", "tasks.errors"}

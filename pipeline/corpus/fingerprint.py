@@ -30,7 +30,8 @@ _TOKENS_KEY = np.frombuffer(b"ostraca tokens 1", dtype="<u8").astype(np.uint64)
 _LAST_BYTE = np.uint64(0xFF)
 _SECOND = np.uint64(0xEE)
 _THIRD = np.uint64(0xDD)
-_S56 = np.uint64(56)
+_0, _1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(number) for number in range(9))
+_S16, _S24, _S32, _S40, _S48, _S56 = (np.uint64(shift) for shift in range(16, 64, 8))
 _LANE = 1 << 64
 
 
@@ -134,36 +135,55 @@ def _begin(states, sip_key, stream):
 @kernel
 def _absorb_flat(states, values, count):
     """Take in one value a row, as the number 1 and the value."""
-    for row in range(len(states)):
-        v0, v1, v2, v3 = states[row, 0], states[row, 1], states[row, 2], states[row, 3]
+    for row in range(np.uint64(len(states))):
+        v0, v1, v2, v3 = states[row, _0], states[row, _1], states[row, _2], states[row, _3]
         v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, np.uint64(count))
         v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, np.uint64(values[row]))
-        states[row, 0], states[row, 1], states[row, 2], states[row, 3] = v0, v1, v2, v3
-        states[row, 4] += np.uint64(2)
+        states[row, _0], states[row, _1], states[row, _2], states[row, _3] = v0, v1, v2, v3
+        states[row, _4] += _2
 
 
 @kernel
 def _absorb_ragged(states, values, offsets, per_word):
-    """Take in a list a row: its length, then its values, `per_word` of them in a word."""
-    width = np.uint64(64 // per_word)
-    for row in range(len(states)):
-        v0, v1, v2, v3 = states[row, 0], states[row, 1], states[row, 2], states[row, 3]
-        place, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        words = 1 + (end - place + per_word - 1) // per_word
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, np.uint64(end - place))
-        while place + per_word <= end:
-            word = np.uint64(0)
-            for part in range(per_word):
-                word |= np.uint64(values[place + part]) << (np.uint64(part) * width)
+    """Take in a list a row: its length, then its values, `per_word` of them in a word.
+
+    Places have no sign: what has one might count from an array's end, and costs a question each. Words of two
+    and of eight values, which are nearly all, are written out, so that each is loaded at once.
+    """
+    per = np.uint64(per_word)
+    width = np.uint64(64) // per
+    for row in range(np.uint64(len(states))):
+        v0, v1, v2, v3 = states[row, _0], states[row, _1], states[row, _2], states[row, _3]
+        place, end = np.uint64(offsets[row]), np.uint64(offsets[row + _1])
+        words = _1 + (end - place + per - _1) // per
+        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, end - place)
+        while place + per <= end:
+            if per == _2:
+                word = np.uint64(values[place]) | np.uint64(values[place + _1]) << _S32
+            elif per == _8:
+                word = (
+                    np.uint64(values[place])
+                    | np.uint64(values[place + _1]) << _8
+                    | np.uint64(values[place + _2]) << _S16
+                    | np.uint64(values[place + _3]) << _S24
+                    | np.uint64(values[place + _4]) << _S32
+                    | np.uint64(values[place + _5]) << _S40
+                    | np.uint64(values[place + _6]) << _S48
+                    | np.uint64(values[place + _7]) << _S56
+                )
+            else:
+                word = _0
+                for part in range(per):
+                    word |= np.uint64(values[place + part]) << (part * width)
             v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, word)
-            place += per_word
+            place += per
         if place < end:
-            word = np.uint64(0)
+            word = _0
             for part in range(end - place):
-                word |= np.uint64(values[place + part]) << (np.uint64(part) * width)
+                word |= np.uint64(values[place + part]) << (part * width)
             v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, word)
-        states[row, 0], states[row, 1], states[row, 2], states[row, 3] = v0, v1, v2, v3
-        states[row, 4] += np.uint64(words)
+        states[row, _0], states[row, _1], states[row, _2], states[row, _3] = v0, v1, v2, v3
+        states[row, _4] += words
 
 
 @kernel

@@ -159,12 +159,13 @@ def _stages(
     """The parts of what a shard job and the writer do with a row group, each to be done alone."""
     task, config, key, renaming, pack = split.task, split.config, split.key(), split.renaming, split.pack
     indices = np.arange(shard.first_index, shard.first_index + shard.count, dtype=np.int64)
-    published = task.generate(config, key, indices)
+    making = task.making
+    published, proof = making.generate(config, key, indices)
     named = published if renaming is None else renaming.batch(published)
     last = named if pack is None else pack_batch(named, pack["length"], pack["mode"])
     stages: dict[str, Callable[[], Any]] = {
-        "generate": lambda: task.generate(config, key, indices),
-        "validate": lambda: task.validate(published, config),
+        "generate": lambda: making.generate(config, key, indices),
+        "validate": lambda: making.check(published, proof, config),
         "count": lambda: Statistics.of(published, task.strata),
     }
     if look:

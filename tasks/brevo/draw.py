@@ -15,6 +15,7 @@ from ..core.sizes import draw_size
 from ..core.words import draw_distinct_words, put_word
 
 _CHILD = 0xFFFFFFFF  # of an edge, parent << 32 | child
+_ONE = np.uint64(1)
 
 
 @kernel
@@ -117,21 +118,21 @@ def write(
             count = 1 + integers(state, min(room, max_in))
             nearest = n
             for drawn in range(count):
-                chosen = integers(state, room)
+                chosen = np.uint64(integers(state, room))
                 room -= 1
                 parent = free[chosen]
-                free[chosen] = free[room]
+                free[chosen] = free[np.uint64(room)]
                 parents[node, drawn] = parent
                 nearest = min(nearest, depth[parent])
                 # Each edge goes to a random place among those before it: the list is always shuffled.
-                place = integers(state, edge_count + 1)
-                edges[edge_count] = edges[place]
-                edges[place] = np.int64(parent) << 32 | node
+                among = np.uint64(integers(state, edge_count + 1))
+                edges[np.uint64(edge_count)] = edges[among]
+                edges[among] = np.int64(parent) << 32 | node
                 edge_count += 1
             for drawn in range(count):
                 parent = parents[node, drawn]
                 children[parent] += 1
-                free[room] = parent
+                free[np.uint64(room)] = parent
                 room += 1 if children[parent] < max_in else 0
             free[room] = node
             room += 1
@@ -153,23 +154,24 @@ def write(
         free[0] = asked[row]
         room = np.int64(1)
         for place in range(length - 1, -1, -1):
-            chosen = integers(state, room)
+            chosen = np.uint64(integers(state, room))
             room -= 1
             node = free[chosen]
-            free[chosen] = free[room]
+            free[chosen] = free[np.uint64(room)]
             order[place] = node
             for drawn in range(parent_count[node]):
                 parent = parents[node, drawn]
                 needed[parent] -= 1
-                free[room] = parent
+                free[np.uint64(room)] = parent
                 room += 1 if needed[parent] == 0 else 0
 
         tokens[at] = bos
         at += 1
         if words.shape[1] == 1:
             for edge in range(edge_count):
-                tokens[at] = words[first + (edges[edge] >> 32), 0]
-                tokens[at + 1] = words[first + (edges[edge] & _CHILD), 0]
+                spot = np.uint64(at)
+                tokens[spot] = words[np.uint64(first + (edges[edge] >> 32)), 0]
+                tokens[spot + _ONE] = words[np.uint64(first + (edges[edge] & _CHILD)), 0]
                 at += 2
         else:
             for edge in range(edge_count):

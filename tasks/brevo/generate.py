@@ -130,8 +130,9 @@ def _make(
         mask,
         offsets,
         facts,
-        np.empty((largest, max_in), dtype=np.int32),
-        np.empty((6, largest + 1), dtype=np.int32),
+        # Without a sign, as places that are counted from an array's end have: each would cost a question.
+        np.empty((largest, max_in), dtype=np.uint32),
+        np.empty((6, largest + 1), dtype=np.uint32),
         np.empty(int(_edge_bound(config, largest)), dtype=np.int64),
     )
     used = int(offsets[-1])

@@ -110,8 +110,10 @@ def judge(batch: pa.RecordBatch, config: Mapping[str, Any]) -> tuple[Verdicts, N
             answer_starts,
             np.zeros((1 << bits, 2), dtype=np.int64),
             np.uint64(0 if direct else 64 - bits),
-            np.empty((nodes, config["max_in"]), dtype=np.int32),
-            np.empty((6, nodes), dtype=np.int32),
+            # Without a sign, as places that are counted from an array's end have: each would cost a question.
+            np.empty((nodes, config["max_in"]), dtype=np.uint32),
+            np.empty((5, nodes), dtype=np.uint32),
+            np.empty(nodes, dtype=np.int32),
         )
     return Verdicts(codes=codes, positions=positions, messages=MESSAGES), answer_starts
 
@@ -142,6 +144,7 @@ def _validate(
     shift,
     parents,
     scratch,
+    place_of,
 ):
     """Set codes, positions and answer_starts of every row; empty offsets: the batch lacks the column.
 
@@ -150,7 +153,7 @@ def _validate(
     name, and its number with the row (counted from 1) that it belongs to as a stamp.
     """
     parent_count, children, waiting = scratch[0], scratch[1], scratch[2]
-    distance, place_of, order = scratch[3], scratch[4], scratch[5]
+    distance, order = scratch[3], scratch[4]
     for row in range(len(codes)):
         begin, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
         stamp = np.int64(row + 1) << 32
@@ -174,9 +177,10 @@ def _validate(
             # Known and new nodes go the same way: which comes next cannot be predicted.
             slot = slot_of(table, shift, stamp, name)
             known = table[slot, 1] & STAMP == stamp
-            parent = table[slot, 1] & NODE if known else nodes
+            number = table[slot, 1] & NODE if known else nodes
+            parent = np.uint64(number)
             table[slot, 0] = name
-            table[slot, 1] = stamp | parent
+            table[slot, 1] = stamp | number
             parent_count[parent] = parent_count[parent] if known else 0
             children[parent] = children[parent] + 1 if known else 1
             nodes += 0 if known else 1
@@ -193,9 +197,10 @@ def _validate(
                 break
             slot = slot_of(table, shift, stamp, name)
             known = table[slot, 1] & STAMP == stamp
-            child = table[slot, 1] & NODE if known else nodes
+            number = table[slot, 1] & NODE if known else nodes
+            child = np.uint64(number)
             table[slot, 0] = name
-            table[slot, 1] = stamp | child
+            table[slot, 1] = stamp | number
             count = np.int64(parent_count[child]) if known else 0
             children[child] = children[child] if known else 0
             nodes += 0 if known else 1
@@ -205,17 +210,17 @@ def _validate(
             if count == max_in:
                 code = 6
                 break
-            parents[child, count] = parent
+            parents[child, np.uint64(count)] = parent
             parent_count[child] = count + 1
             edges += 1
             at += length
 
-        asked = np.int64(0)
+        asked = np.uint64(0)
         if code == 0:
             at += 1
             length, name = read_word(tokens, at, end, inner, last, min_tlen, max_tlen)
             slot = slot_of(table, shift, stamp, name if length else np.int64(0))
-            asked = table[slot, 1] & NODE
+            asked = np.uint64(table[slot, 1] & NODE)
             if length == 0:
                 code = 8
             elif table[slot, 1] & STAMP != stamp or parent_count[asked] == 0:
@@ -271,7 +276,7 @@ def _validate(
                 code = 14
                 break
             slot = slot_of(table, shift, stamp, name)
-            node = table[slot, 1] & NODE
+            node = np.uint64(table[slot, 1] & NODE)
             if table[slot, 1] & STAMP != stamp:
                 code = 15
                 break
@@ -323,28 +328,28 @@ def _walk(nodes, asked, children, parents, parent_count, waiting, distance, plac
     with_parents, ancestors, depth = np.int64(0), np.int64(0), np.int64(_FAR)
     done = 0
     twice = False  # an edge; place_of is the last child that was seen of each parent
-    for node in range(nodes):
+    for node in range(np.uint64(nodes)):
         waiting[node] = children[node]
         distance[node] = _FAR
         place_of[node] = -1
-        order[done] = node
+        order[np.uint64(done)] = node
         done += 1 if children[node] == 0 else 0
         with_parents += 1 if parent_count[node] else 0
     distance[asked] = 0
     step = 0
     while step < done:
-        node = order[step]
+        node = order[np.uint64(step)]
         step += 1
         ancestors += 1 if distance[node] < _FAR else 0
         if parent_count[node] == 0:
             depth = min(depth, distance[node])
         for place in range(parent_count[node]):
-            parent = parents[node, place]
+            parent = parents[node, np.uint64(place)]
             twice |= place_of[parent] == node
             place_of[parent] = node
             distance[parent] = min(distance[parent], distance[node] + 1)
             waiting[parent] -= 1
-            order[done] = parent
+            order[np.uint64(done)] = parent
             done += 1 if waiting[parent] == 0 else 0
     for node in range(nodes):
         place_of[node] = -1
@@ -364,7 +369,7 @@ def _judge_order(order, count, asked, ancestors, parents, parent_count, place_of
         for step in range(count):
             node = order[step]
             for place in range(parent_count[node]):
-                if place_of[parents[node, place]] > step and code == 0:
+                if place_of[parents[node, np.uint64(place)]] > step and code == 0:
                     code, wrong = 22, np.int64(step)
     return code, wrong
 
@@ -377,9 +382,9 @@ def _masks_answer(mask, first, last, begin, end, answer_at):
         # The places that must be 1 are; so the others are 0 where the sum is right.
         shift = first - begin
         missing, total = np.int64(0), np.int64(0)
-        for place in range(answer_at - 1 + shift, end + shift):
+        for place in range(np.uint64(answer_at - 1 + shift), np.uint64(end + shift)):
             missing += 1 if mask[place] != 1 else 0
-        for place in range(begin + shift, end + shift):
+        for place in range(np.uint64(first), np.uint64(last)):
             total += mask[place]
         right = missing == 0 and total == end - answer_at + 1
     return right

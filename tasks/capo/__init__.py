@@ -21,10 +21,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import examples
-from ..base import Look, Task, ValidationResult
+from ..base import Look, Proofs, Task, ValidationResult
 from ..core.tokenizer import Loaded, read_back
 from ..papers import PHYSICS_4_1
-from . import generate, validate
+from . import generate, outline, validate
 from .audit import audit_of
 from .config import KEYS, address, check, count, seeded, tokenizer_of
 from .generate import schema
@@ -85,6 +85,7 @@ TASK = Task(
     schema=schema,
     generate=generate.generate,
     validate=validate.validate,
+    proofs=Proofs(generate=generate.outlined, check=outline.check_outlined),
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,

@@ -42,6 +42,16 @@ def generate(
     config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64]
 ) -> pa.RecordBatch:
     """Make the examples at `indices` (int64 [rows]) of the stream `key`; see `tasks.base.Task`."""
+    return outlined(config, key, indices)[0]
+
+
+def outlined(
+    config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64]
+) -> tuple[pa.RecordBatch, NDArray[np.int32]]:
+    """The same examples, and the outline of each, int32 [rows, 6]: the templates in the order of the text.
+
+    A template's number counts all of them, in the order of SENTENCES and of their lists.
+    """
     seed = config["population_seed"]
     if seed is None:
         raise ConfigError(
@@ -55,20 +65,17 @@ def generate(
     more = attributes(who_they_are.pools, facts, config["reverse_md"]) if config.get("attributes") else []
     about = [pa.array(indices), pa.array(people), pa.array(exposures)]
     about.append(pa.array(np.full(len(indices), seed, dtype=np.int64)))
+    programs = draw_programs(letters(config).plan, config["order"], key, indices)
     if config["bio"] == "text":
-        composed = _composed(letters(config), config["order"], key, indices, facts)
-        columns = [
-            texts(composed.elements, composed.offsets),
-            *about,
-            _rows(composed.char_starts),
-            _rows(composed.char_ends),
-        ]
-        return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config))
-    composed = _tokenised(config, key, indices, facts)
-    mask = np.ones(len(composed.elements), dtype=np.uint8)
-    columns = [ragged(composed.elements, composed.offsets), ragged(mask, composed.offsets), *about]
-    columns += map(_rows, (composed.starts, composed.ends, composed.char_starts, composed.char_ends))
-    return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config))
+        composed = _composed(letters(config), config["order"], facts, programs)
+        columns = [texts(composed.elements, composed.offsets), *about]
+    else:
+        composed = _tokenised(config, facts, programs)
+        mask = np.ones(len(composed.elements), dtype=np.uint8)
+        columns = [ragged(composed.elements, composed.offsets), ragged(mask, composed.offsets), *about]
+        columns += map(_rows, (composed.starts, composed.ends))
+    columns += map(_rows, (composed.char_starts, composed.char_ends))
+    return pa.RecordBatch.from_arrays([*columns, *more], schema=schema(config)), programs >> 1
 
 
 def who(
@@ -96,28 +103,20 @@ def _rows(spans: NDArray[np.int32]) -> pa.ListArray:
 
 
 def _composed(
-    pieces: Pieces,
-    order: bool,
-    key: NDArray[np.uint64],
-    indices: NDArray[np.int64],
-    facts: NDArray[np.int32],
-    end: int = -1,
+    pieces: Pieces, order: bool, facts: NDArray[np.int32], programs: NDArray[np.int32], end: int = -1
 ) -> Composed:
-    room = sizes(pieces, None, order, int(end >= 0))[1]
-    return compose(pieces, facts, draw_programs(pieces.plan, order, key, indices), room, end)
+    return compose(pieces, facts, programs, sizes(pieces, None, order, int(end >= 0))[1], end)
 
 
-def _tokenised(
-    config: Mapping[str, Any], key: NDArray[np.uint64], indices: NDArray[np.int64], facts: NDArray[np.int32]
-) -> Composed:
+def _tokenised(config: Mapping[str, Any], facts: NDArray[np.int32], programs: NDArray[np.int32]) -> Composed:
     encoder = encoder_of(config)
     end = -1
     if config["eos"]:
         assert encoder.loaded.end is not None
         end = encoder.loaded.end
     if encoder.tokens is not None:
-        return _composed(encoder.tokens, config["order"], key, indices, facts, end)
-    written = _composed(encoder.letters, config["order"], key, indices, facts)
+        return _composed(encoder.tokens, config["order"], facts, programs, end)
+    written = _composed(encoder.letters, config["order"], facts, programs)
     ids, starts, ends = encode_whole(
         encoder.loaded, paragraphs_of(written), written.char_starts, written.char_ends
     )

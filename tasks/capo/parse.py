@@ -35,8 +35,8 @@ _SPACE = 32
 _WHOLE = 63  # all six sentences
 _MOST_ITEMS = 16  # a line has 11 at most: a name of 3, a date of 4, 3 of fixed words, and its end
 # Where the spans of a sentence of tasks.capo.text.SENTENCES stand in the columns.
-_SPAN_OF_SENTENCE = np.array([1, 2, 3, 4, 6, 5], dtype=np.int64)
-_SPAN_OF_SENTENCE.flags.writeable = False
+SPAN_OF_SENTENCE = np.array([1, 2, 3, 4, 6, 5], dtype=np.int64)
+SPAN_OF_SENTENCE.flags.writeable = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def read_rows(
         read.items,
         read.lines,
         read.firsts,
-        _SPAN_OF_SENTENCE,
+        SPAN_OF_SENTENCE,
         results,
         places,
         np.empty(_WHOLE + 1, dtype=np.int64),

@@ -36,6 +36,7 @@ from .text import DAYS, MONTHS, PRONOUNS, SENTENCES, YEARS, Content, Template, p
 SPANS = ("name", "birth_date", "birth_city", "university", "major", "employer", "work_city", "pronoun")
 SPAN_OF_SENTENCE = np.array([SPANS.index(name) for name in SENTENCES])
 WIDTH = 8  # elements that are copied at a time: what must be free behind the last of a batch
+_0, _1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(number) for number in range(9))
 _MOST_OPS = 16  # a program has 10 at most: a name of 3, a date of 4, 3 of fixed words
 # The columns of `Pieces.table`.
 _OFFSET, _LENGTH, _START, _END, _CHARS, _CHAR_START, _CHAR_END = range(7)
@@ -275,7 +276,7 @@ def _compose(
     span_of,
     facts,
     chosen,
-    last,
+    last_element,
     out,
     offsets,
     starts,
@@ -286,43 +287,49 @@ def _compose(
     op_places,
     op_chars,
 ):
-    """Copy the pieces of all rows one after another. The last three are scratch: of each op of a program."""
-    at = 0
-    for row in range(len(facts)):
+    """Copy the pieces of all rows one after another. The last three are scratch: of each op of a program.
+
+    Places have no sign: what has one might count from an array's end, and costs a question each.
+    """
+    at = _0
+    for row in range(np.uint64(len(facts))):
         begin, chars = at, 0
         for place in range(6):
-            program = chosen[row, place]
-            first = programs[program, 0]
-            for op in range(first, programs[program, 1]):
-                piece = ops[op, 0] + facts[row, ops[op, 1]]
-                op_pieces[op - first] = piece
-                op_places[op - first] = at - begin
-                op_chars[op - first] = chars
-                source, length = table[piece, _OFFSET], table[piece, _LENGTH]
+            program = np.uint64(chosen[row, np.uint64(place)])
+            nth = _0
+            for op in range(np.uint64(programs[program, _0]), np.uint64(programs[program, _1])):
+                piece = np.uint64(ops[op, _0] + facts[row, np.uint64(ops[op, _1])])
+                op_pieces[nth], op_places[nth], op_chars[nth] = piece, at - begin, chars
+                nth += _1
+                source, target = np.uint64(table[piece, _OFFSET]), at
+                at += np.uint64(table[piece, _LENGTH])
+                chars += table[piece, _CHARS]
                 # Eight at a time, loaded before they are stored, so that they become one wide move each;
                 # what is too much is written over.
-                for done in range(0, length, 8):
-                    s, t = source + done, at + done
-                    a, b, c, d = elements[s], elements[s + 1], elements[s + 2], elements[s + 3]
-                    e, f, g, h = elements[s + 4], elements[s + 5], elements[s + 6], elements[s + 7]
-                    out[t], out[t + 1], out[t + 2], out[t + 3] = a, b, c, d
-                    out[t + 4], out[t + 5], out[t + 6], out[t + 7] = e, f, g, h
-                at += length
-                chars += table[piece, _CHARS]
+                while target < at:
+                    a, b = elements[source], elements[source + _1]
+                    c, d = elements[source + _2], elements[source + _3]
+                    e, f = elements[source + _4], elements[source + _5]
+                    g, h = elements[source + _6], elements[source + _7]
+                    out[target], out[target + _1] = a, b
+                    out[target + _2], out[target + _3] = c, d
+                    out[target + _4], out[target + _5] = e, f
+                    out[target + _6], out[target + _7] = g, h
+                    source += _8
+                    target += _8
             # The spans of the value, and of the subject: the name first, then the first pronoun.
-            for which in range(2):
-                if which == 0:
-                    span = span_of[program]
-                else:
-                    span = 0 if place == 0 else 7
-                if which == 0 or place < 2:
-                    one, other = programs[program, 2 + 2 * which], programs[program, 3 + 2 * which]
-                    head, tail = op_pieces[one], op_pieces[other]
-                    starts[row, span] = op_places[one] + table[head, _START]
-                    ends[row, span] = op_places[other] + table[tail, _END]
-                    char_starts[row, span] = op_chars[one] + table[head, _CHAR_START]
-                    char_ends[row, span] = op_chars[other] + table[tail, _CHAR_END]
-        if last >= 0:
-            out[at] = last
-            at += 1
-        offsets[row + 1] = at
+            for which in range(_0, _2 if place < 2 else _1):
+                span = np.uint64(span_of[program])
+                if which == _1:
+                    span = _0 if place == 0 else _7
+                one, other = programs[program, _2 + _2 * which], programs[program, _3 + _2 * which]
+                first, last = np.uint64(one), np.uint64(other)
+                head, tail = np.uint64(op_pieces[first]), np.uint64(op_pieces[last])
+                starts[row, span] = op_places[first] + table[head, _START]
+                ends[row, span] = op_places[last] + table[tail, _END]
+                char_starts[row, span] = op_chars[first] + table[head, _CHAR_START]
+                char_ends[row, span] = op_chars[last] + table[tail, _CHAR_END]
+        if last_element >= 0:
+            out[at] = last_element
+            at += _1
+        offsets[row + _1] = at

@@ -9,7 +9,7 @@ ways (two cities may be the same), all are tried. Ids must be the tokenizer's ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,11 +45,11 @@ MESSAGES = (
     "a column of the person's attributes says what the text does not",
 )
 (
-    _VALID,
+    VALID,
     _NO_END,
     _TOO_LONG,
     _NO_NAME,
-    _NOBODY,
+    NOBODY,
     _SEVERAL,
     _UNTRUE,
     _GOES_ON,
@@ -58,18 +58,20 @@ MESSAGES = (
     _PERSON,
     _EXPOSURE,
     _MASK,
-    _SPANS,
-    _ATTRIBUTES,
+    SPANS,
+    ATTRIBUTES,
 ) = range(len(MESSAGES))
 # Of what `read_rows` says.
 _CODE_OF_RESULT = np.zeros(4, dtype=np.int32)
-_CODE_OF_RESULT[[TRUE, UNTRUE, GOES_ON, OTHER_SPANS]] = _VALID, _UNTRUE, _GOES_ON, _SPANS
+_CODE_OF_RESULT[[TRUE, UNTRUE, GOES_ON, OTHER_SPANS]] = VALID, _UNTRUE, _GOES_ON, SPANS
+_NO_SPANS = np.empty((0, 8), dtype=np.int32)
+_NO_SPANS.flags.writeable = False
 _SPAN_COLUMNS = ("value_starts", "value_ends", "char_starts", "char_ends")
 
 
 @dataclass(kw_only=True, eq=False)
-class _Rows:
-    """What the kernels need of a batch."""
+class Rows:
+    """What is looked at of a batch, and what is said of it so far."""
 
     elements: NDArray[Any]
     begins: NDArray[np.int64]  # [rows]
@@ -88,7 +90,7 @@ class _Rows:
 
     def fail(self, rows: NDArray[np.int64], code: int, positions: Any = 0) -> None:
         """Rows that are still valid become invalid."""
-        valid = self.codes[rows] == _VALID
+        valid = self.codes[rows] == VALID
         self.positions[rows[valid]] = np.broadcast_to(positions, rows.shape)[valid]
         self.codes[rows[valid]] = code
 
@@ -104,9 +106,24 @@ class _Known:
 
 def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     """Check every row of a batch with the column `input_ids` (or `text`) and any other column of Capo."""
+    rows = taken(batch, config)
+    if config["bio"] == "text":
+        _check_people(rows, batch, config, None)
+    else:
+        loaded = tokenizer_of(config)
+        if encoder_of(config).why_whole:
+            _check_whole(rows, batch, config, loaded)
+        else:
+            _check_people(rows, batch, config, loaded)
+    check_beside(rows, batch, config)
+    return Verdicts(codes=rows.codes, positions=rows.positions, messages=MESSAGES)
+
+
+def taken(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Rows:
+    """The rows of a batch, without their ends; those that lack one are refused."""
     text = config["bio"] == "text"
     values, offsets = unragged(batch.column("text" if text else "input_ids"))
-    rows = _Rows(
+    rows = Rows(
         elements=values,
         begins=offsets[:-1].astype(np.int64),
         ends=offsets[1:].astype(np.int64),
@@ -120,37 +137,35 @@ def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     # A text's values are counted in characters.
     names = (None, None, "value_starts", "value_ends") if text else _SPAN_COLUMNS
     rows.spans = tuple(_spans(batch, name, rows.odd_spans) for name in names)
-    if text:
-        _check_people(rows, batch, config, None)
-    else:
-        loaded = tokenizer_of(config)
-        if config["eos"]:
-            _take_off_end(rows, loaded.end)
-        if encoder_of(config).why_whole:
-            _check_whole(rows, batch, config, loaded)
-        else:
-            _check_people(rows, batch, config, loaded)
+    if not text and config["eos"]:
+        _take_off_end(rows, tokenizer_of(config).end)
+    return rows
+
+
+def check_beside(rows: Rows, batch: pa.RecordBatch, config: Mapping[str, Any]) -> None:
+    """Refuse rows for what stands beside the text and does not follow from it."""
     _check_exposures(rows, batch, config)
-    _check_mask(rows, batch, offsets)
-    return Verdicts(codes=rows.codes, positions=rows.positions, messages=MESSAGES)
+    if "loss_mask" in batch.schema.names:
+        _check_mask(rows, batch)
 
 
 def _spans(batch: pa.RecordBatch, name: str | None, odd: NDArray[np.bool_]) -> NDArray[np.int32]:
     """A column of spans as int32 [rows, 8], [0, 8] where there is none; rows without 8 become odd."""
     if name is None or name not in batch.schema.names:
-        return np.empty((0, 8), dtype=np.int32)
+        return _NO_SPANS
     values, offsets = unragged(batch.column(name))
     wrong = np.diff(offsets) != 8
     odd |= wrong
-    if not wrong.any():
-        # A copy where it is read-only: Numba would compile the kernel once more for the other kind.
-        return np.array(values[offsets[0] : offsets[-1]]).reshape(-1, 8)
-    places = np.full((batch.num_rows, 8), -1, dtype=np.int32)
-    places[~wrong] = values[offsets[:-1][~wrong][:, None] + np.arange(8)]
+    if wrong.any():
+        places = np.full((batch.num_rows, 8), -1, dtype=np.int32)
+        places[~wrong] = values[offsets[:-1][~wrong][:, None] + np.arange(8)]
+    else:
+        places = values[offsets[0] : offsets[-1]].reshape(-1, 8)
+    places.flags.writeable = False  # all of one kind: Numba would compile the kernel once for each
     return places
 
 
-def _take_off_end(rows: _Rows, end: int | None) -> None:
+def _take_off_end(rows: Rows, end: int | None) -> None:
     filled = rows.ends > rows.begins
     there = np.zeros(len(filled), dtype=bool)
     there[filled] = rows.elements[rows.ends[filled] - 1] == (-1 if end is None else end)
@@ -160,14 +175,23 @@ def _take_off_end(rows: _Rows, end: int | None) -> None:
 
 
 def _check_people(
-    rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], loaded: Loaded | None
+    rows: Rows, batch: pa.RecordBatch, config: Mapping[str, Any], loaded: Loaded | None
 ) -> None:
     """Read every row that is still valid, population by population (mostly there is one)."""
     fields = fields_of(config)
     read = reading(fields, templates_of(config), config["reverse_md"], loaded)
-    every = np.flatnonzero(rows.codes == _VALID)
+    every = np.flatnonzero(rows.codes == VALID)
     rows.fail(every[(rows.ends - rows.begins)[every] > read.most], _TOO_LONG, read.most)
-    every = every[rows.codes[every] == _VALID]
+    every = every[rows.codes[every] == VALID]
+    for seed, of_seed in by_population(rows, every, batch, config):
+        known = _Known(people=population(fields, seed), read=read, config=config)
+        _check_one_population(rows, of_seed, known)
+
+
+def by_population(
+    rows: Rows, every: NDArray[np.int64], batch: pa.RecordBatch, config: Mapping[str, Any]
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Those of the rows `every` that may be of a population, by its seed; the others are refused."""
     given = config["population_seed"]
     if "population" in batch.schema.names:
         seeds = batch.column("population").to_numpy()
@@ -178,11 +202,10 @@ def _check_people(
     rows.fail(every[wrong[every]], _POPULATION)
     every = every[~wrong[every]]
     for seed in np.unique(seeds[every]):
-        known = _Known(people=population(fields, int(seed)), read=read, config=config)
-        _check_one_population(rows, every[seeds[every] == seed], known)
+        yield int(seed), every[seeds[every] == seed]
 
 
-def _check_one_population(rows: _Rows, waiting: NDArray[np.int64], known: _Known) -> None:
+def _check_one_population(rows: Rows, waiting: NDArray[np.int64], known: _Known) -> None:
     """Try the full names in each row, one after another, until the row is true of one of them."""
     sizes = known.people.bounds[FIRST : LAST + 1]
     skip = 0
@@ -194,15 +217,15 @@ def _check_one_population(rows: _Rows, waiting: NDArray[np.int64], known: _Known
         waiting, numbers, places = waiting[named], numbers[named], places[named]
         codes, places = _read_about(rows, waiting, numbers, places, known)
         # The first full name says what is wrong, unless the text is right with a later one.
-        told = np.flatnonzero((codes == _VALID) | (codes == _ATTRIBUTES) | (skip == 0))
+        told = np.flatnonzero((codes == VALID) | (codes == ATTRIBUTES) | (skip == 0))
         rows.codes[waiting[told]] = codes[told]
-        rows.positions[waiting[told]] = np.where(codes == _VALID, 0, places)[told]
-        waiting = waiting[codes != _VALID]
+        rows.positions[waiting[told]] = np.where(codes == VALID, 0, places)[told]
+        waiting = waiting[codes != VALID]
         skip += 1
 
 
 def _read_about(
-    rows: _Rows,
+    rows: Rows,
     waiting: NDArray[np.int64],
     numbers: NDArray[np.int64],
     places: NDArray[np.int64],
@@ -210,7 +233,7 @@ def _read_about(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Code and position of each waiting row, read as about the person with the full name of this number."""
     people, config = known.people, known.config
-    codes = np.full(len(waiting), _VALID, dtype=np.int32)
+    codes = np.full(len(waiting), VALID, dtype=np.int32)
     several = numbers == AMBIGUOUS
     persons = np.zeros_like(numbers)
     persons[~several] = people.names.backward(numbers[~several])
@@ -218,26 +241,26 @@ def _read_about(
         codes[several] = _SEVERAL
     else:
         persons[several] = rows.people[waiting[several]]
-    codes[(codes == _VALID) & ((persons < 0) | (persons >= config["num_people"]))] = _NOBODY
-    tried = np.flatnonzero(codes == _VALID)
+    codes[(codes == VALID) & ((persons < 0) | (persons >= config["num_people"]))] = NOBODY
+    tried = np.flatnonzero(codes == VALID)
     facts = people.facts(persons[tried])
     results, reached = read_rows(
         known.read, rows.texts, waiting[tried], facts, not config["order"], rows.spans
     )
     codes[tried] = _CODE_OF_RESULT[results]
     places[tried] = reached
-    codes[(codes == _VALID) & rows.odd_spans[waiting]] = _SPANS
+    codes[(codes == VALID) & rows.odd_spans[waiting]] = SPANS
     if rows.people is not None:
-        true = (codes == _VALID) | (codes == _SPANS)
+        true = (codes == VALID) | (codes == SPANS)
         codes[true & (rows.people[waiting] != persons)] = _PERSON
     if rows.told:
         wrong = untrue(rows.told, waiting[tried], facts, people.pools, config["reverse_md"])
-        codes[tried[wrong & (codes[tried] == _VALID)]] = _ATTRIBUTES
-    places[np.isin(codes, (_PERSON, _SPANS, _ATTRIBUTES))] = 0
+        codes[tried[wrong & (codes[tried] == VALID)]] = ATTRIBUTES
+    places[np.isin(codes, (_PERSON, SPANS, ATTRIBUTES))] = 0
     return codes, places
 
 
-def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], loaded: Loaded) -> None:
+def _check_whole(rows: Rows, batch: pa.RecordBatch, config: Mapping[str, Any], loaded: Loaded) -> None:
     """A tokenizer of whole texts: turn ids back into texts, read these, and encode them again.
 
     The library does it row by row: slow. Spans of tokens are checked where those of characters are there.
@@ -247,7 +270,7 @@ def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], 
     vocabulary[list(known)] = True
     paragraphs = [""] * batch.num_rows
     ids: list[list[int]] = [[]] * batch.num_rows
-    for row in np.flatnonzero(rows.codes == _VALID).tolist():
+    for row in np.flatnonzero(rows.codes == VALID).tolist():
         row_ids = rows.elements[rows.begins[row] : rows.ends[row]]
         foreign = np.flatnonzero(
             (row_ids < 0) | (row_ids >= len(vocabulary)) | ~vocabulary[np.clip(row_ids, 0, max(known))]
@@ -258,7 +281,7 @@ def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], 
             ids[row] = row_ids.tolist()
             paragraphs[row] = read_back(loaded, ids[row])
     letters, offsets = unragged(pa.array(paragraphs, pa.string()))
-    none = np.empty((0, 8), dtype=np.int32)
+    none = _NO_SPANS
     as_text = replace(
         rows,
         elements=letters,
@@ -267,7 +290,7 @@ def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], 
         spans=(none, none, *rows.spans[2:]),
     )
     _check_people(as_text, batch, config, None)
-    for row in np.flatnonzero(rows.codes == _VALID).tolist():
+    for row in np.flatnonzero(rows.codes == VALID).tolist():
         encoding = encoding_of(loaded, paragraphs[row])
         if encoding.ids != ids[row]:
             rows.fail(np.array([row]), _OTHER_IDS)
@@ -277,10 +300,10 @@ def _check_whole(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any], 
             here = (last <= char_starts[:, None]).sum(axis=1)
             past = np.maximum(here, (first < char_ends[:, None]).sum(axis=1))
             if (starts != here).any() or (ends != past).any():
-                rows.fail(np.array([row]), _SPANS)
+                rows.fail(np.array([row]), SPANS)
 
 
-def _check_exposures(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, Any]) -> None:
+def _check_exposures(rows: Rows, batch: pa.RecordBatch, config: Mapping[str, Any]) -> None:
     """Round r of all exposures has the numbers r * exposures to (r + 1) * exposures - 1."""
     if "exposure" not in batch.schema.names:
         return
@@ -293,9 +316,8 @@ def _check_exposures(rows: _Rows, batch: pa.RecordBatch, config: Mapping[str, An
     rows.fail(np.flatnonzero(wrong), _EXPOSURE)
 
 
-def _check_mask(rows: _Rows, batch: pa.RecordBatch, offsets: NDArray[np.int32]) -> None:
-    if "loss_mask" not in batch.schema.names:
-        return
+def _check_mask(rows: Rows, batch: pa.RecordBatch) -> None:
+    offsets = unragged(batch.column(0 if "input_ids" not in batch.schema.names else "input_ids"))[1]
     mask, mask_offsets = unragged(batch.column("loss_mask"))
     lengths = np.diff(mask_offsets)
     rows.fail(np.flatnonzero(lengths != np.diff(offsets)), _MASK)

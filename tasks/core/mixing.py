@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .kernels import inlined, kernel
 from .rng import canonical_json
 
+_0, _1, _2, _4, _8 = (np.uint64(number) for number in (0, 1, 2, 4, 8))
 _V0 = np.uint64(0x736F6D6570736575)
 _V1 = np.uint64(0x646F72616E646F6D ^ 0xEE)
 _V2 = np.uint64(0x6C7967656E657261)
@@ -129,32 +130,36 @@ def hash_pair(key0, key1, one, other):
 
 @kernel
 def _hash_tokens(tokens, offsets, head, tail, key, fingerprints):
-    for row in range(len(fingerprints)):
-        place, end = np.int64(offsets[row]) + head, np.int64(offsets[row + 1]) - tail
-        count = max(end - place, 0)
+    # Places have no sign: what has one might count from an array's end, and costs a question each.
+    for row in range(np.uint64(len(fingerprints))):
+        place, count = np.uint64(offsets[row]) + np.uint64(head), _0
+        end = np.uint64(max(np.int64(offsets[row + _1]) - tail, 0))
+        if end > place:
+            count = end - place
         v0, v1, v2, v3 = sip_begin(key[0], key[1])
-        for word in range(count >> 1):
-            low, high = tokens[place + 2 * word], tokens[place + 2 * word + 1]
-            v0, v1, v2, v3 = take_in(v0, v1, v2, v3, np.uint64(low) | (np.uint64(high) << _S32))
-        rest = np.uint64(tokens[end - 1]) if count & 1 else np.uint64(0)
-        v0, v1, v2, v3 = take_in(v0, v1, v2, v3, last_word(4 * count, rest))
-        fingerprints[row, 0], fingerprints[row, 1] = finish(v0, v1, v2, v3)
+        for _ in range(count >> _1):
+            word = np.uint64(tokens[place]) | np.uint64(tokens[place + _1]) << _S32
+            v0, v1, v2, v3 = take_in(v0, v1, v2, v3, word)
+            place += _2
+        rest = np.uint64(tokens[end - _1]) if count & _1 else _0
+        v0, v1, v2, v3 = take_in(v0, v1, v2, v3, last_word(_4 * count, rest))
+        fingerprints[row, _0], fingerprints[row, _1] = finish(v0, v1, v2, v3)
 
 
 @kernel
 def _hash_bytes(values, offsets, key, fingerprints):
-    for row in range(len(fingerprints)):
-        place, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
+    for row in range(np.uint64(len(fingerprints))):
+        place, end = np.uint64(offsets[row]), np.uint64(offsets[row + _1])
         count = end - place
         v0, v1, v2, v3 = sip_begin(key[0], key[1])
-        while place + 8 <= end:
-            word = np.uint64(0)
-            for part in range(8):
-                word |= np.uint64(values[place + part]) << np.uint64(8 * part)
+        while place + _8 <= end:
+            word = _0
+            for part in range(_8):
+                word |= np.uint64(values[place + part]) << (_8 * part)
             v0, v1, v2, v3 = take_in(v0, v1, v2, v3, word)
-            place += 8
-        rest = np.uint64(0)
+            place += _8
+        rest = _0
         for part in range(end - place):
-            rest |= np.uint64(values[place + part]) << np.uint64(8 * part)
+            rest |= np.uint64(values[place + part]) << (_8 * part)
         v0, v1, v2, v3 = take_in(v0, v1, v2, v3, last_word(count, rest))
-        fingerprints[row, 0], fingerprints[row, 1] = finish(v0, v1, v2, v3)
+        fingerprints[row, _0], fingerprints[row, _1] = finish(v0, v1, v2, v3)

@@ -15,6 +15,7 @@ from .kernels import inlined
 
 NODE = np.int64(0xFFFFFFFF)
 STAMP = ~NODE
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -38,7 +39,7 @@ def read_word(tokens, at, end, inner, last, min_tlen, max_tlen):
     place = at
     stop = min(end, at + max_tlen)
     while place < stop:
-        token = np.int64(tokens[place])
+        token = np.int64(tokens[np.uint64(place)])
         place += 1
         if token > inner:
             name = name * last + token - inner
@@ -53,10 +54,13 @@ def read_word(tokens, at, end, inner, last, min_tlen, max_tlen):
 
 @inlined
 def slot_of(table, shift, stamp, name):
-    """The slot of the node called `name`, or the free one where it would go; shift 0: each has its own."""
-    slot = name
+    """The slot of the node called `name`, or the free one where it would go; shift 0: each has its own.
+
+    It has no sign: what has one might count from an array's end, and costs a question each.
+    """
+    slot = np.uint64(name)
     if shift:
-        slot = np.int64((np.uint64(name) * _MULTIPLIER) >> shift)
-        while table[slot, 1] & STAMP == stamp and table[slot, 0] != name:
-            slot = (slot + 1) & (len(table) - 1)
+        slot = (np.uint64(name) * _MULTIPLIER) >> shift
+        while table[slot, _ONE] & STAMP == stamp and table[slot, _ZERO] != name:
+            slot = (slot + _ONE) & np.uint64(len(table) - 1)
     return slot

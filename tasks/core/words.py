@@ -24,6 +24,7 @@ from .rng import integers
 
 _MAX_WORDS = 2**62  # words are numbered in int64
 _DIRECT_SLOTS = 1 << 14  # up to here the table has a slot for every word, and probing never collides
+_ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -110,7 +111,7 @@ def draw_distinct_words(
     """
     max_tlen = len(firsts) - 1
     length_choices = len(firsts) - min_tlen
-    mask = len(seen) - 1
+    mask = np.uint64(len(seen) - 1)
     shift = np.uint64(64)
     while (1 << (np.uint64(64) - shift)) < len(seen):
         shift -= np.uint64(1)
@@ -123,21 +124,23 @@ def draw_distinct_words(
         number = np.int64(0)
         drawn += 1
         # As many tokens are drawn for every word: no branch depends on the length, which is random.
+        word = np.uint64(distinct)
         for place in range(max_tlen):
             token = integers(state, mini_vocab)
-            words[distinct, place] = token + 1
+            words[word, np.uint64(place)] = token + 1
             if place < length:
                 number = number * mini_vocab + token
-        number += firsts[length]
-        words[distinct, length - 1] += mini_vocab
-        lengths[distinct] = length
+        number += firsts[np.uint64(length)]
+        words[word, np.uint64(length - 1)] += mini_vocab
+        lengths[word] = length
         if direct:
-            fresh = seen_in[number] != round_number
-            seen_in[number] = round_number
+            slot = np.uint64(number)
+            fresh = seen_in[slot] != round_number
+            seen_in[slot] = round_number
         else:
-            slot = np.int64((np.uint64(number) * _MULTIPLIER) >> shift)
+            slot = (np.uint64(number) * _MULTIPLIER) >> shift
             while seen_in[slot] == round_number and seen[slot] != number:
-                slot = (slot + 1) & mask
+                slot = (slot + _ONE) & mask
             fresh = seen_in[slot] != round_number
             seen[slot] = number
             seen_in[slot] = round_number
@@ -155,10 +158,12 @@ def draw_distinct_words(
 def put_word(tokens, at, words, lengths, node):
     """Copy a node's word to tokens[at:] and return the place after it."""
     # The whole row is written: the next token overwrites what is too much, and no branch depends on
-    # the length, which is random. `tokens` needs room for one word more.
-    tokens[at] = words[node, 0]
+    # the length, which is random. `tokens` needs room for one word more. Places have no sign: what has one
+    # might count from an array's end, and costs a question each.
+    first, word = np.uint64(at), np.uint64(node)
+    tokens[first] = words[word, _ZERO]
     if words.shape[1] > 1:
-        tokens[at + 1] = words[node, 1]
-        for place in range(2, words.shape[1]):
-            tokens[at + place] = words[node, place]
-    return at + lengths[node]
+        tokens[first + _ONE] = words[word, _ONE]
+        for place in range(_TWO, np.uint64(words.shape[1])):
+            tokens[first + place] = words[word, place]
+    return at + lengths[word]

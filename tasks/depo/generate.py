@@ -155,9 +155,9 @@ def _generate(
         for place in range(n):
             order[place] = place
         for place in range(n - 1, -1, -1):
-            chosen = integers(state, place + 1)
+            chosen = np.uint64(integers(state, place + 1))
             edge = order[chosen]
-            order[chosen] = order[place]
+            order[chosen] = order[np.uint64(place)]
             if separator >= 0:
                 tokens[at] = separator
                 at += 1

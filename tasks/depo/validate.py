@@ -171,15 +171,16 @@ def _validate(
             # Found and new names go the same way: which one comes next cannot be predicted.
             slot = slot_of(table, shift, stamp, name)
             known = table[slot, 1] & STAMP == stamp
-            source = table[slot, 1] & NODE if known else nodes
-            if source == max_nodes:
+            number = table[slot, 1] & NODE if known else nodes
+            if number == max_nodes:
                 code = 7
                 break
+            source = np.uint64(number)
             if known and successor[source] >= 0:
                 code = 5
                 break
             table[slot, 0] = name
-            table[slot, 1] = stamp | source
+            table[slot, 1] = stamp | number
             entered[source] = entered[source] if known else 0
             nodes += 0 if known else 1
             at += length
@@ -189,19 +190,20 @@ def _validate(
                 break
             slot = slot_of(table, shift, stamp, name)
             known = table[slot, 1] & STAMP == stamp
-            target = table[slot, 1] & NODE if known else nodes
-            if target == max_nodes:
+            number = table[slot, 1] & NODE if known else nodes
+            if number == max_nodes:
                 code = 7
                 break
+            target = np.uint64(number)
             if known and entered[target]:
                 code = 6
                 break
             table[slot, 0] = name
-            table[slot, 1] = stamp | target
+            table[slot, 1] = stamp | number
             successor[target] = successor[target] if known else -1
             nodes += 0 if known else 1
             at += length
-            successor[source] = target
+            successor[source] = number
             entered[target] = 1
             edges += 1
 
@@ -272,7 +274,7 @@ def _validate(
                 break
             at += length
             if len(mask_offsets):
-                for place in range(answer_at + mask_shift, at + mask_shift):
+                for place in range(np.uint64(answer_at + mask_shift), np.uint64(at + mask_shift)):
                     if mask[place] != 1:
                         code = 21
                 masked += at - answer_at
@@ -286,7 +288,7 @@ def _validate(
         if code == 0:
             # The places that must be 1 are; so the others are 0 where the sum is right.
             if len(mask_offsets):
-                for place in range(mask_offsets[row], mask_offsets[row + 1]):
+                for place in range(np.uint64(mask_offsets[row]), np.uint64(mask_offsets[row + 1])):
                     masked -= mask[place]
             if queries != wanted:
                 code = 20
@@ -308,14 +310,14 @@ def _one_cycle(nodes, successor, cycle, place_on_cycle, asked):
 
     asked is then 0.
     """
-    node, step = 0, 0
-    while step < nodes and (node != 0 or step == 0):
+    node, step = np.int64(0), np.uint64(0)
+    while step < np.uint64(nodes) and (node != 0 or step == 0):
         cycle[step] = node
-        place_on_cycle[node] = step
+        place_on_cycle[np.uint64(node)] = step
         asked[step] = 0
-        node = successor[node]
-        step += 1
-    return node == 0 and step == nodes
+        node = np.int64(successor[np.uint64(node)])
+        step += np.uint64(1)
+    return node == 0 and step == np.uint64(nodes)
 
 
 @inlined

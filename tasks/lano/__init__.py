@@ -19,9 +19,9 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from .. import examples
-from ..base import Look, Task, ValidationResult
+from ..base import Look, Proofs, Task, ValidationResult
 from ..papers import PHYSICS_4_1
-from . import content, generate, validate
+from . import content, derived, generate, validate
 from .audit import audit_of
 from .config import KEYS, check, max_tokens, mean_tokens, tokens
 from .content import distinct
@@ -86,6 +86,7 @@ TASK = Task(
     schema=schema,
     generate=generate.generate,
     validate=validate.validate,
+    proofs=Proofs(generate=generate.derive, check=derived.check_derived),
     mean_tokens=mean_tokens,
     max_tokens=max_tokens,
     tokens=tokens,

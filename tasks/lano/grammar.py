@@ -14,7 +14,10 @@ from fractions import Fraction
 from functools import cache, cached_property, lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..core.paths import local_path
 from ..core.rng import numpy_generator, stream_key
@@ -107,12 +110,20 @@ class Grammar:
         """Terminals of the longest sentence."""
         return self._per_sentence(max)
 
-    def _per_sentence(self, best: Callable[[list[int]], int]) -> int:
-        lengths = dict.fromkeys(self.terminals, 1)
+    @cached_property
+    def max_nodes(self) -> int:
+        """Non-terminals of the largest tree."""
+        return self._per_sentence(max, terminal=0, node=1)
+
+    def _per_sentence(self, best: Callable[[list[int]], int], terminal: int = 1, node: int = 0) -> int:
+        """The best sum over a tree in which a terminal counts so much, and any other node so much."""
+        sums = dict.fromkeys(self.terminals, terminal)
         for level, rules in zip(self.levels[-2::-1], self.rules[::-1], strict=True):
-            of_level = [best([sum(lengths[child] for child in one) for one in all_of]) for all_of in rules]
-            lengths = dict(zip(level, of_level, strict=True))
-        return lengths[self.start]
+            of_level = [
+                node + best([sum(sums[child] for child in one) for one in all_of]) for all_of in rules
+            ]
+            sums = dict(zip(level, of_level, strict=True))
+        return sums[self.start]
 
     @cached_property
     def expected_counts(self) -> dict[int, Fraction]:
@@ -134,6 +145,11 @@ class Grammar:
         return float(sum(self.expected_counts[terminal] for terminal in self.terminals))
 
     @cached_property
+    def mean_nodes(self) -> float:
+        """Non-terminals of a tree on average, likewise."""
+        return float(sum(self.expected_counts[symbol] for level in self.levels[:-1] for symbol in level))
+
+    @cached_property
     def derivation_bits(self) -> float:
         """Entropy of a derivation (all choices of rules) in bits per sentence."""
         return math.fsum(
@@ -141,6 +157,19 @@ class Grammar:
             for level, rules in zip(self.levels, self.rules, strict=False)
             for symbol, alternatives in zip(level, rules, strict=True)
         )
+
+
+class Derivations(NamedTuple):
+    """How sentences come from the start: the rule of every node of their trees.
+
+    Rules are numbered over the whole grammar, in the order of `Grammar.rules`: from the start's level down, a
+    level's symbols ascending, their alternatives in their order. A sentence's nodes stand level by level,
+    each from left to right. So the nodes of a level are as many as the symbols of the rules above them, and a
+    node's descendants in any level stand side by side: a scan finds the ancestors of every token.
+    """
+
+    rules: NDArray[np.uint16]  # [nodes of all sentences]
+    offsets: NDArray[np.int64]  # [sentences + 1]: where each one's nodes begin
 
 
 @cache

@@ -7,6 +7,7 @@ code in common.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,25 +33,59 @@ MESSAGES = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Framed:
+    """The rows of a batch, and where their sentences stand."""
+
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+    begins: NDArray[np.int64]  # [rows]: a sentence's first token, where the row is framed as it must be
+    lengths: NDArray[np.int64]  # [rows]
+    codes: NDArray[np.int32]
+    positions: NDArray[np.int64]
+
+
 def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
     """Check every row of a batch with the column `input_ids` and any other column of Lano."""
-    grammar = grammar_of(config)
+    grammar, rows = grammar_of(config), framed(batch, config)
+    good = rows.codes == 0
+    furthest = furthest_tiled(grammar, rows.tokens, rows.begins[good], rows.lengths[good], give_up=True)
+    rows.codes[good] = np.where(furthest == TOO_MANY, 7, np.where(furthest < 0, 0, 4))
+    rows.positions[good] = np.where(furthest < 0, 0, furthest + config["bos"])
+    check_columns(batch, rows)
+    return Verdicts(codes=rows.codes, positions=rows.positions, messages=MESSAGES)
+
+
+def framed(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Framed:
+    """Take <bos> and <eos> off every row, and refuse those that do not have them or are too long."""
     tokens, offsets = unragged(batch.column("input_ids"))
-    bos = config["bos_token_id"] if config["bos"] else -1
-    eos = config["eos_token_id"] if config["eos"] else -1
-    begins = np.empty(batch.num_rows, dtype=np.int64)
-    lengths = np.empty(batch.num_rows, dtype=np.int64)
-    codes = np.zeros(batch.num_rows, dtype=np.int32)
-    positions = np.zeros(batch.num_rows, dtype=np.int64)
-    _check_frame(tokens, offsets, bos, eos, grammar.max_length, begins, lengths, codes, positions)
-    framed = codes == 0
-    furthest = furthest_tiled(grammar, tokens, begins[framed], lengths[framed], give_up=True)
-    codes[framed] = np.where(furthest == TOO_MANY, 7, np.where(furthest < 0, 0, 4))
-    positions[framed] = np.where(furthest < 0, 0, furthest + config["bos"])
+    rows = Framed(
+        tokens=tokens,
+        offsets=offsets,
+        begins=np.empty(batch.num_rows, dtype=np.int64),
+        lengths=np.empty(batch.num_rows, dtype=np.int64),
+        codes=np.zeros(batch.num_rows, dtype=np.int32),
+        positions=np.zeros(batch.num_rows, dtype=np.int64),
+    )
+    _check_frame(
+        tokens,
+        offsets,
+        config["bos_token_id"] if config["bos"] else -1,
+        config["eos_token_id"] if config["eos"] else -1,
+        grammar_of(config).max_length,
+        rows.begins,
+        rows.lengths,
+        rows.codes,
+        rows.positions,
+    )
+    return rows
+
+
+def check_columns(batch: pa.RecordBatch, rows: Framed) -> None:
+    """Hold the mask and the metadata, where the batch has them, to the rows that are still valid."""
     mask, mask_offsets = _optional_list(batch, "loss_mask")
     given = batch.column("length").to_numpy() if "length" in batch.schema.names else _empty(np.int32)
-    _check_columns(offsets, lengths, mask, mask_offsets, given, codes, positions)
-    return Verdicts(codes=codes, positions=positions, messages=MESSAGES)
+    _check_columns(rows.offsets, rows.lengths, mask, mask_offsets, given, rows.codes, rows.positions)
 
 
 def _optional_list(batch: pa.RecordBatch, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -102,10 +137,14 @@ def _check_columns(offsets, lengths, mask, mask_offsets, given, codes, positions
             if count != offsets[row + 1] - offsets[row]:
                 wrong = 0
             else:
-                for at in range(count):
-                    if mask[mask_offsets[row] + at] != 1:
-                        wrong = at
-                        break
+                first, odd = mask_offsets[row], np.uint8(0)
+                # All of them, with places that have no sign: then many are looked at together.
+                for place in range(np.uint64(first), np.uint64(first + count)):
+                    odd |= mask[place] ^ np.uint8(1)
+                if odd != 0:
+                    wrong = 0
+                    while mask[first + wrong] == 1:
+                        wrong += 1
             if wrong >= 0:
                 codes[row] = 5
                 positions[row] = wrong

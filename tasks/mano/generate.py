@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
 
 # x mod m = x - (x * ceil(2^47 / m) >> 47) * m for 0 <= x <= m * m, m <= 2^15, without an overflow.
 _SHIFT = np.int64(47)
+_NONE, _DIVISION = np.uint64(0), np.uint64(3)  # the value, and the operator
 
 
 def max_tokens(config: Mapping[str, Any]) -> int:
@@ -143,7 +144,8 @@ def _generate(
 
     From `state` on all is scratch: a kernel allocates nothing. An expression of n operators has 2n + 1
     tokens, so where an inner node stands says where its operands do. What a random tree decides is
-    written without a branch, which could not be predicted.
+    written without a branch, which could not be predicted. Places have no sign: what has one might count from
+    an array's end, and costs a question each.
     """
     kinds = len(operators)
     by_kinds = ((1 << 20) + kinds - 1) // kinds  # n // kinds = n * by_kinds >> 20, for any n drawn here
@@ -159,44 +161,48 @@ def _generate(
             stack[0, 1] = length
             waiting = 1
             taken = 0
-            for node in range(length):
+            for node in range(np.uint64(length)):
                 waiting -= 1
-                place, count = stack[waiting, 0], stack[waiting, 1]
+                top = np.uint64(waiting)
+                place, count = stack[top, 0], stack[top, 1]
                 drawn = integers(state, count * kinds)
                 left = (drawn * by_kinds) >> 20
                 right = count - 1 - left
                 beyond = place + 2 + 2 * left
                 nodes[node, 0] = place
                 nodes[node, 1] = beyond
-                nodes[node, 2] = operators[drawn - left * kinds]
-                stack[waiting, 0] = beyond
-                stack[waiting, 1] = right
+                nodes[node, 2] = operators[np.uint64(drawn - left * kinds)]
+                stack[top, 0] = beyond
+                stack[top, 1] = right
                 waiting += right > 0
-                stack[waiting, 0] = place + 1
-                stack[waiting, 1] = left
+                top = np.uint64(waiting)
+                stack[top, 0] = place + 1
+                stack[top, 1] = left
                 waiting += left > 0
-                leaves[taken] = place + 1
+                leaves[np.uint64(taken)] = place + 1
                 taken += left == 0
-                leaves[taken] = beyond
+                leaves[np.uint64(taken)] = beyond
                 taken += right == 0
-            for leaf in range(length + 1):
+            for leaf in range(np.uint64(length + 1)):
                 value = integers(state, modulus)
-                values[leaves[leaf]] = value
-                tokens[at + 2 + leaves[leaf]] = FIRST_VALUE + value
+                values[np.uint64(leaves[leaf])] = value
+                tokens[np.uint64(at + 2 + leaves[leaf])] = FIRST_VALUE + value
             whole = True
             for node in range(length - 1, -1, -1):
-                place, operator = nodes[node, 0], nodes[node, 2]
-                other = values[nodes[node, 1]]
-                value = values[place + 1] * factors[operator, other] + addends[operator, other]
-                values[place] = value - ((value * by_modulus) >> _SHIFT) * modulus
-                whole &= (operator != 3) | (other != 0)
+                inner = np.uint64(node)
+                place, operator = nodes[inner, 0], np.uint64(nodes[inner, 2])
+                other = np.uint64(values[np.uint64(nodes[inner, 1])])
+                value = values[np.uint64(place + 1)] * factors[operator, other] + addends[operator, other]
+                values[np.uint64(place)] = value - ((value * by_modulus) >> _SHIFT) * modulus
+                whole &= (operator != _DIVISION) | (other != _NONE)
         if augment:
             for word in range((length + 34) >> 5):
                 coins[word] = next_uint32(state)
         # Coin 0 is of <bos>, 1 of <len>, 2 of <ans>, 3 + i of the operator that comes i-th.
         for node in range(length):
-            coin = coins[(node + 3) >> 5] >> np.uint64((node + 3) & 31)
-            tokens[at + 2 + nodes[node, 0]] = 1 + nodes[node, 2] + (np.int64(coin) & 1) * 4
+            inner = np.uint64(node)
+            coin = coins[np.uint64((node + 3) >> 5)] >> np.uint64((node + 3) & 31)
+            tokens[np.uint64(at + 2 + nodes[inner, 0])] = 1 + nodes[inner, 2] + (np.int64(coin) & 1) * 4
         first = np.int64(coins[0])
         tokens[at] = bos - (first & 1)
         tokens[at + 1] = 10 * length + ((first >> 1) & 1)

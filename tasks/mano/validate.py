@@ -38,6 +38,7 @@ MESSAGES = (
 
 # x mod m = x - (x * ceil(2^47 / m) >> 47) * m for 0 <= x <= m * m, m <= 2^15, without an overflow.
 _SHIFT = np.int64(47)
+_TIMES, _DIVISION = np.uint64(2), np.uint64(3)  # operators
 
 
 def validate(batch: pa.RecordBatch, config: Mapping[str, Any]) -> Verdicts:
@@ -116,8 +117,9 @@ def _validate(
 ):
     """Set codes and positions of every row; empty columns are those that the batch lacks.
 
-    `stack` (int64 [2L + 3], zeros) is scratch. Values and operators go the same way through the loop:
-    which one comes next cannot be predicted.
+    `stack` (int64 [2L + 3], zeros) is scratch. Values and operators go the same way through the loop: which
+    one comes next cannot be predicted. Places have no sign there: what has one might count from an array's
+    end, and costs a question each.
     """
     aliases = 2 if augment else 1
     reciprocal = ((np.int64(1) << _SHIFT) + modulus - 1) // modulus
@@ -146,10 +148,10 @@ def _validate(
         if code == 0:
             height = np.int64(1)
             for place in range(end - 3, begin + 1, -1):
-                token = np.int64(tokens[place])
+                token = np.int64(tokens[np.uint64(place)])
                 value = token - 5000
                 is_value = (value >= 0) & (value < modulus)
-                operator = (token - 1) & 3
+                operator = np.uint64((token - 1) & 3)
                 is_operator = (token >= 1) & (token <= 4 * aliases) & used[operator]
                 if not (is_value | is_operator):
                     code = 5
@@ -159,15 +161,15 @@ def _validate(
                     code = 6
                     at = place
                     break
-                other = stack[height - 1]
-                if is_operator & (operator == 3) & (other == 0):
+                other = stack[np.uint64(height - 1)]
+                if is_operator & (operator == _DIVISION) & (other == 0):
                     code = 8
                     at = place
                     break
-                partner = partners[operator, other]
-                result = top + partner if operator < 2 else top * partner
+                partner = partners[operator, np.uint64(other)]
+                result = top + partner if operator < _TIMES else top * partner
                 result -= ((result * reciprocal) >> _SHIFT) * modulus
-                stack[height] = top
+                stack[np.uint64(height)] = top
                 height += 1 - 2 * is_operator
                 top = result if is_operator else value
             if code == 0:
@@ -188,7 +190,7 @@ def _validate(
         if code == 0 and len(mask_offsets):
             first, last = mask_offsets[row], mask_offsets[row + 1]
             good = 0
-            for place in range(first, last):
+            for place in range(np.uint64(first), np.uint64(last)):
                 good += mask[place] == 1
             if last - first != end - begin or good != end - begin:
                 code = 12

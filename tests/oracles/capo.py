@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,32 @@ def stream_key(config: Mapping[str, Any], seed: int, split: str) -> list[int]:
     return key_of(b"ostraca stream", canonical(["capo", 1, address, seed, split]))
 
 
+def written(facts: Mapping[str, str], chosen: Sequence[tuple[str, str]]) -> tuple[str, dict[str, list[int]]]:
+    """The text of sentences, each (name, template), about a person, and the spans of values in it."""
+    text, spans = "", {}
+    for turn, (name, template) in enumerate(chosen):
+        subject = facts["name"] if turn == 0 else facts["pronoun"]
+        more, places = sentence(template, facts[name], subject)
+        begin = len(text) + 1 if text else 0
+        text = f"{text} {more}" if text else more
+        spans[name] = [begin + at for at in places["value"]]
+        if turn < 2:
+            spans["name" if turn == 0 else "pronoun"] = [begin + at for at in places["subject"]]
+    return text, spans
+
+
+def told_by(config: Mapping[str, Any], outline: Sequence[int], number: int) -> str | None:
+    """The biography of a person by the numbers of its six templates; None: they make none."""
+    known = [(name, template) for name in SENTENCES for template in templates(config, name)]
+    if not 0 <= number < config["num_people"] or not all(0 <= one < len(known) for one in outline):
+        return None
+    chosen = [known[one] for one in outline]
+    names = [name for name, _ in chosen]
+    if sorted(names) != sorted(SENTENCES) or not (config["order"] or names == list(SENTENCES)):
+        return None
+    return written(person(config, number), chosen)[0]
+
+
 def replay(config: Mapping[str, Any], seed: int, split: str, index: int) -> dict[str, Any]:
     """The example with bio=text at an address; `config` is complete."""
     key = stream_key(config, seed, split)
@@ -172,17 +198,11 @@ def replay(config: Mapping[str, Any], seed: int, split: str, index: int) -> dict
         for last in range(5, 0, -1):
             chosen = int(stream.integers(last + 1))
             order[last], order[chosen] = order[chosen], order[last]
-    text, spans = "", {}
-    for turn, which in enumerate(order):
+    chosen = []
+    for which in order:
         choices = templates(config, SENTENCES[which])
-        template = choices[stream.integers(len(choices))]
-        subject = facts["name"] if turn == 0 else facts["pronoun"]
-        written, places = sentence(template, facts[SENTENCES[which]], subject)
-        begin = len(text) + 1 if text else 0
-        text = f"{text} {written}" if text else written
-        spans[SENTENCES[which]] = [begin + at for at in places["value"]]
-        if turn < 2:
-            spans["name" if turn == 0 else "pronoun"] = [begin + at for at in places["subject"]]
+        chosen.append((SENTENCES[which], choices[stream.integers(len(choices))]))
+    text, spans = written(facts, chosen)
     return {
         "text": text,
         "index": index,

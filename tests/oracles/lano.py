@@ -6,7 +6,7 @@ Shares nothing with `tasks.lano` but the stream. The draws of an example: one of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,29 @@ def derive(rules: Rules, draws: Any) -> list[int]:
             longer += alternatives[int(draws.integers(len(alternatives)))]
         symbols = longer
     return symbols
+
+
+def numbered(rules: Rules) -> list[tuple[int, tuple[int, ...]]]:
+    """(symbol, one of its rules) of each rule by its number: levels from the start, symbols ascending."""
+    found, level = [], [next(iter(rules))]
+    while level[0] in rules:
+        found += [(symbol, one) for symbol in level for one in rules[symbol]]
+        level = sorted({child for symbol in level for one in rules[symbol] for child in one})
+    return found
+
+
+def told_by(rules: Rules, derivation: Sequence[int]) -> list[int] | None:
+    """The sentence that these rules, level by level and from left to right, make of the start; None: none."""
+    known = numbered(rules)
+    symbols, left = [next(iter(rules))], list(derivation)
+    while symbols[0] in rules:
+        longer: list[int] = []
+        for symbol in symbols:
+            if not left or not left[0] < len(known) or known[left[0]][0] != symbol:
+                return None
+            longer += known[left.pop(0)][1]
+        symbols = longer
+    return None if left else symbols
 
 
 def replay(config: Mapping[str, Any], key: NDArray[np.uint64], index: int) -> dict[str, Any]:

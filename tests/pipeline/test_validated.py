@@ -14,7 +14,7 @@ import pytest
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.spec.check import check_spec
 from ostraca.pipeline.spec.shards import plan
-from ostraca.tasks import get_task
+from ostraca.tasks import TASKS, get_task
 from ostraca.tasks.errors import OstracaError
 
 Maker = Callable[..., dict[str, Any]]
@@ -66,3 +66,34 @@ def test_every_example_goes_past_the_validator(
     rows = [tuple(row) for path in paths for row in pq.read_table(path)["input_ids"].to_pylist()]
     assert len(rows) == made["totals"]["rows"] > 100
     assert set(rows) <= seen
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if get_task(name).proofs is not None])
+def test_a_proof_does_not_let_an_example_pass(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wrong token in one of 300 examples with proofs; `generate` is not asked, `validate` just why."""
+    known = get_task(task)
+    proofs = known.proofs
+    assert proofs is not None
+
+    def generate(config: Any, key: Any, indices: Any) -> Any:
+        batch, proof = proofs.generate(config, key, indices)
+        if 123 in indices:
+            rows = batch["input_ids"].to_pylist()
+            rows[indices.tolist().index(123)][20] += 1
+            batch = batch.set_column(0, batch.schema.field(0), pa.array(rows, batch.schema.field(0).type))
+        return batch, proof
+
+    def unasked(*_: Any) -> Any:
+        raise AssertionError
+
+    def why(batch: pa.RecordBatch, config: Any) -> Any:
+        assert batch["index"].to_pylist() == [123]
+        return known.validate(batch, config)
+
+    damaged = replace(known, generate=unasked, validate=why, proofs=replace(proofs, generate=generate))
+    monkeypatch.setattr("ostraca.pipeline.corpus.split.get_task", lambda name: damaged)
+    given = {"datasets": {"it": {"task": task, "splits": {"train": {"examples": 300}}}}}
+    with pytest.raises(OstracaError, match=r"train-.*: example 123 is .*generator and validator disagree"):
+        build(given, tmp_path / "c", engine="local")

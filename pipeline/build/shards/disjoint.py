@@ -37,10 +37,11 @@ _WIDTH = 4  # words of an example in a file: its fingerprint, its first look, it
 _LONGEST = 1 << 16  # tokens of an example up to which lengths are told apart
 _LEAST_BITS, _MOST_BITS = 16, 27  # log2 of the slots of the first look,
 _SLOTS_EACH = 64  # of which each eval example has so many, if it may
-_LOOKS = 8  # tokens at either end that the first look sees
+_LOOKS = np.uint64(8)  # tokens at either end that the first look sees
 _M0 = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xD1342543DE82EF95)
 _S32 = np.uint64(32)
+_0, _1 = np.uint64(0), np.uint64(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +119,12 @@ def warm_looks(batch: pa.RecordBatch) -> None:
 @inlined
 def _look_at(values, start, length):
     """A number of the length and of up to eight tokens at either end."""
-    # These lie beside those of the next row in memory, and the two sums do not wait for one another.
-    last = start + length - 1
-    front, back = np.uint64(length), np.uint64(1)
+    # These lie beside those of the next row in memory, and the two sums do not wait for one another. Places
+    # have no sign: what has one might count from an array's end, and costs a question each.
+    front, back = length, _1
     for place in range(min(length, _LOOKS)):
         front = front * _M0 + np.uint64(values[start + place])
-        back = back * _M1 + np.uint64(values[last - place])
+        back = back * _M1 + np.uint64(values[start + length - _1 - place])
     look = (front ^ (front >> _S32)) * _M1 + back
     return (look ^ (look >> _S32)) * _M0
 
@@ -131,25 +132,25 @@ def _look_at(values, start, length):
 @kernel
 def _look(values, offsets, looks):
     """looks uint64 [rows]: what is first seen of each row."""
-    for row in range(len(looks)):
-        start = np.int64(offsets[row])
-        looks[row] = _look_at(values, start, np.int64(offsets[row + 1]) - start)
+    for row in range(np.uint64(len(looks))):
+        start = np.uint64(offsets[row])
+        looks[row] = _look_at(values, start, np.uint64(offsets[row + _1]) - start)
 
 
 @kernel
 def _look_for(values, offsets, lengths, seen, shift, rows, looks):
     """The rows of such lengths whose first look is in `seen`, to rows int64, and these looks; how many."""
-    matches = 0
-    longest = len(lengths) - 1
-    for row in range(len(offsets) - 1):
-        start = np.int64(offsets[row])
-        length = np.int64(offsets[row + 1]) - start
+    matches = _0
+    longest = np.uint64(len(lengths) - 1)
+    for row in range(np.uint64(len(offsets) - 1)):
+        start = np.uint64(offsets[row])
+        length = np.uint64(offsets[row + _1]) - start
         if lengths[min(length, longest)]:
             look = _look_at(values, start, length)
             if seen[look >> shift]:
                 rows[matches] = row
                 looks[matches] = look
-                matches += 1
+                matches += _1
     return matches
 
 

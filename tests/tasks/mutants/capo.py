@@ -60,6 +60,25 @@ def damage_letters(draw: random.Random, text: str) -> str:
     return "".join(letters)
 
 
+def damage_outline(draw: random.Random, outlines: Sequence[list[int]], at: int, most: int) -> list[int]:
+    """One or two edits of its templates, whose numbers are below `most`: some are still outlines."""
+    numbers = list(outlines[at])
+    for _ in range(draw.choice((1, 1, 2))):
+        one, other = draw.sample(range(6), 2)
+        edit = draw.randrange(5)
+        if edit == 0:
+            numbers[one], numbers[other] = numbers[other], numbers[one]
+        elif edit == 1:  # often another template of the same sentence
+            numbers[one] += draw.choice((-1, 1))
+        elif edit == 2:
+            numbers[one] = draw.choice((-1, most, 2**31 - 1, -(2**31), draw.randrange(most)))
+        elif edit == 3:
+            numbers[one] = draw.choice(outlines)[one]
+        else:
+            numbers[one] = numbers[other]
+    return numbers
+
+
 def retell(draw: random.Random, config: Mapping[str, Any], number: int) -> str:
     """A biography of a person, told anew, perhaps with one thing wrong: valid or very nearly."""
     facts = person(config, number)

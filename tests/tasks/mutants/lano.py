@@ -37,6 +37,28 @@ def damage_spans(draw: random.Random, ids: Ids, pool: Ids, edits: int = 3) -> Id
     return mutant
 
 
+def damage_derivation(draw: random.Random, proofs: list[Ids], at: int, most: int) -> Ids:
+    """One or two edits of its rules, whose numbers are below `most`: some still derive a sentence."""
+    numbers = list(proofs[at])
+    for _ in range(draw.choice((1, 1, 2))):
+        place = draw.randrange(len(numbers)) if numbers else 0
+        edit = draw.randrange(8)
+        if edit in (0, 1, 2) and numbers:  # mostly another rule of the same symbol
+            numbers[place] = (numbers[place] + draw.choice((-2, -1, 1, 2))) % 65536
+        elif edit == 3:
+            numbers.insert(place, draw.choice([*range(most), most, 65535]))
+        elif edit == 4:
+            numbers[place:] = []
+        elif edit == 5:
+            numbers += draw.choice(([0], proofs[at], draw.choice(proofs), [65535]))
+        elif edit == 6:
+            del numbers[place : place + 1]
+        else:
+            other = draw.choice(proofs)
+            numbers[place:] = other[place:]
+    return numbers
+
+
 def damage(draw: random.Random, config: Config, originals: list[Ids], rows: int) -> list[Ids]:
     """No longer than the judge is quick with."""
     pool = [*tokens(config), -1, 0, 5, 2**31 - 1, -(2**31)]
