@@ -69,7 +69,7 @@ class Groups:
         return np.concatenate(groups), blocks
 
     def read(self, number: int, shard: int, group: int, columns: Sequence[str]) -> pa.RecordBatch | None:
-        """Columns of a row group; None where it is corrupt and left out. OstracaError where it must not be."""
+        """Columns of a row group; None where it is corrupt and is left out. OstracaError else."""
         record = self._readers[number].records[shard]
         if self._is_made_again(number, shard, record["path"]):
             return self._maker(number).read(shard, group, columns)
