@@ -17,7 +17,7 @@ from .changes import Changes
 from .formats import FAILURES, ShardFile
 from .numbers import decode_numbers
 from .row_checks import check_rows, check_schema
-from .shard_files import read_group, rows_of_groups
+from .shard_files import read_group, rows_of_groups, tokens_of_groups
 from .split import Split, count_tokens
 
 _MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
@@ -62,6 +62,29 @@ class SplitReader:
         return per_shard
 
     @cached_property
+    def group_tokens(self) -> list[NDArray[np.int64]] | None:
+        """Of each shard, the tokens of its row groups, of texts their bytes: int64 [groups].
+
+        None where the manifest is of format 3. OstracaError where they are wrong.
+        """
+        if not all(record.get("group_tokens") for record in self.records):
+            return None
+        return [tokens for shard in range(len(self.records)) if (tokens := self._tokens(shard)) is not None]
+
+    def _tokens(self, shard: int) -> NDArray[np.int64] | None:
+        """`group_tokens` of one shard."""
+        record, groups = self.records[shard], len(self.group_rows[shard])
+        if not record.get("group_tokens"):
+            return None
+        tokens = _group_tokens(record["group_tokens"], groups, record["tokens"])
+        if tokens is None:
+            raise OstracaError(
+                f"{self.folder}: the manifest's group_tokens of {record['path']} are not its row groups'; "
+                f"run `ostraca verify path={self.folder}`"
+            )
+        return tokens
+
+    @cached_property
     def _url(self) -> str:
         return self.folder.url
 
@@ -72,7 +95,7 @@ class SplitReader:
         for.
         """
         record, rows = self.records[shard], int(self.group_rows[shard][group])
-        schema = self.split.schema
+        schema, says = self.split.schema, self._tokens(shard)
         names = schema.names if columns is None else list(columns)
         wanted = [name for name in schema.names if name in names or name == "index"]
         try:
@@ -82,6 +105,10 @@ class SplitReader:
             check_schema(batch.schema, pa.schema([schema.field(name) for name in wanted]))
             pack, index = self.split.pack, self._examples(record, group)
             check_rows(batch, index, self.split.vocab_size, None if pack is None else pack["length"])
+            if says is not None and schema.names[0] in names and count_tokens(batch) != says[group]:
+                raise OstracaError(
+                    f"row group {group} has {count_tokens(batch):,} tokens, the manifest says {says[group]:,}"
+                )
         except FAILURES as error:
             raise self._damaged(record, error) from error
         asked = pa.schema([schema.field(name) for name in names])
@@ -92,11 +119,13 @@ class SplitReader:
 
         Rows are read only of tars from before there were tails.
         """
-        rows = self.group_rows[shard]
+        rows, tokens = self.group_rows[shard], self._tokens(shard)
         try:
             groups = rows_of_groups(self._file(shard))
             if groups is not None and not np.array_equal(groups, rows):
                 raise OstracaError("its row groups have different rows than the manifest says")
+            if tokens is not None and not np.array_equal(tokens_of_groups(self._file(shard)), tokens):
+                raise OstracaError("its row groups have different tokens than the manifest says")
         except FAILURES as error:
             raise self._damaged(self.records[shard], error) from error
         if groups is None:
@@ -198,6 +227,15 @@ def _group_rows(split: Split, record: Mapping[str, Any]) -> NDArray[np.int64]:
     gone = changes.places[changes.attempts == 0]
     left: NDArray[np.int64] = rows - np.bincount(gone // size, minlength=groups)
     return left
+
+
+@lru_cache(maxsize=64)
+def _group_tokens(text: str, groups: int, total: int) -> NDArray[np.int64] | None:
+    """The tokens of each row group of a shard, int64 [groups]; None where they are not so many in all."""
+    tokens = decode_numbers(text, groups)
+    sums = np.cumsum(tokens)  # below 0 where they pass 2^63
+    sound = len(tokens) == groups and bool((tokens >= 0).all() and (sums >= 0).all())
+    return tokens if sound and sums[-1] == total else None
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,7 @@ from ...store.open import open_folder
 from ..row_checks import check_schema
 from ..row_groups import TABLE, RowGroups
 from . import OTHER_SIZE, ShardFile
+from .parquet_mask import stored_schema, unstored
 from .parquet_pages import MALFORMED, Chunk, check_pages, chunks_of
 
 _AFTER_FOOTER = 8  # bytes: its length and a magic number
@@ -58,7 +59,8 @@ class _Footer:
         said: Mapping[bytes, bytes] = self.metadata.metadata or {}
         if said.get(b"ostraca_spec_digest") != file.digest.encode():
             raise OstracaError("belongs to another spec")
-        check_schema(self.schema, file.split.schema)
+        schema = file.split.schema
+        check_schema(self.schema, stored_schema(schema) if file.record.get("group_tokens") else schema)
         if len(self.rows) != file.groups:
             raise OstracaError(f"has {len(self.rows)} row groups, its spec makes {file.groups}")
         if any(len(chunks) != len(file.split.schema) for chunks in self.chunks):
@@ -75,13 +77,13 @@ class _Footer:
     ) -> pa.RecordBatch:
         """Columns of a row group of the file that `source` is; own checksums count if it has no tail."""
         if not self.rows[group]:  # it may have no pages, and before version 25 pyarrow looks for them
-            return pa.RecordBatch.from_pylist([], schema=self.schema).select(columns)
+            return unstored(pa.RecordBatch.from_pylist([], schema=self.schema).select(columns))
         chunks = [self.chunks[group][file.split.schema.get_field_index(name)] for name in columns]
         check_pages(source, file.record["bytes"], chunks, rows, file.split.longest)
         checksums = "tail" not in file.record
         with pq.ParquetFile(source, metadata=self.metadata, page_checksum_verification=checksums) as parquet:
             table = parquet.read_row_group(group, columns=columns, use_threads=False)
-        return table.combine_chunks().to_batches()[0]
+        return unstored(table.combine_chunks().to_batches()[0])
 
 
 class _Shards:
