@@ -294,6 +294,12 @@ def _write(path: Path, batches: Sequence[pa.RecordBatch], tokens: Sequence[int],
     with open(path, "wb") as file:
         grouped = GroupedFile(file)
         schema = batches[0].schema
+        ids = schema.get_field_index("input_ids")
+        if ids >= 0 and schema.field(ids).type == pa.list_(pa.field("element", pa.int32(), nullable=False)):
+            split = {"input_ids.list.element": "BYTE_STREAM_SPLIT"}
+            options = {**options, "column_encoding": {**split, **options.get("column_encoding", {})}}
+        if options.get("use_dictionary"):
+            del options["column_encoding"]
         with pq.ParquetWriter(grouped, schema, **{**AS_OSTRACA, **options}) as writer:
             for batch, own in zip(batches, tokens, strict=True):
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))

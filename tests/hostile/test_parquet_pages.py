@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def test_a_footer_says_what_pyarrow_reads_in_it(rows: int, options: dict[str, An
                 values=each.num_values,
                 start=each.data_page_offset,
                 stop=each.data_page_offset + each.total_compressed_size,
+                zstd=each.compression == "ZSTD",
             )
             for each in columns
         ]
@@ -84,7 +86,7 @@ def test_what_pages_unfold_to_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     data = written(300, 1)
     for chunk in chunks_of(footer_of(data))[0]:
         for values in (chunk.values - 1, chunk.values + 1):
-            other = Chunk(values=values, start=chunk.start, stop=chunk.stop)
+            other = replace(chunk, values=values)
             with pytest.raises(
                 OstracaError, match=f"have {chunk.values:,} values, its footer says {values:,}"
             ):
