@@ -62,7 +62,8 @@ def without_tails(root: Path, copy: Path) -> Path:
             groups = [file.read_row_group(group) for group in range(file.num_row_groups)]
             own = {"ostraca_spec_digest": manifest["spec_digest"]}
             batches = [unstored(group.combine_chunks().to_batches()[0]) for group in groups]
-            _write(path, [batch.replace_schema_metadata(own) for batch in batches], [0] * len(batches))
+            own_batches = [batch.replace_schema_metadata(own) for batch in batches]
+            _write(path, own_batches, [0] * len(batches), write_page_checksum=True)
             fit(manifest, record, path, "", split)
         else:
             record["group_ends"] = encode_numbers(table_of(path, record).ends)
