@@ -1,4 +1,4 @@
-"""Row groups of Parquet shards back as batches: own checks of footer and pages, then own kernels or pyarrow."""
+"""Row groups of Parquet shards back as batches: own checks of footer and pages, own kernels or pyarrow."""
 
 from __future__ import annotations
 
