@@ -50,7 +50,7 @@ class Groups:
             kept = own > 0  # of some row groups every example was a duplicate
             groups.append(np.stack([np.full(len(own), number), shards, inside], axis=1)[kept])
             rows.append(own[kept])
-            known = getattr(reader, "group_tokens", None)
+            known = reader.group_tokens
             if known is None:
                 # Each shard's tokens, shared out over its row groups by their rows.
                 means = [record["tokens"] / max(record["rows"], 1) for record in reader.records]

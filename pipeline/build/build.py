@@ -14,7 +14,7 @@ from ...tasks.errors import ConfigError, OstracaError, shown
 from ..corpus import manifest as manifests
 from ..corpus.changes import Changes
 from ..corpus.layout import LOCK, SPEC, STATE, aside_path, prints_path
-from ..corpus.records import ShardRecord, records_of
+from ..corpus.records import FORMAT_VERSION, ShardRecord, records_of
 from ..corpus.tokenizer_copies import listed_files
 from ..corpus.totals import Totals, are_lost, write_totals
 from ..report.write import write_reports
@@ -272,6 +272,12 @@ class _Build:
                     self.watch.on_shard(listed[shard.path], True)
                 else:
                     missing.append(shard)
+        if missing and whole["format_version"] != FORMAT_VERSION:
+            raise OstracaError(
+                f"{self.folder}/{missing[0].path}: is gone or damaged, and this corpus is of manifest format "
+                f"{whole['format_version']}, of which ostraca writes no shards any more: mend it with the "
+                f"release that built it, or build it anew: ostraca build manifest={self.folder} out=DIR"
+            )
         changes = {
             shard.path: Changes.parse(listed[shard.path].changes, shard.count)
             for shard in missing

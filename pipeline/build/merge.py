@@ -107,6 +107,12 @@ def _check_parts(opened: Sequence[_Opened]) -> dict[str, Any]:
                     f"merge: {first.folder} and {part.folder} are parts of different corpora: their {name} "
                     f"is {shown(first.manifest[name])} and {shown(part.manifest[name])}"
                 )
+        versions = [each.manifest["format_version"] for each in (first, part)]
+        if versions[0] != versions[1]:
+            raise ConfigError(
+                f"merge: the manifest of {first.folder} is of format {versions[0]}, that of {part.folder} of "
+                f"format {versions[1]}, and their shards differ in form; build all parts with one release"
+            )
         if part.part[1] != first.part[1]:
             raise ConfigError(
                 f"merge: {first.folder} is one of {first.part[1]} parts, {part.folder} one of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ _FREE_BELOW = ("dedup.memory", "dedup.against")
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Whether every digest is equal, and what to say of it."""
+    """Whether every digest that can be is equal, and what to say of it."""
 
     same: bool
     lines: tuple[str, ...]
@@ -44,6 +44,8 @@ class FromManifest:
         other = [path for path, (there, here) in shards.items() if there != here]
         bytes_differ = [path for path, (there, here) in files.items() if there != here]
         if not other and self.manifest["content_digest"] == manifest["content_digest"]:
+            if self.manifest["format_version"] != manifest["format_version"]:
+                return self._of_other_format(manifest, bytes_differ)
             if not bytes_differ:
                 line = f"as in {self.where}: content digests and sha256 of {len(files):,} files are equal"
                 return Compared(same=True, lines=(line,))
@@ -58,6 +60,21 @@ class FromManifest:
             f"{manifest['content_digest']} here; {len(other):,} of {len(shards):,} shards differ"
         )
         return Compared(same=False, lines=(line, *(f"  {path}" for path in other[:10])))
+
+    def _of_other_format(self, manifest: Mapping[str, Any], bytes_differ: Sequence[str]) -> Compared:
+        """Where the content is equal and shards cannot be: what else there is must be."""
+        shards = {record["path"] for _, record in records_of(manifest)}
+        others = [path for path in bytes_differ if path not in shards]
+        formats = self.manifest["format_version"], manifest["format_version"]
+        line = (
+            f"the examples are those of {self.where} (content digests are equal); that manifest is of "
+            f"format {formats[0]} and this ostraca writes shards of format {formats[1]}, so their files "
+            "cannot come out the same"
+        )
+        if not others:
+            return Compared(same=True, lines=(line,))
+        more = f"{len(others):,} other files differ in bytes, {others[0]} first{self._libraries(manifest)}"
+        return Compared(same=False, lines=(line, more))
 
     def _libraries(self, manifest: Mapping[str, Any]) -> str:
         """What wrote the files there and here, where it differs."""

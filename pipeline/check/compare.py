@@ -119,6 +119,9 @@ def _differences(left: _Corpus, right: _Corpus) -> Iterator[Difference]:
             a, b = (f"{str(side.digests[part])[:16]}…" for side in (left, right))
             yield Difference(what="content", where=where, path=a, other=b)
     yield from _in_files(left, right, parts)
+    versions = [str(side.manifest["format_version"]) for side in (left, right)]
+    if versions[0] != versions[1]:
+        yield Difference(what="made with", where="manifest format", path=versions[0], other=versions[1])
     for name in ("python", *left.manifest["libraries"]):
         cells = [
             side.manifest["python"] if name == "python" else side.manifest["libraries"].get(name)

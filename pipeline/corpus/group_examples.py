@@ -85,3 +85,39 @@ def _group_rows(split: Split, record: Mapping[str, Any]) -> NDArray[np.int64]:
     gone = changes.places[changes.attempts == 0]
     left: NDArray[np.int64] = rows - np.bincount(gone // size, minlength=groups)
     return left
+
+
+def tokens_of_shards(
+    where: str, split: Split, records: Sequence[Mapping[str, Any]]
+) -> list[NDArray[np.int64]] | None:
+    """Of each shard, the tokens of its row groups, of texts their bytes: int64 [groups].
+
+    None where the manifest is of format 3. OstracaError where they are wrong. where: the corpus, for the
+    message.
+    """
+    known = [tokens_of_groups_in(where, split, record) for record in records]
+    told = [tokens for tokens in known if tokens is not None]
+    return told if len(told) == len(records) else None
+
+
+def tokens_of_groups_in(where: str, split: Split, record: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    """The tokens of the row groups of one shard, see `tokens_of_shards`."""
+    text = record.get("group_tokens")
+    if not text:
+        return None
+    tokens = _group_tokens(text, count_groups(split, record), record["tokens"])
+    if tokens is None:
+        raise OstracaError(
+            f"{where}: the manifest's group_tokens of {record['path']} are not its row groups'; run "
+            f"`ostraca verify path={where}`"
+        )
+    return tokens
+
+
+@lru_cache(maxsize=64)
+def _group_tokens(text: str, groups: int, total: int) -> NDArray[np.int64] | None:
+    """The tokens of each row group of a shard, int64 [groups]; None where they are not so many in all."""
+    tokens = decode_numbers(text, groups)
+    sums = np.cumsum(tokens)  # below 0 where they pass 2^63
+    sound = len(tokens) == groups and bool((tokens >= 0).all() and (sums >= 0).all())
+    return tokens if sound and sums[-1] == total else None

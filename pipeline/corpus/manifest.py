@@ -24,11 +24,10 @@ from .fingerprint import ContentDigest
 from .layout import STATE
 from .manifest_form import SUMS, check_form
 from .manifest_parts import record_lines, write_parts
-from .records import ShardRecord, records_of, sums_of_changes
+from .records import READABLE, ShardRecord, format_of, records_of, sums_of_changes
 from .tokenizer_copies import own_tokenizer
 
 NAME = MANIFEST
-FORMAT_VERSION = 3
 _LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
 INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
 MOST_BYTES = 1 << 28  # of a manifest.json that is read
@@ -46,8 +45,9 @@ def make_manifest(
 
     files: path, bytes and sha256 of everything else that belongs to the corpus. dedup: of each
     "dataset/split", how many examples were asked for, redrawn and dropped, and whether there are no more;
-    left out with mode=disjoint, where it follows from the records.
+    left out with mode=disjoint, where it follows from the records. Its format is that of the records.
     """
+    records = list(records)
     splits: dict[str, Any] = {}
     contents: dict[str, ContentDigest] = {}
     totals: dict[str, int] = dict.fromkeys(("shards", *SUMS), 0)
@@ -66,7 +66,7 @@ def make_manifest(
     if dedup is None and spec["dedup"]["mode"] == "disjoint":
         dedup = sums_of_changes(records_of({"splits": splits}))
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": format_of(records),
         "name": spec["name"],
         "content_digest": str(content),
         "spec_digest": spec_digest(spec),
@@ -148,10 +148,10 @@ def read_manifest(
     if "format_version" not in manifest:
         raise OstracaError(f"{path}: is not a manifest (it has no format_version); restore it")
     version = manifest["format_version"]
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in READABLE:
         raise OstracaError(
-            f"{path}: format version {shown(version)}, but this ostraca reads version {FORMAT_VERSION}; "
-            "install the release that wrote it"
+            f"{path}: format version {shown(version)}, but this ostraca reads versions "
+            f"{' and '.join(map(str, READABLE))}; install the release that wrote it"
         )
     check_form(folder, path, manifest)
     if manifest["part"] is not None and not parts:

@@ -36,7 +36,7 @@ def check_records(manifest: Mapping[str, Any]) -> list[str]:
     )
     fields = [
         field
-        for field in ("name", "tasks", "content_digest", "totals", "splits")
+        for field in ("format_version", "name", "tasks", "content_digest", "totals", "splits")
         if again[field] != manifest[field]
     ]
     if not _is_dedup(manifest):

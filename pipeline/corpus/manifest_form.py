@@ -15,7 +15,7 @@ from ..spec.form import has_tokenizers, is_spec, through_the_door
 from ..spec.versions import versions_in
 from ..store.folder import Folder
 from .manifest_parts import read_parts
-from .records import ShardRecord, records_of
+from .records import FORMAT_VERSION, ShardRecord, records_of
 
 SUMS = ("rows", "tokens", "bytes")
 _TEXTS = ("name", "spec_digest", "content_digest", "python", "created")
@@ -58,7 +58,7 @@ def check_form(folder: Folder, path: str, manifest: dict[str, Any]) -> None:
             if isinstance(entry["shards"], dict):
                 entry["shards"] = read_parts(folder, split, entry["shards"])
         for split, record in records_of(manifest):
-            _check_record(path, ShardRecord(split=split, **record))
+            _check_record(ShardRecord(split=split, **record), manifest["format_version"])
         if type(manifest["files"]) is not list:
             raise TypeError("files")
         for file in manifest["files"]:
@@ -99,10 +99,15 @@ def _typed(field: str, values: Mapping[str, Any], types: Mapping[str, type]) -> 
         raise ValueError(field)
 
 
-def _check_record(path: str, record: ShardRecord) -> None:
+def _check_record(record: ShardRecord, version: int) -> None:
+    """TypeError or ValueError where a record is not one of a manifest of this format."""
     for name, kind in _RECORD:
         value: Any = getattr(record, name)
         if type(value) is not kind or (isinstance(value, int) and not 0 <= value < 2**63):
             raise TypeError(name)
     if not _SHA256.fullmatch(record.sha256) or not _CONTENT.fullmatch(record.content_digest):
         raise ValueError("digests")
+    if record.format != version:
+        raise ValueError("group_tokens")
+    if version == FORMAT_VERSION and (not record.tail or record.group_ends):
+        raise ValueError("tail")

@@ -14,9 +14,16 @@ from ...tasks.errors import OstracaError
 from ..store.folder import Folder
 from ..store.open import open_folder
 from .formats import FAILURES, ShardFile
-from .group_examples import count_groups, group_index, records_in, rows_of_shards
+from .group_examples import (
+    count_groups,
+    group_index,
+    records_in,
+    rows_of_shards,
+    tokens_of_groups_in,
+    tokens_of_shards,
+)
 from .row_checks import check_rows, check_schema
-from .shard_files import read_group, rows_of_groups
+from .shard_files import read_group, rows_of_groups, tokens_of_groups
 from .split import Split, count_tokens
 
 _MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
@@ -51,6 +58,18 @@ class SplitReader:
         return rows_of_shards(str(self.folder), self.split, self.records)
 
     @cached_property
+    def group_tokens(self) -> list[NDArray[np.int64]] | None:
+        """Of each shard, the tokens of its row groups, of texts their bytes: int64 [groups].
+
+        None where the manifest is of format 3. OstracaError where they are wrong.
+        """
+        return tokens_of_shards(str(self.folder), self.split, self.records)
+
+    def _tokens(self, shard: int) -> NDArray[np.int64] | None:
+        """`group_tokens` of one shard."""
+        return tokens_of_groups_in(str(self.folder), self.split, self.records[shard])
+
+    @cached_property
     def _url(self) -> str:
         return self.folder.url
 
@@ -61,7 +80,7 @@ class SplitReader:
         for.
         """
         record, rows = self.records[shard], int(self.group_rows[shard][group])
-        schema = self.split.schema
+        schema, says = self.split.schema, self._tokens(shard)
         names = schema.names if columns is None else list(columns)
         wanted = [name for name in schema.names if name in names or name == "index"]
         try:
@@ -71,6 +90,10 @@ class SplitReader:
             check_schema(batch.schema, pa.schema([schema.field(name) for name in wanted]))
             pack, index = self.split.pack, group_index(self.split, record, group)
             check_rows(batch, index, self.split.vocab_size, None if pack is None else pack["length"])
+            if says is not None and schema.names[0] in names and count_tokens(batch) != says[group]:
+                raise OstracaError(
+                    f"row group {group} has {count_tokens(batch):,} tokens, the manifest says {says[group]:,}"
+                )
         except FAILURES as error:
             raise self._damaged(record, error) from error
         asked = pa.schema([schema.field(name) for name in names])
@@ -81,11 +104,13 @@ class SplitReader:
 
         Rows are read only of tars from before there were tails.
         """
-        rows = self.group_rows[shard]
+        rows, tokens = self.group_rows[shard], self._tokens(shard)
         try:
             groups = rows_of_groups(self._file(shard))
             if groups is not None and not np.array_equal(groups, rows):
                 raise OstracaError("its row groups have different rows than the manifest says")
+            if tokens is not None and not np.array_equal(tokens_of_groups(self._file(shard)), tokens):
+                raise OstracaError("its row groups have different tokens than the manifest says")
         except FAILURES as error:
             raise self._damaged(self.records[shard], error) from error
         if groups is None:

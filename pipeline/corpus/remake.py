@@ -23,8 +23,10 @@ from .group_examples import (
     group_places,
     records_in,
     rows_of_shards,
+    tokens_of_groups_in,
+    tokens_of_shards,
 )
-from .split import Split
+from .split import Split, count_tokens
 
 _MOST_GROUPS = 1 << 27  # of a split: their numbers of rows take a gigabyte
 
@@ -56,6 +58,11 @@ class SplitMaker:
             )
         return rows_of_shards(self._where, self.split, self.records)
 
+    @cached_property
+    def group_tokens(self) -> list[NDArray[np.int64]] | None:
+        """Of each shard, the tokens of its row groups, see `SplitReader`."""
+        return tokens_of_shards(self._where, self.split, self.records)
+
     def read(self, shard: int, group: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """A row group; OstracaError where what is made is not what the manifest says."""
         record, rows = self.records[shard], int(self.group_rows[shard][group])
@@ -72,6 +79,11 @@ class SplitMaker:
             raise self._wrong(record, group, "its examples are not those that the manifest says")
         if made.rows.num_rows != rows:
             raise self._wrong(record, group, f"it has {made.rows.num_rows} rows, the manifest says {rows}")
+        told = tokens_of_groups_in(self._where, self.split, record)
+        if told is not None and schema.names[0] in names:
+            tokens = count_tokens(made.rows.select([schema.names[0]]))
+            if tokens != told[group]:
+                raise self._wrong(record, group, f"it has {tokens} tokens, the manifest says {told[group]}")
         return pa.RecordBatch.from_arrays([made.rows.column(name) for name in names], schema=asked)
 
     def _draw(self, attempt: int, indices: NDArray[np.int64]) -> pa.RecordBatch:

@@ -1,9 +1,10 @@
 """The row groups of a shard's file, each with a digest, below one digest in the manifest.
 
 A file is cut where its row groups end; what comes after the last is its tail. The tail holds a table of the
-row groups: where each ends, its rows, and the first 16 bytes of its sha256. The manifest's record holds where
-the tail begins and the digest of the tail. So every byte is below the manifest, which stays small however
-many row groups there are; a reader compares before it parses, and reads a row group with one request.
+row groups: where each ends, its rows, its tokens (not below a manifest of format 3), and the first
+16 bytes of its sha256. The manifest's record holds where the tail begins and the digest of the tail. So every
+byte is below the manifest, which stays small however many row groups there are; a reader compares before it
+parses, and reads a row group with one request.
 
 The table stands in the key-value metadata of a Parquet footer; in a tar behind the end of the archive, where
 no reader of tars looks, and in a .tar.zst in a frame that zstd skips.
@@ -34,6 +35,7 @@ class RowGroups:
 
     ends: NDArray[np.int64]  # [groups]: where in the file each ends; the first begins at 0
     rows: NDArray[np.int64]  # [groups]
+    tokens: NDArray[np.int64] | None  # [groups], of texts bytes; None in files of manifests of format 3
     digests: NDArray[np.uint8]  # [groups, 16]
 
     @staticmethod
@@ -42,6 +44,7 @@ class RowGroups:
         return RowGroups(
             ends=np.zeros(0, np.int64),
             rows=np.zeros(0, np.int64),
+            tokens=None,
             digests=np.zeros((0, DIGEST_BYTES), np.uint8),
         )
 
@@ -52,25 +55,23 @@ class RowGroups:
     def __str__(self) -> str:
         """As it stands in a file."""
         digests = base64.b85encode(self.digests.tobytes()).decode()
-        return f"{encode_numbers(self.ends)} {encode_numbers(self.rows)} {digests}"
+        lists = [each for each in (self.ends, self.rows, self.tokens) if each is not None]
+        return " ".join([*map(encode_numbers, lists), digests])
 
     @staticmethod
     def parse(text: str, tail: int) -> RowGroups:
         """What `str` wrote, of a file whose tail begins at `tail`; OstracaError where it is not one."""
         try:
-            ends, rows, digests = text.split(" ")
+            *texts, digests = text.split(" ")
             listed = np.frombuffer(base64.b85decode(digests), np.uint8).reshape(-1, DIGEST_BYTES)
-            groups = RowGroups(
-                ends=decode_numbers(ends, len(listed)), rows=decode_numbers(rows, len(listed)), digests=listed
-            )
+            ends, rows, *tokens = [decode_numbers(each, len(listed)) for each in texts]
+            if len(tokens) > 1 or any(len(each) != len(listed) for each in (ends, rows, *tokens)):
+                raise ValueError("not as many")
+            groups = RowGroups(ends=ends, rows=rows, tokens=tokens[0] if tokens else None, digests=listed)
         except (ValueError, binascii.Error):
             raise OstracaError(_WRONG) from None
         steps = np.diff(groups.ends, prepend=np.int64(0), append=np.int64(tail))
-        if (
-            len({len(groups.ends), len(groups.rows), len(groups.digests)}) > 1
-            or (steps < 0).any()
-            or steps[-1]
-        ):
+        if (steps < 0).any() or steps[-1]:
             raise OstracaError(_WRONG)
         return groups
 
@@ -105,6 +106,7 @@ class GroupedFile:
         self._file = file
         self._ends: list[int] = []
         self._rows: list[int] = []
+        self._tokens: list[int] = []
         self._digests: list[bytes] = []
         self._sha256 = hashlib.sha256()
         self.closed = False
@@ -114,11 +116,17 @@ class GroupedFile:
         written: int = self._file.write(data)
         return written
 
-    def end_group(self, rows: int) -> None:
-        """What was written since the last one is a row group of so many rows."""
+    def end_group(self, rows: int, tokens: int) -> None:
+        """What was written since the last one is a row group of so many rows and tokens (of texts, bytes)."""
         self._rows.append(rows)
+        self._tokens.append(tokens)
         self._ends.append(self.tell())
         self._digests.append(self._take())
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Of each row group so far: int64 [groups]."""
+        return np.array(self._tokens, np.int64)
 
     @property
     def row_groups(self) -> RowGroups:
@@ -126,6 +134,7 @@ class GroupedFile:
         return RowGroups(
             ends=np.array(self._ends, np.int64),
             rows=np.array(self._rows, np.int64),
+            tokens=self.tokens,
             digests=np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, DIGEST_BYTES),
         )
 

@@ -45,12 +45,21 @@ def rows_of_groups(file: ShardFile) -> NDArray[np.int64] | None:
     return reader_of(file.split.spec["format"]).old_rows(file)
 
 
+def tokens_of_groups(file: ShardFile) -> NDArray[np.int64]:
+    """The tokens of each row group as the file itself has them: int64 [groups]; not of format 3."""
+    tokens = _footer_of(file).groups.tokens
+    assert tokens is not None, "`_footer_of` has seen to it"
+    return tokens
+
+
 def _footer_of(file: ShardFile) -> Footer:
     record = file.record
     said = file.url, record["path"], record["bytes"], record["tail"], file.split.spec["format"]
     footer = _footer(_Tailed(said=said, folder=file.folder))
     if len(footer.groups.ends) != file.groups:
         raise OstracaError(f"has {len(footer.groups.ends)} row groups, its spec makes {file.groups}")
+    if (footer.groups.tokens is not None) != bool(record.get("group_tokens")):
+        raise OstracaError("its table of row groups is of another format than the manifest")
     footer.check(file)
     return footer
 

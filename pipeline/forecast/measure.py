@@ -104,7 +104,7 @@ def measure(split: Split, threads: int, seconds: float) -> Measured:
             with open_writer(split, grouped, metadata) as writer:
                 for batch in batches:
                     writer.write(batch)
-                    grouped.end_group(batch.num_rows)
+                    grouped.end_group(batch.num_rows, count_tokens(batch))
                 writer.add_table(TABLE, str(grouped.row_groups))
             return file.size
 

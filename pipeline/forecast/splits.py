@@ -59,7 +59,7 @@ def _split_plan(split: Split, costs: Measured) -> SplitPlan:
 
     seconds = scale * costs.seconds / costs.examples
     look = searches(split.spec)
-    record = len(json_bytes(costs.statistics.as_dict())) + 1000
+    record = len(json_bytes(costs.statistics.as_dict())) + 1000 + 3 * -(-full // group)
     return SplitPlan(
         dataset=split.dataset,
         split=split.name,

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from ...tasks import get_task
 from ...tasks.base import Paper
+from ..corpus.formats.parquet_mask import stored_schema
+from ..corpus.records import FORMAT_VERSION
 from ..corpus.split import SplitId
 from .figures import keys_of
 
@@ -25,13 +27,14 @@ _COLUMNS = {
 def schema_of(
     manifest: Mapping[str, Any], dataset: str, samples: Mapping[SplitId, pa.RecordBatch]
 ) -> pa.Schema:
-    """The columns of a dataset's shards: those of a sample, where there is one, else of its task."""
-    for key in keys_of(manifest):
-        if key[0] == dataset and key in samples:
-            return samples[key].schema
+    """The columns of a dataset's files: those of a sample, where there is one, else of its task."""
     entry = manifest["spec"]["datasets"][dataset]
     first = next(iter(entry["splits"].values()))
-    return get_task(entry["task"]).schema(first["config"])
+    keys = (key for key in keys_of(manifest) if key[0] == dataset and key in samples)
+    key = next(keys, None)
+    schema = get_task(entry["task"]).schema(first["config"]) if key is None else samples[key].schema
+    as_bytes = manifest["spec"]["format"] == "parquet" and manifest["format_version"] >= FORMAT_VERSION
+    return stored_schema(schema) if as_bytes else schema
 
 
 def about_task(name: str) -> str:
@@ -64,7 +67,8 @@ def about_column(task: str, name: str, schema: pa.Schema) -> str:
     """What a column of a schema holds; nothing where it is not known."""
     if name == "index" and "documents" in schema.names:
         return "the address, in its split, of the row's first document"
-    return get_task(task).columns.get(name) or _COLUMNS.get(name, "")
+    about = get_task(task).columns.get(name) or _COLUMNS.get(name, "")
+    return f"a byte a token: {about}" if pa.types.is_binary(schema.field(name).type) else about
 
 
 def columns_of(

@@ -15,6 +15,7 @@ from .figures import keys_of, shards_of
 SPECIFICATION = "http://mlcommons.org/croissant/1.1"
 _SPLITS = "splits"  # the record set of their names
 _TYPES = {pa.uint8(): "cr:UInt8", pa.int32(): "cr:Int32", pa.int64(): "cr:Int64", pa.string(): "sc:Text"}
+_TYPES[pa.binary()] = "sc:Text"  # there is no type of bytes; what reads by it hands out the bytes of a text
 # The context that the specification gives, term for term.
 _TERMS = ["arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field"]
 _TERMS += ["fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset"]

@@ -20,8 +20,9 @@ from ostraca.loaders import CorpusSource, TokenStream
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.check.duplicates import find_in_corpus
 from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.formats.parquet_mask import unstored
 from ostraca.pipeline.corpus.manifest import read_manifest, records_of, spec_in, write_manifest
-from ostraca.pipeline.corpus.numbers import encode_numbers
+from ostraca.pipeline.corpus.numbers import decode_numbers, encode_numbers
 from ostraca.pipeline.corpus.reader import split_reader
 from ostraca.pipeline.corpus.row_groups import DIGEST_BYTES, TABLE, GroupedFile, Tail
 from ostraca.pipeline.corpus.split import Split
@@ -47,17 +48,35 @@ def build_small(root: Path, seed: int = 0, **extra: Any) -> Path:
 
 
 def without_tails(root: Path, copy: Path) -> Path:
-    """The corpus as it was written before there were tails: of tars the manifest has where row groups end."""
+    """The corpus as it was written before there were tails, with a manifest of format 3.
+
+    Masks in Parquet are lists then; of tars the manifest has where row groups end.
+    """
     shutil.copytree(root, copy)
     manifest = read_manifest(copy)
-    for _, record in records_of(manifest):
+    manifest["format_version"] = 3
+    for split, record in records_of(manifest):
         path = copy / record["path"]
-        if path.suffix != ".parquet":
-            ends = table_of(path, record).ends
-            record["group_ends"] = encode_numbers(ends)
-        del record["tail"]
+        if path.suffix == ".parquet":
+            file = pq.ParquetFile(path)
+            groups = [file.read_row_group(group) for group in range(file.num_row_groups)]
+            own = {"ostraca_spec_digest": manifest["spec_digest"]}
+            batches = [unstored(group.combine_chunks().to_batches()[0]) for group in groups]
+            own_batches = [batch.replace_schema_metadata(own) for batch in batches]
+            _write(path, own_batches, [0] * len(batches), write_page_checksum=True)
+            fit(manifest, record, path, "", split)
+        else:
+            record["group_ends"] = encode_numbers(table_of(path, record).ends)
+        del record["group_tokens"]
+        record.pop("tail", None)
     write_manifest(copy, manifest)
     return copy
+
+
+def small(tmp_path: Path, tail: bool = True, **extra: Any) -> Path:
+    """A small corpus of today, or one from before there were tails."""
+    root = build_small(tmp_path / "c", **extra)
+    return root if tail else without_tails(root, tmp_path / "old")
 
 
 def table_of(path: Path, record: dict[str, Any]) -> Any:
@@ -252,31 +271,53 @@ def replaced(other: Path, tails: bool = True) -> Iterator[Case]:
 # ---- shards that were forged, with a manifest that fits
 
 
-def forge(
-    root: Path, batches: Sequence[pa.RecordBatch], *, number: int = 0, tail: bool = True, **options: Any
-) -> None:
-    """Write other row groups to a Parquet shard of train; the manifest fits them.
+def forge(root: Path, batches: Sequence[pa.RecordBatch], *, number: int = 0, **options: Any) -> None:
+    """Write other row groups to a Parquet shard of train; the manifest fits them, whichever its format.
 
-    tail: False leaves the manifest's tail out, as in corpora from before there were tails. options: of the
-    writer, which writes as ostraca does where they say nothing.
+    options: of the writer, which writes as ostraca does where they say nothing.
     """
     manifest = read_manifest(root)
     record = manifest["splits"]["train"]["shards"][number]
     path = root / record["path"]
-    with open(path, "wb") as file:
-        grouped = GroupedFile(file)
-        schema = batches[0].schema
-        with pq.ParquetWriter(grouped, schema, **{**AS_OSTRACA, **options}) as writer:
-            for batch in batches:
-                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
-                grouped.end_group(batch.num_rows)
-            writer.add_key_value_metadata({TABLE: str(grouped.row_groups)})
-        end = grouped.end()
-    fit(manifest, record, path, str(end) if tail else "")
+    tokens = decode_numbers(record.get("group_tokens", ""), len(batches)).tolist() or [0] * len(batches)
+    if "group_tokens" in record:
+        tokens = [_tokens(batch, said) for batch, said in zip(batches, tokens, strict=True)]
+        record["group_tokens"] = encode_numbers(np.array(tokens))
+        more = sum(tokens) - record["tokens"]
+        for sums in (record, manifest["splits"]["train"], manifest["totals"]):
+            sums["tokens"] += more
+    end = _write(path, batches, tokens, **options)
+    fit(manifest, record, path, str(end) if "group_tokens" in record else "")
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
-def forge_bytes(root: Path, change: Callable[[bytearray], object], *, tail: bool = True) -> None:
+def _write(path: Path, batches: Sequence[pa.RecordBatch], tokens: Sequence[int], **options: Any) -> Tail:
+    with open(path, "wb") as file:
+        grouped = GroupedFile(file)
+        schema = batches[0].schema
+        ids = schema.get_field_index("input_ids")
+        if ids >= 0 and schema.field(ids).type == pa.list_(pa.field("element", pa.int32(), nullable=False)):
+            split = {"input_ids.list.element": "BYTE_STREAM_SPLIT"}
+            options = {**options, "column_encoding": {**split, **options.get("column_encoding", {})}}
+        if options.get("use_dictionary"):
+            del options["column_encoding"]
+        with pq.ParquetWriter(grouped, schema, **{**AS_OSTRACA, **options}) as writer:
+            for batch, own in zip(batches, tokens, strict=True):
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+                grouped.end_group(batch.num_rows, own)
+            writer.add_key_value_metadata({TABLE: str(grouped.row_groups)})
+        return grouped.end()
+
+
+def _tokens(batch: pa.RecordBatch, said: int) -> int:
+    """The tokens of a row group; where it has no lists of them, what was said of it."""
+    lists = batch.schema.get_field_index("input_ids")
+    if lists < 0 or not pa.types.is_list(batch.schema.field(lists).type):
+        return said
+    return int(sum(map(len, filter(None, batch.column(lists).to_pylist()))))
+
+
+def forge_bytes(root: Path, change: Callable[[bytearray], object]) -> None:
     """Change the bytes of train's first shard, a Parquet file, from its footer on; the manifest fits them."""
     manifest = read_manifest(root)
     record = manifest["splits"]["train"]["shards"][0]
@@ -284,13 +325,17 @@ def forge_bytes(root: Path, change: Callable[[bytearray], object], *, tail: bool
     data = bytearray(path.read_bytes())
     change(data)
     path.write_bytes(data)
-    start = int(record["tail"].partition(":")[0])
-    digest = hashlib.sha256(bytes(data[start:])).digest()[:DIGEST_BYTES]
-    fit(manifest, record, path, str(Tail(start=start, digest=digest)) if tail else "")
+    tail = ""
+    if "tail" in record:
+        start = int(record["tail"].partition(":")[0])
+        tail = str(Tail(start=start, digest=hashlib.sha256(bytes(data[start:])).digest()[:DIGEST_BYTES]))
+    fit(manifest, record, path, tail)
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
-def fit(manifest: dict[str, Any], record: dict[str, Any], path: Path, tail: str) -> None:
+def fit(
+    manifest: dict[str, Any], record: dict[str, Any], path: Path, tail: str, split: str = "train"
+) -> None:
     """Let the manifest say of a shard's file what it is now."""
     data = path.read_bytes()
     grown = len(data) - record["bytes"]
@@ -298,12 +343,12 @@ def fit(manifest: dict[str, Any], record: dict[str, Any], path: Path, tail: str)
     record.pop("tail", None)
     if tail:
         record["tail"] = tail
-    manifest["splits"]["train"]["bytes"] += grown
+    manifest["splits"][split]["bytes"] += grown
     manifest["totals"]["bytes"] += grown
 
 
 def groups_of(root: Path, number: int = 0) -> list[pa.RecordBatch]:
-    """The row groups of a Parquet shard of train, the spec's digest in their metadata."""
+    """The row groups of a Parquet shard of train as in the file, the spec's digest in their metadata."""
     file = pq.ParquetFile(shards_of(root, "train")[number])
     groups = (file.read_row_group(group) for group in range(file.num_row_groups))
     own = {"ostraca_spec_digest": read_manifest(root)["spec_digest"]}

@@ -12,7 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
-from attacks import CONTENT, EVERY_FORMAT, LOAD, ROWS, build_small, fit, forge, groups_of, without_tails
+from attacks import (
+    CONTENT,
+    EVERY_FORMAT,
+    LOAD,
+    ROWS,
+    build_small,
+    fit,
+    forge,
+    groups_of,
+    small,
+    without_tails,
+)
 from harness.hostile import Case, ToldError, try_all
 
 from ostraca.pipeline.corpus import changes
@@ -82,17 +93,18 @@ def test_parquet_rows_of_too_many_tokens(tail: bool, tmp_path: Path) -> None:
 
     Here there are as many as are made in a moment.
     """
-    root = build_small(tmp_path / "c")
+    root = small(tmp_path, tail)
     groups = groups_of(root)
     schema, rows, long = groups[1].schema, groups[1].num_rows, 1 << 14
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * long)
     columns = {name: groups[1].column(name) for name in schema.names}
-    for name in ("input_ids", "loss_mask"):
+    columns["loss_mask"] = pa.array([bytes(long)] * rows, pa.binary())
+    for name in ("input_ids",) if tail else ("input_ids", "loss_mask"):
         kind = schema.field(name).type
         ones = pa.array(np.ones(rows * long, str(kind.value_type)))
         columns[name] = pa.ListArray.from_arrays(offsets, ones, type=kind)
     large = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-    forge(root, [groups[0], large, *groups[2:]], tail=tail)
+    forge(root, [groups[0], large, *groups[2:]])
     for reader in (LOAD, ROWS):
         with pytest.raises(OstracaError, match="values in a column, too many for"):
             reader.read(root, tmp_path / "out")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from attacks import BATCHES, CONTENT, EXPORT, LOAD, ROWS, VERIFY, build_small, forge, groups_of
+from attacks import BATCHES, CONTENT, EXPORT, LOAD, ROWS, VERIFY, build_small, forge, groups_of, small
 from harness.hostile import Case, try_all
 
 Change = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -39,7 +39,8 @@ def same_type(name: str, values: Callable[[list[Any]], list[Any]]) -> Change:
 
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
         field = batch.schema.field(name)
-        new = pa.array(values(batch.column(name).to_pylist()), field.type)
+        rows = values(batch.column(name).to_pylist())
+        new = pa.array(map(bytes, rows) if pa.types.is_binary(field.type) else rows, field.type)
         return batch.set_column(batch.schema.get_field_index(name), field, new)
 
     return change
@@ -55,6 +56,10 @@ def required(kind: pa.DataType) -> pa.Field:
 
 def as_they_are(rows: list[Any]) -> list[Any]:
     return rows
+
+
+def as_lists(rows: list[Any]) -> list[Any]:
+    return list(map(list, rows))
 
 
 SCHEMAS: dict[str, Change] = {
@@ -79,8 +84,16 @@ SCHEMAS: dict[str, Change] = {
         lambda rows: [[bool(each) for each in row] for row in rows],
         pa.list_(required(pa.bool_())),
     ),
-    "masks of 32 bits": with_column("loss_mask", as_they_are, pa.list_(required(pa.int32()))),
-    "masks are null": with_column("loss_mask", None, pa.list_(required(pa.uint8())), True),
+    "masks of 32 bits": with_column("loss_mask", as_lists, pa.list_(required(pa.int32()))),
+    "lists are null as masks": with_column("loss_mask", None, pa.list_(required(pa.uint8())), True),
+    "masks are null": with_column("loss_mask", None, pa.binary(), True),
+    "masks may be null": with_column("loss_mask", lambda rows: list(map(bytes, rows)), pa.binary(), True),
+    "masks of large binaries": with_column(
+        "loss_mask", lambda rows: list(map(bytes, rows)), pa.large_binary()
+    ),
+    "masks of views": with_column("loss_mask", lambda rows: list(map(bytes, rows)), pa.binary_view()),
+    "masks of so many bytes": with_column("loss_mask", b"\1\0\1", pa.binary(3)),
+    "masks are texts": with_column("loss_mask", "\1\0", pa.string()),
     "no mask": lambda batch: batch.drop_columns(["loss_mask"]),
     "no ids": lambda batch: batch.drop_columns(["input_ids"]),
     "no index": lambda batch: batch.drop_columns(["index"]),
@@ -88,6 +101,11 @@ SCHEMAS: dict[str, Change] = {
     "a column more": lambda batch: batch.append_column("more", pa.array([1] * batch.num_rows)),
     "another order": lambda batch: batch.select(batch.schema.names[::-1]),
     "another spec": lambda batch: batch.replace_schema_metadata({"ostraca_spec_digest": "0" * 64}),
+}
+# The mask of the other format, by the manifest's.
+OF_FORMAT: dict[int, dict[str, Change]] = {
+    3: {"masks as of format 4": with_column("loss_mask", lambda rows: list(map(bytes, rows)), pa.binary())},
+    4: {"masks as of format 3": with_column("loss_mask", as_lists, pa.list_(required(pa.uint8())))},
 }
 VALUES: dict[str, Change] = {
     "an empty mask": same_type("loss_mask", in_row(2, lambda row: [])),
@@ -131,32 +149,33 @@ DOCUMENTS: dict[str, Change] = {
 }
 
 
-def cases(changes: dict[str, Change], told_by: frozenset[str], root: Path, tail: bool = True) -> list[Case]:
+def cases(changes: dict[str, Change], told_by: frozenset[str], root: Path) -> list[Case]:
     """Each change in the second row group of the first shard of train."""
     groups = groups_of(root)
     digest = groups[0].schema.metadata
     found = []
     for name, change in changes.items():
-        whole = name in SCHEMAS  # a file has one schema
+        whole = name in {**SCHEMAS, **OF_FORMAT[3], **OF_FORMAT[4]}  # a file has one schema
         forged = [change(each) if whole or at == 1 else each for at, each in enumerate(groups)]
         forged = [each.replace_schema_metadata(each.schema.metadata or digest) for each in forged]
-        damage = partial(forge, batches=forged, tail=tail)
+        damage = partial(forge, batches=forged)
         found.append(Case(name=name, damage=damage, told_by=told_by))
     return found
 
 
 @pytest.mark.parametrize("tail", [True, False])
 def test_other_schemas(tmp_path: Path, tail: bool) -> None:
-    root = build_small(tmp_path / "c")
+    root = small(tmp_path, tail)
     readers = READERS if tail else [LOAD, VERIFY]
-    try_all(root, cases(SCHEMAS, ROW_READERS | {"verify"}, root, tail), readers, tmp_path / "trials").check()
+    changes = {**SCHEMAS, **OF_FORMAT[4 if tail else 3]}
+    try_all(root, cases(changes, ROW_READERS | {"verify"}, root), readers, tmp_path / "trials").check()
 
 
 @pytest.mark.parametrize("tail", [True, False])
 def test_impossible_values(tmp_path: Path, tail: bool) -> None:
-    root = build_small(tmp_path / "c")
+    root = small(tmp_path, tail)
     readers = READERS if tail else [LOAD, EXPORT]
-    try_all(root, cases(VALUES, ROW_READERS, root, tail), readers, tmp_path / "trials").check()
+    try_all(root, cases(VALUES, ROW_READERS, root), readers, tmp_path / "trials").check()
 
 
 def test_impossible_packed_rows(tmp_path: Path) -> None:

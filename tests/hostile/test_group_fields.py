@@ -63,7 +63,7 @@ def _texts(text: str) -> Iterator[tuple[str, str]]:
 def _cases(root: Path) -> list[Case]:
     record = json.loads((root / "manifest.json").read_text())["splits"]["train"]["shards"][0]
     found = []
-    for field in ("group_rows", "group_ends", "tail"):
+    for field in ("group_rows", "group_tokens", "group_ends", "tail"):
         text = record.get(field)
         if text is None:
             continue
@@ -77,18 +77,20 @@ def _cases(root: Path) -> list[Case]:
             Case(
                 name=f"{field}: {name}",
                 damage=partial(_edit, field, 0, lambda _, new=new: new),
-                told_by=TOLD if (field, new) != ("tail", "") else frozenset(),
+                told_by=TOLD,
             )
             for name, new in changes.items()
         ]
     return found
 
 
-@pytest.mark.parametrize("form", [name for name in EVERY_FORMAT if name != "parquet"])
+@pytest.mark.parametrize("form", EVERY_FORMAT)
 @pytest.mark.parametrize("tails", [True, False])
 def test_edits_of_row_groups_are_told(form: str, tails: bool, tmp_path: Path) -> None:
     root = build_small(tmp_path / "c", **EVERY_FORMAT[form])
     if not tails:
+        if form == "parquet":
+            pytest.skip("its manifest has no list of row groups")
         root = without_tails(root, tmp_path / "old")
     found = _cases(root)
     assert len(found) >= 10

@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from attacks import AS_OSTRACA, CONTENT, LOAD, ROWS, build_small, forge, forge_bytes, groups_of, shards_of
+from attacks import AS_OSTRACA, CONTENT, LOAD, ROWS, forge, forge_bytes, groups_of, shards_of, small
 from harness.hostile import Case, try_all
 
 from ostraca.pipeline.corpus.formats import parquet_pages
@@ -36,6 +37,7 @@ def written(rows: int, groups: int, **options: Any) -> bytes:
             "input_ids": pa.array(values, pa.list_(pa.field("element", pa.int32(), nullable=False))),
             "loss_mask": pa.array([[each & 1 for each in row] for row in values], pa.list_(pa.uint8())),
             "text": pa.array(["é" * (length // 2) for length in lengths], pa.string()),
+            "bytes": pa.array([bytes(each & 1 for each in row) for row in values], pa.binary()),
         }
     )
     sink = io.BytesIO()
@@ -63,13 +65,14 @@ def test_a_footer_says_what_pyarrow_reads_in_it(rows: int, options: dict[str, An
     data = written(rows, 3, **options)
     metadata = pq.read_metadata(io.BytesIO(data))
     groups = [metadata.row_group(number) for number in range(3)]
-    told = [[group.column(number) for number in range(4)] for group in groups]
+    told = [[group.column(number) for number in range(5)] for group in groups]
     assert chunks_of(footer_of(data)) == [
         [
             Chunk(
                 values=each.num_values,
                 start=each.data_page_offset,
                 stop=each.data_page_offset + each.total_compressed_size,
+                zstd=each.compression == "ZSTD",
             )
             for each in columns
         ]
@@ -83,7 +86,7 @@ def test_what_pages_unfold_to_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     data = written(300, 1)
     for chunk in chunks_of(footer_of(data))[0]:
         for values in (chunk.values - 1, chunk.values + 1):
-            other = Chunk(values=values, start=chunk.start, stop=chunk.stop)
+            other = replace(chunk, values=values)
             with pytest.raises(
                 OstracaError, match=f"have {chunk.values:,} values, its footer says {values:,}"
             ):
@@ -102,6 +105,7 @@ def test_what_pages_unfold_to_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"use_dictionary": True}, "has a dictionary"),
         ({"column_encoding": {"index": "DELTA_BINARY_PACKED"}}, "page's header is malformed"),
         ({"column_encoding": {"text": "DELTA_BYTE_ARRAY"}}, "page's header is malformed"),
+        ({"column_encoding": {"bytes": "DELTA_LENGTH_BYTE_ARRAY"}}, "page's header is malformed"),
         ({"data_page_version": "2.0"}, "page's header is malformed"),
     ],
 )
@@ -144,7 +148,7 @@ def test_what_is_no_footer_is_told(data: bytes) -> None:
 @pytest.mark.parametrize("tail", [True, False])
 def test_bits_of_a_footer(tail: bool, tmp_path: Path) -> None:
     """With a manifest that fits. Where it has statistics of sizes too many, pyarrow aborts at its columns."""
-    root = build_small(tmp_path / "c")
+    root = small(tmp_path, tail)
     data = shards_of(root, "train")[0].read_bytes()
     begin = len(data) - 8 - len(footer_of(data))
     rng = random.Random(tail)
@@ -154,22 +158,29 @@ def test_bits_of_a_footer(tail: bool, tmp_path: Path) -> None:
     places += [(place, bit) for place in sizes[:12] for bit in (4, 6)]
 
     def flip(place: int, bit: int, root: Path) -> None:
-        forge_bytes(root, lambda data: data.__setitem__(place, data[place] ^ 1 << bit), tail=tail)
+        forge_bytes(root, lambda data: data.__setitem__(place, data[place] ^ 1 << bit))
 
     cases = (Case(name=f"bit {bit} of {place}", damage=partial(flip, place, bit)) for place, bit in places)
     try_all(root, cases, [LOAD], tmp_path / "trials").check()
 
 
-@pytest.mark.parametrize("tail", [True, False])
-@pytest.mark.parametrize("options", [{"use_dictionary": True}, {"data_page_version": "2.0"}])
+@pytest.mark.parametrize(
+    ("options", "tail"),
+    [
+        ({"use_dictionary": True}, True),
+        ({"use_dictionary": True}, False),
+        ({"data_page_version": "2.0"}, True),
+        ({"data_page_version": "2.0"}, False),
+        ({"column_encoding": {"loss_mask": "DELTA_LENGTH_BYTE_ARRAY"}}, True),
+        ({"column_encoding": {"loss_mask": "DELTA_BYTE_ARRAY"}}, True),
+    ],
+)
 def test_shards_written_otherwise_are_told(options: dict[str, Any], tail: bool, tmp_path: Path) -> None:
-    root = build_small(tmp_path / "c")
+    root = small(tmp_path, tail)
     groups = groups_of(root)
     told = frozenset(each.name for each in READERS)
-    case = Case(
-        name=str(options), damage=lambda root: forge(root, groups, tail=tail, **options), told_by=told
-    )
-    as_ostraca = Case(name="as ostraca", damage=lambda root: forge(root, groups, tail=tail))
+    case = Case(name=str(options), damage=lambda root: forge(root, groups, **options), told_by=told)
+    as_ostraca = Case(name="as ostraca", damage=lambda root: forge(root, groups))
     tally = try_all(root, [case, as_ostraca], READERS, tmp_path / "trials")
     tally.check()
     assert tally.counts["load", "unharmed"] == 1

@@ -77,7 +77,7 @@ def rows_of(root: Path, dataset: str, split: str) -> tuple[list[list[int]], list
     """The ids and masks of a split, straight from its Parquet files."""
     paths = sorted((root / dataset).glob(f"{split}-*.parquet"))
     table = pa.concat_tables([pq.read_table(path, columns=["input_ids", "loss_mask"]) for path in paths])
-    return table["input_ids"].to_pylist(), table["loss_mask"].to_pylist()
+    return table["input_ids"].to_pylist(), list(map(list, table["loss_mask"].to_pylist()))
 
 
 def dtype_of(made: dict[str, Any], dataset: str) -> str:

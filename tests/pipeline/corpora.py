@@ -49,6 +49,8 @@ def decoded(root: Path, spec: Mapping[str, Any]) -> Rows:
         path = root / shard.path
         rows = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else tar_rows(path)
         for row in rows:
+            if "loss_mask" in row:
+                row["loss_mask"] = list(row["loss_mask"])  # in Parquet it is bytes
             name = (row["index"], row["offset"]) if "offset" in row else row["index"]
             assert name not in own
             own[name] = row

@@ -19,6 +19,7 @@ from ostraca import cli
 from ostraca.pipeline.build.build import build
 from ostraca.pipeline.check.compare import Comparison, compare, differing_row, unequal_ranges
 from ostraca.pipeline.corpus.fingerprint import ContentDigest, content_digest
+from ostraca.pipeline.corpus.formats.parquet_mask import unstored
 from ostraca.pipeline.corpus.manifest import make_manifest, read_manifest, records_of, write_manifest
 from ostraca.pipeline.corpus.records import ShardRecord
 from ostraca.pipeline.corpus.split import Split
@@ -47,7 +48,7 @@ def rewrite(
     made = {}
     for split, record in records_of(manifest):
         path, dataset = root / record["path"], record["dataset"]
-        table = pq.read_table(path)
+        table = pa.Table.from_batches(map(unstored, pq.read_table(path).to_batches()))
         rows = table.to_pylist()
         if change is not None:
             change(record["path"], rows)
@@ -59,9 +60,10 @@ def rewrite(
             (content_digest(batch, Split.of(spec, dataset, split).key()) for batch in table.to_batches()),
             ContentDigest(),
         )
-        # As before there were tails: of this writer's row groups there is no table.
+        # As of format 3 before there were tails: of this writer's row groups there is no table.
         status = {
             "tail": "",
+            "group_tokens": "",
             "bytes": path.stat().st_size,
             "sha256": sha256_of(path),
             "content_digest": str(digest),

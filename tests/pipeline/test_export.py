@@ -78,6 +78,8 @@ def rows_of(root: Path, dataset: str, split: str) -> dict[str, list[Any]]:
     """Every column of a split, straight from its Parquet files."""
     tables = [pq.read_table(path) for path in sorted((root / dataset).glob(f"{split}-*.parquet"))]
     columns: dict[str, list[Any]] = pa.concat_tables(tables).to_pydict()
+    if "loss_mask" in columns:
+        columns["loss_mask"] = list(map(list, columns["loss_mask"]))  # in Parquet it is bytes
     assert columns["index"] == list(range(len(columns["index"])))
     return columns
 

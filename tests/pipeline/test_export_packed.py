@@ -49,6 +49,7 @@ def rows_of(root: Path, dataset: str, split: str) -> dict[str, list[Any]]:
     """The columns of a split, straight from its Parquet files."""
     paths = sorted((root / dataset).glob(f"{split}-*.parquet"))
     columns: dict[str, list[Any]] = pa.concat_tables([pq.read_table(path) for path in paths]).to_pydict()
+    columns["loss_mask"] = list(map(list, columns["loss_mask"]))  # in Parquet it is bytes
     return columns
 
 

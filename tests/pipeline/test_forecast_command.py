@@ -83,7 +83,7 @@ def test_advice_helps(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_manifest_that_is_too_large(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["plan", "dataset=depo", "dataset.N=20", "tokens=1e13", "bandwidth=100GB", "disk=1e16"]
+    words = ["plan", "dataset=depo", "dataset.N=20", "tokens=4e12", "bandwidth=100GB", "disk=1e16"]
     assert cli.main([*words, "shard_tokens=16777216"]) == 0
     out = capsys.readouterr().out
     assert "WARNING: the manifest: " in out

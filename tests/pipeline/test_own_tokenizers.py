@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ostraca import cli
@@ -185,12 +186,16 @@ def test_other_readers_take_a_datasets_folder(corpus: Path) -> None:
     frame = pandas.read_parquet(corpus / "small")
     assert len(frame) == rows
     assert frame["index"].nunique() == 2000
+    for tokens, mask in zip(frame["input_ids"], frame["loss_mask"], strict=True):
+        assert len(np.frombuffer(mask, np.uint8)) == len(tokens)
 
 
 def test_polars_takes_a_datasets_folder(corpus: Path) -> None:
     polars = pytest.importorskip("polars")
     rows = read_manifest(corpus)["totals"]["rows"]
-    assert polars.scan_parquet(corpus / "small").collect().height == rows
+    frame = polars.scan_parquet(corpus / "small").collect()
+    assert frame.height == rows
+    assert set(b"".join(frame["loss_mask"])) == {0, 1}
 
 
 FILES = {"tokenizer.json": b"one", "tokenizer_config.json": b"two"}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from oracles.packing import Document, pack, waste
 
 from ostraca.pipeline.corpus.formats.parquet import ParquetShardWriter
+from ostraca.pipeline.corpus.formats.parquet_mask import stored_schema, unstored
 from ostraca.pipeline.corpus.pack import pack_batch
 from ostraca.pipeline.corpus.packed import PACKED_SCHEMA, unpack_batch
 from ostraca.pipeline.spec.packing import MAX_LENGTH, PACK_MODES, check_fits, check_pack
@@ -229,11 +230,13 @@ def test_whole_and_concat_copy_no_token() -> None:
 
 
 def test_packed_rows_pass_through_parquet(tmp_path: Path) -> None:
-    """Our writer, pyarrow's reader: equal, with the same schema."""
+    """Our writer, pyarrow's reader: equal, with the same schema but for the mask's bytes."""
     packed = pack_batch(random_batch(list(range(1, 60))), 64, "best_fit")
     with open(tmp_path / "rows", "wb") as file, ParquetShardWriter(file, PACKED_SCHEMA, {}) as writer:
         writer.write(packed)
     table = pq.read_table(tmp_path / "rows")
+    assert table.schema.equals(stored_schema(PACKED_SCHEMA))
+    table = pa.Table.from_batches(map(unstored, table.to_batches()))
     assert table.schema.equals(PACKED_SCHEMA)
     assert table.to_pylist() == packed.to_pylist()
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from ostraca.pipeline.build.build import build
+from ostraca.pipeline.corpus.formats.parquet_mask import unstored
 from ostraca.pipeline.corpus.split_statistics import Counts, Histogram, Statistics
 from ostraca.pipeline.report.bins import bins_of, round_ticks
 from ostraca.pipeline.report.card import make_card, short_names, size_category
@@ -64,6 +65,7 @@ def built(root: Path, spec: Mapping[str, Any]) -> Built:
             key = record["dataset"], split
             strata = STRATA.get(manifest["spec"]["datasets"][key[0]]["task"], {})
             (batch,) = pq.read_table(root / record["path"]).combine_chunks().to_batches()
+            batch = unstored(batch)
             found = Statistics.of(batch, strata)
             if key in statistics:
                 found += statistics[key].after
@@ -551,7 +553,7 @@ def without_duplicates(made: Built, key: Key) -> Counts:
     for row, tokens in enumerate(table["input_ids"].to_pylist()):
         first.setdefault(tuple(tokens), row)
     (batch,) = table.take(list(first.values())).combine_chunks().to_batches()
-    return Counts(before=made.statistics[key].before, after=Statistics.of(batch, STRATA["mano"]))
+    return Counts(before=made.statistics[key].before, after=Statistics.of(unstored(batch), STRATA["mano"]))
 
 
 def with_dedup(made: Built, mode: str) -> Built:

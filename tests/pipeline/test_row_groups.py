@@ -8,6 +8,7 @@ import itertools
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,21 @@ def test_a_tail_that_is_none(text: str) -> None:
 
 def test_a_table_that_is_none() -> None:
     digests = np.arange(48, dtype=np.uint8).reshape(3, 16)
-    table = RowGroups(ends=np.array([10, 25, 25]), rows=np.array([3, 4, 0]), digests=digests)
+    table = RowGroups(
+        ends=np.array([10, 25, 25]), rows=np.array([3, 4, 0]), tokens=np.array([30, 44, 0]), digests=digests
+    )
     again = RowGroups.parse(str(table), 25)
     assert np.array_equal(again.ends, table.ends)
     assert np.array_equal(again.rows, table.rows)
+    assert again.tokens is not None
+    assert again.tokens.tolist() == [30, 44, 0]
+    old = RowGroups.parse(str(replace(table, tokens=None)), 25)
+    assert old.tokens is None
+    assert np.array_equal(old.rows, table.rows)
     assert np.array_equal(again.digests, table.digests)
     assert [again.span(group) for group in range(3)] == [(0, 10), (10, 25), (25, 25)]
-    ends, rows, own = str(table).split(" ")
-    falling = str(RowGroups(ends=np.array([25, 10, 25]), rows=table.rows, digests=table.digests))
+    ends, rows, tokens, own = str(table).split(" ")
+    falling = str(replace(table, ends=np.array([25, 10, 25])))
     for text, tail in [
         (str(table), 26),
         (falling, 25),
@@ -148,6 +156,9 @@ def test_a_table_that_is_none() -> None:
         (f"{ends} {rows} {own[:-5]}", 25),
         (f"{ends} {encode_numbers(table.rows[:2])} {own}", 25),
         (f"{ends} {rows} {own} ", 25),
+        (f"{ends} {rows} {encode_numbers(table.rows[:2])} {own}", 25),
+        (f"{ends} {rows} {tokens} {tokens} {own}", 25),
+        (f"{ends} {own}", 25),
         (f"{rows} {ends} {own}", 25),
     ]:
         with pytest.raises(OstracaError):

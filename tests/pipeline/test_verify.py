@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -9,12 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
 from ostraca.pipeline.check.reproduce import reproduce
 from ostraca.pipeline.check.verify import verify
+from ostraca.pipeline.corpus.formats import open_writer
 from ostraca.pipeline.corpus.manifest import read_manifest
+from ostraca.pipeline.corpus.reader import split_reader
+from ostraca.pipeline.corpus.row_groups import TABLE, GroupedFile
+from ostraca.pipeline.corpus.split import Split, count_tokens
 from ostraca.tasks.errors import ConfigError, OstracaError, OtherVersionWarning
 
 
@@ -59,19 +64,19 @@ def test_content_is_noticed_where_the_bytes_were_replaced_too(corpus_copy: Path)
     """A forged shard with a forged sha256: the content digest still tells."""
     manifest = json.loads((corpus_copy / "manifest.json").read_text())
     record = manifest["splits"]["test"]["shards"][0]
-    del record["tail"]  # as in corpora from before there were tails
+    split = Split.of(manifest["spec"], "small", "test")
     path = corpus_copy / record["path"]
-    table = pq.read_table(path)
-    rows = table.to_pylist()
-    rows[3]["input_ids"][5] += 1
-    import hashlib
-
-    import pyarrow as pa
-
-    size = manifest["spec"]["datasets"]["small"]["splits"]["test"]["row_group_examples"]
-    pq.write_table(
-        pa.Table.from_pylist(rows, schema=table.schema), path, row_group_size=size, use_dictionary=False
-    )
+    batches = [batch for _, batch in split_reader(corpus_copy, manifest, split).batches()]
+    with open(path, "wb") as sink:
+        grouped = GroupedFile(sink)
+        with open_writer(split, grouped, {"ostraca_spec_digest": manifest["spec_digest"]}) as writer:
+            for batch in batches:
+                rows = batch.to_pylist()
+                rows[3]["input_ids"][5] += 1
+                writer.write(pa.RecordBatch.from_pylist(rows, schema=batch.schema))
+                grouped.end_group(len(rows), count_tokens(batch))
+            writer.add_table(TABLE, str(grouped.row_groups))
+        record["tail"] = str(grouped.end())
     before = record["bytes"]
     record["bytes"] = path.stat().st_size
     record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()

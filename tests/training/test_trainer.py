@@ -88,7 +88,7 @@ def test_trainer_trains_on_what_the_card_shows(corpus: Path, tmp_path: Path) -> 
     rows, tokenizer = loaded(corpus, name, tmp_path)
     card = (corpus / "README.md").read_text()
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", card, re.S) if "labels" in block)
-    assert len(code.splitlines()) == 3
+    assert len(code.splitlines()) == 5
     where = str(corpus) if corpus.name == "shared" else f"{corpus}/tokenizers/{name}"
     assert f'AutoTokenizer.from_pretrained("{where.replace(str(corpus), "PATH")}")' in card
     names: dict[str, Any] = {"dataset": rows}

@@ -85,7 +85,7 @@ def make_shard(
     known = Changes() if changes is None else changes
     made_of: list[Changes] = []
     avoid = None if evals is None or split.is_eval else evals.read(folder)
-    tokens, content = 0, ContentDigest()
+    content = ContentDigest()
     before, after = Statistics(), Statistics()
     prints = [np.zeros((0, 2), np.uint64)]
     metadata = {"ostraca_spec_digest": digest}
@@ -95,14 +95,13 @@ def make_shard(
         with open_writer(split, grouped, metadata) as writer:
             for group in shard_groups(split, shard, known, look=look, avoid=avoid):
                 writer.write(group.batch)
-                grouped.end_group(group.batch.num_rows)
+                grouped.end_group(group.batch.num_rows, count_tokens(group.batch))
                 content += group.content
                 before, after = before + group.before, after + group.after
-                tokens += count_tokens(group.batch)
                 made_of.append(group.changes)
                 if group.prints is not None:
                     prints.append(group.prints)
-            groups = grouped.row_groups
+            groups, tokens = grouped.row_groups, grouped.tokens
             writer.add_table(TABLE, str(groups))
         tail = grouped.end()
     record = ShardRecord(
@@ -110,7 +109,7 @@ def make_shard(
         split=shard.split,
         path=shard.path,
         rows=int(groups.rows.sum()),
-        tokens=tokens,
+        tokens=int(tokens.sum()),
         bytes=file.size,
         sha256=file.sha256,
         content_digest=str(content),
@@ -118,6 +117,7 @@ def make_shard(
         count=shard.count,
         changes=str(Changes.joined(made_of)),
         group_rows="" if split.pack is None else encode_numbers(groups.rows),
+        group_tokens=encode_numbers(tokens),
         tail=str(tail),
     )
     if look:

@@ -17,12 +17,16 @@ from ....tasks.errors import OstracaError
 
 # What is read of a struct: field -> int, a struct's own fields, or [those of a list's structs].
 _Fields = Mapping[int, Any]
-_COLUMN: _Fields = {5: int, 7: int, 9: int, 11: int}  # values, bytes, first data page, dictionary
+_COLUMN: _Fields = dict.fromkeys((4, 5, 7, 9, 11), int)  # codec, values, bytes, first data page, dictionary
 _FOOTER: _Fields = {4: [{1: [{3: _COLUMN}]}]}  # row groups, their columns, what is known of one
-_PAGE: _Fields = {1: int, 2: int, 3: int, 5: {1: int, 2: int}}  # kind, unfolded, bytes; values, encoding
+# Kind, unfolded, bytes; values, encoding, encodings of the levels.
+_PAGE: _Fields = {1: int, 2: int, 3: int, 5: dict.fromkeys((1, 2, 3, 4), int)}
 MALFORMED = "its Parquet footer is malformed"
 _DATA_PAGE = 0
-_ENCODINGS = (0, 9)  # plain, byte stream split: what they unfold to is as large as the page
+# What these unfold to is as large as the page: a text or mask has 4 bytes for its length there, 4 in memory.
+PLAIN, SPLIT = 0, 9
+_ENCODINGS = (PLAIN, SPLIT)
+_RUNS, _ZSTD = 3, 6
 _MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
 _MOST_BYTES = 16  # of a value: 8, and what tells where lists begin
 _DEEPEST = 16  # structs in one another: a footer's are 6 deep
@@ -40,6 +44,20 @@ class Chunk:
     """A column of a row group: all values that are told of it, and where its pages lie in the file."""
 
     values: int
+    start: int
+    stop: int
+    zstd: bool  # whether its pages are compressed so
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the header of a data page says, and where in the file its bytes lie."""
+
+    values: int
+    encoding: int
+    levels_are_runs: bool
+    zstd: bool
+    unfolded: int
     start: int
     stop: int
 
@@ -60,15 +78,15 @@ def chunks_of(footer: Any) -> list[list[Chunk]]:
 def _chunk(column: Mapping[int, int]) -> Chunk:
     if 11 in column:  # pyarrow begins with a dictionary that is told of, wherever it lies
         raise OstracaError("has a dictionary in a column, and ostraca writes none")
-    return Chunk(values=column[5], start=column[9], stop=column[9] + column[7])
+    return Chunk(values=column[5], start=column[9], stop=column[9] + column[7], zstd=column[4] == _ZSTD)
 
 
-def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, longest: int) -> None:
-    """OstracaError where a column has more values or bytes than these rows can have, or than it tells.
+def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, longest: int) -> list[list[Page]]:
+    """The pages of columns; OstracaError where one has more values or bytes than these rows can, or it tells.
 
     size: the file's. longest: no row has more tokens, or bytes of text.
     """
-    most = rows * (longest + _MORE_VALUES)
+    most, found = rows * (longest + _MORE_VALUES), []
     for chunk in chunks:
         if chunk.values > most:
             raise OstracaError(f"has {chunk.values:,} values in a column, too many for {rows:,} rows")
@@ -76,26 +94,41 @@ def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, long
             raise OstracaError(MALFORMED)
         file.seek(chunk.start)
         try:
-            values, unfolded = _unfolds(file.read(chunk.stop - chunk.start))
+            pages = _pages(file.read(chunk.stop - chunk.start), chunk)
         except (_MalformedError, IndexError, KeyError):
             raise OstracaError("a Parquet page's header is malformed") from None
+        values, unfolded = sum(page.values for page in pages), sum(page.unfolded for page in pages)
         if values != chunk.values:
             raise OstracaError(f"a column's pages have {values:,} values, its footer says {chunk.values:,}")
         if unfolded > _MOST_BYTES * most:
             raise OstracaError(f"a column would unfold to {unfolded:,} bytes, too many for {rows:,} rows")
+        found.append(pages)
+    return found
 
 
-def _unfolds(data: Any) -> tuple[int, int]:
-    """The values in a column's pages and the bytes that these unfold to."""
-    at = values = unfolded = 0
+def _pages(data: Any, chunk: Chunk) -> list[Page]:
+    """The pages of a column with these bytes."""
+    at, pages = 0, []
     while at < len(data):
         page, at = _struct(data, at, _PAGE)
-        if page[1] != _DATA_PAGE or page[5][2] not in _ENCODINGS or min(page[2], page[3], page[5][1]) < 0:
+        unfolded, size, told = page[2], page[3], page[5]
+        if page[1] != _DATA_PAGE or told[2] not in _ENCODINGS or min(unfolded, size, told[1]) < 0:
             raise _MalformedError
-        values, unfolded, at = values + page[5][1], unfolded + page[2], at + page[3]
+        pages.append(
+            Page(
+                values=told[1],
+                encoding=told[2],
+                levels_are_runs=told.get(3) == told.get(4) == _RUNS,
+                zstd=chunk.zstd,
+                unfolded=unfolded,
+                start=chunk.start + at,
+                stop=chunk.start + at + size,
+            )
+        )
+        at += size
     if at != len(data):
         raise _MalformedError
-    return values, unfolded
+    return pages
 
 
 def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[int, Any], int]:

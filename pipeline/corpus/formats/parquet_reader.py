@@ -1,4 +1,4 @@
-"""Row groups of Parquet shards back as batches: own checks of footer and pages, then pyarrow."""
+"""Row groups of Parquet shards back as batches: own checks of footer and pages, own kernels or pyarrow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from ...store.open import open_folder
 from ..row_checks import check_schema
 from ..row_groups import TABLE, RowGroups
 from . import OTHER_SIZE, ShardFile
-from .parquet_pages import MALFORMED, Chunk, check_pages, chunks_of
+from .parquet_mask import stored_schema, unstored
+from .parquet_pages import MALFORMED, Chunk, Page, check_pages, chunks_of
+from .parquet_tokens import DECODED, decode
 
 _AFTER_FOOTER = 8  # bytes: its length and a magic number
 
@@ -32,6 +34,7 @@ class _Footer:
     metadata: pq.FileMetaData
     rows: NDArray[np.int64]  # [groups]
     chunks: list[list[Chunk]]  # of each row group
+    widths: frozenset[int]  # how many columns row groups have
     schema: pa.Schema
     groups: RowGroups
 
@@ -44,6 +47,7 @@ class _Footer:
         counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         if len(counts) != len(chunks):
             raise OstracaError(MALFORMED)
+        widths = frozenset(map(len, chunks))
         rows, schema = np.array(counts, np.int64), metadata.schema.to_arrow_schema()
         groups = RowGroups.none()
         if tail is not None:
@@ -51,37 +55,62 @@ class _Footer:
             groups = RowGroups.parse(said.get(TABLE.encode(), b"").decode(), tail)
             if not np.array_equal(rows, groups.rows):
                 raise OstracaError("its table of row groups and its footer disagree on their rows")
-        return _Footer(metadata=metadata, rows=rows, chunks=chunks, schema=schema, groups=groups)
+        return _Footer(
+            metadata=metadata, rows=rows, chunks=chunks, widths=widths, schema=schema, groups=groups
+        )
 
     def check(self, file: ShardFile) -> None:
         """See `Footer`: it is of the spec, with its columns and as many row groups."""
         said: Mapping[bytes, bytes] = self.metadata.metadata or {}
         if said.get(b"ostraca_spec_digest") != file.digest.encode():
             raise OstracaError("belongs to another spec")
-        check_schema(self.schema, file.split.schema)
+        schema = file.split.schema
+        check_schema(self.schema, stored_schema(schema) if file.record.get("group_tokens") else schema)
         if len(self.rows) != file.groups:
             raise OstracaError(f"has {len(self.rows)} row groups, its spec makes {file.groups}")
-        if any(len(chunks) != len(file.split.schema) for chunks in self.chunks):
+        if not self.widths <= {len(schema)}:
             raise OstracaError(MALFORMED)
 
     def read(self, file: ShardFile, group: int, data: bytes, columns: list[str], rows: int) -> pa.RecordBatch:
         """See `Footer`."""
+        if not self.rows[group]:
+            return self._none(columns)
         start = self.groups.span(group)[0]
         with closing(_Region(data, start, file.record["bytes"])) as source:
-            return self.read_from(source, file, group, columns, rows)
+            pages = self._pages(source, file, group, columns, rows)
+            own = {name: pages[name] for name in columns if self.schema.field(name) in DECODED}
+            quick = decode(memoryview(data), start, own, rows)
+            rest = [name for name in columns if name not in quick]
+            batch = self._by_pyarrow(source, group, rest, checksums=False) if rest else None
+        if batch is not None:
+            quick.update(zip(batch.schema.names, batch.columns, strict=True))
+        schema = pa.schema([file.split.schema.field(name) for name in columns])
+        return pa.RecordBatch.from_arrays([quick[name] for name in columns], schema=schema)
 
-    def read_from(
+    def read_old(
         self, source: Any, file: ShardFile, group: int, columns: list[str], rows: int
     ) -> pa.RecordBatch:
-        """Columns of a row group of the file that `source` is; own checksums count if it has no tail."""
-        if not self.rows[group]:  # it may have no pages, and before version 25 pyarrow looks for them
-            return pa.RecordBatch.from_pylist([], schema=self.schema).select(columns)
+        """Columns of a row group of the file that `source` is, guarded by its pages' checksums alone."""
+        if not self.rows[group]:
+            return self._none(columns)
+        self._pages(source, file, group, columns, rows)
+        return self._by_pyarrow(source, group, columns, checksums=True)
+
+    def _none(self, columns: list[str]) -> pa.RecordBatch:
+        """Of a row group without rows: it may have no pages, and before version 25 pyarrow looks for them."""
+        return unstored(pa.RecordBatch.from_pylist([], schema=self.schema).select(columns))
+
+    def _pages(
+        self, source: Any, file: ShardFile, group: int, columns: list[str], rows: int
+    ) -> dict[str, list[Page]]:
         chunks = [self.chunks[group][file.split.schema.get_field_index(name)] for name in columns]
-        check_pages(source, file.record["bytes"], chunks, rows, file.split.longest)
-        checksums = "tail" not in file.record
+        pages = check_pages(source, file.record["bytes"], chunks, rows, file.split.longest)
+        return dict(zip(columns, pages, strict=True))
+
+    def _by_pyarrow(self, source: Any, group: int, columns: list[str], *, checksums: bool) -> pa.RecordBatch:
         with pq.ParquetFile(source, metadata=self.metadata, page_checksum_verification=checksums) as parquet:
             table = parquet.read_row_group(group, columns=columns, use_threads=False)
-        return table.combine_chunks().to_batches()[0]
+        return unstored(table.combine_chunks().to_batches()[0])
 
 
 class _Shards:
@@ -93,7 +122,7 @@ class _Shards:
     def read_old(self, file: ShardFile, group: int, columns: list[str], rows: int) -> pa.RecordBatch:
         footer = self._old_footer(file)
         with closing(file.folder.open(file.record["path"])) as source:
-            return footer.read_from(source, file, group, columns, rows)
+            return footer.read_old(source, file, group, columns, rows)
 
     def old_rows(self, file: ShardFile) -> NDArray[np.int64]:
         return self._old_footer(file).rows
