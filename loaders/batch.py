@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tasks.core.batch import LABEL_IGNORED
+from .buffers import Buffers
 from .lay import Lines, lay
 from .plan import Piece
 
@@ -36,10 +37,12 @@ class Form:
 class Laid:
     """The lines of some batches, one behind the other, in arrays that all of these are views of."""
 
-    def __init__(self, lines: int, length: int, form: Form) -> None:
+    def __init__(self, lines: int, length: int, form: Form, buffers: Buffers) -> None:
         self.lines, self._form = lines, form
         names = ("input_ids", "labels", "position_ids")
-        self._arrays = {name: np.empty((lines, length), form.dtype) for name in names}
+        memory = buffers.take(len(names) * lines * length * form.dtype.itemsize)
+        arrays = np.frombuffer(memory, form.dtype).reshape(len(names), lines, length)
+        self._arrays = dict(zip(names, arrays, strict=True))
         self._documents = np.empty((lines, length) if form.documents else (0, 0), np.int32)
         self._filled, self._begun = np.zeros(lines, np.int64), np.zeros(lines, np.int64)
         self._datasets = np.full(lines, "", object) if "dataset" in form.extras else None

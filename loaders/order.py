@@ -104,10 +104,10 @@ class EpochOrder:
         """Windows of the epoch."""
         return len(self._ends)
 
-    def places_of(self, lines: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The window that holds each of some lines of the epoch, and which of its lines that is."""
-        windows = np.searchsorted(self._ends, lines, side="right")
-        return windows, lines - np.where(windows > 0, self._ends[windows - 1], 0)
+    def window_of(self, line: int) -> tuple[int, int, int]:
+        """The window that holds a line of the epoch, its first line, and the first one behind it."""
+        window = int(np.searchsorted(self._ends, line, side="right"))
+        return window, int(self._ends[window - 1]) if window else 0, int(self._ends[window])
 
     def window(self, number: int) -> Window:
         """A window by its number."""

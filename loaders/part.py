@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,17 @@ from .source import EndlessSource, Source
 REMAINDERS = ("drop", "pad", "wrap")
 CHUNK_TOKENS = 1 << 16  # of an endless source, made at a time by a lane
 _ROOM = 1.05  # times what is expected
-PADDING = np.int64(-1)  # the window of lines that are all padding
+PADDING = -1  # the window of lines that are all padding
 
 
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where some lines of a lane are found."""
+class Run(NamedTuple):
+    """Some of a lane's lines that stand in one window."""
 
-    epochs: NDArray[np.int64]  # [lines]
-    windows: NDArray[np.int64]  # [lines]; PADDING: nowhere
-    lines: NDArray[np.int64]  # [lines]: in their window
+    epoch: int
+    window: int  # PADDING: in none
+    begin: int  # the first of the lines that were asked for, and behind the last
+    end: int
+    lines: NDArray[np.int64]  # [end - begin]: which lines of the window
 
 
 class Part(Protocol):
@@ -46,8 +47,8 @@ class Part(Protocol):
     def mean_tokens(self) -> float:
         """Of a row, about."""
 
-    def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
-        """Of lines of a lane, each counted from the lane's first one in epoch 0."""
+    def runs(self, lane: int, counts: NDArray[np.int64]) -> Iterator[Run]:
+        """Where lines of a lane are, each counted from the lane's first one in epoch 0; ascending."""
 
     def load(self, epoch: int, window: int) -> Lines:
         """A window, read and ordered. Called from several threads at a time."""
@@ -94,20 +95,26 @@ class FinitePart:
         blocks = self._epochs.units.blocks
         return float(blocks.tokens.sum() / blocks.rows.sum())
 
-    def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
+    def runs(self, lane: int, counts: NDArray[np.int64]) -> Iterator[Run]:
         """See `Part`."""
-        epochs, inside = np.divmod(counts, self._lane_lines)
-        lines = lane * self._lane_lines + inside
-        if self._remainder == "wrap":
-            lines %= self._total
-        windows = np.full(len(counts), PADDING)
-        within = np.zeros(len(counts), np.int64)
-        real = lines < self._total
-        for epoch in np.unique(epochs[real]).tolist():
-            here = real & (epochs == epoch)
-            order = self._epochs.order(epoch)
-            windows[here], within[here] = order.places_of(lines[here])
-        return Places(epochs=epochs, windows=windows, lines=within)
+        begin, size = 0, self._lane_lines
+        while begin < len(counts):
+            # Counts of this epoch, and before the lines begin again or are padding, stand at `line` and on.
+            count = int(counts[begin])
+            epoch, inside = divmod(count, size)
+            line = lane * size + inside
+            bound = count - inside + size
+            if line >= self._total and self._remainder != "wrap":
+                end = int(np.searchsorted(counts, bound))
+                yield Run(epoch, PADDING, begin, end, counts[begin:end])
+                begin = end
+                continue
+            again = line // self._total * self._total
+            window, first, stop = self._epochs.order(epoch).window_of(line - again)
+            bound = min(bound, count + stop - (line - again))
+            end = len(counts) if counts[-1] < bound else int(np.searchsorted(counts, bound))
+            yield Run(epoch, window, begin, end, counts[begin:end] + (line - again - first - count))
+            begin = end
 
     def load(self, epoch: int, window: int) -> Lines:
         """See `Part`."""
@@ -158,10 +165,14 @@ class EndlessPart:
         """See `Part`."""
         return self._source.mean_tokens
 
-    def places(self, lane: int, counts: NDArray[np.int64]) -> Places:
+    def runs(self, lane: int, counts: NDArray[np.int64]) -> Iterator[Run]:
         """See `Part`."""
-        chunks, lines = np.divmod(counts, self._lines)
-        return Places(epochs=np.zeros_like(counts), windows=chunks * self._lanes + lane, lines=lines)
+        begin = 0
+        while begin < len(counts):
+            chunk = int(counts[begin]) // self._lines
+            end = int(np.searchsorted(counts, (chunk + 1) * self._lines))
+            yield Run(0, chunk * self._lanes + lane, begin, end, counts[begin:end] - chunk * self._lines)
+            begin = end
 
     def load(self, epoch: int, window: int) -> Lines:
         """See `Part`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +15,7 @@ from .lay import Lines
 from .part import PADDING, Part
 from .ranks import Share
 
-ROUND_TOKENS = 1 << 19  # laid at a time: enough for what a piece costs, little beside the windows
+ROUND_TOKENS = 1 << 18  # laid at a time: enough beside what a piece costs, and still in the cache
 AHEAD = 6  # windows that are read before they are needed
 _MOST_ROUNDS = 64  # planned before they are laid
 
@@ -125,17 +124,12 @@ class Planner:
 
     def _pieces(self, steps: NDArray[np.int64]) -> Iterator[Piece]:
         for slots in self._shares.slots(steps):
-            places = self._parts[slots.part].places(slots.lane, slots.counts)
-            changed = (np.diff(places.windows) != 0) | (np.diff(places.epochs) != 0)
-            bounds = [0, *(np.flatnonzero(changed) + 1).tolist(), len(places.windows)]
-            for begin, end in itertools.pairwise(bounds):
-                targets, lines = slots.targets[begin:end], places.lines[begin:end]
-                number = int(places.windows[begin])
-                if number == PADDING:
-                    yield Piece(part=slots.part, window=None, lines=lines, targets=targets, fresh=False)
-                    continue
-                job, fresh = self._window(slots.part, slots.lane, int(places.epochs[begin]), number)
-                yield Piece(part=slots.part, window=job, lines=lines, targets=targets, fresh=fresh)
+            for run in self._parts[slots.part].runs(slots.lane, slots.counts):
+                job, fresh = None, False
+                if run.window != PADDING:
+                    job, fresh = self._window(slots.part, slots.lane, run.epoch, run.window)
+                targets = slots.targets[run.begin : run.end]
+                yield Piece(part=slots.part, window=job, lines=run.lines, targets=targets, fresh=fresh)
 
     def _window(self, part: int, lane: int, epoch: int, number: int) -> tuple[Job[Lines], bool]:
         """The job that gives a window, and whether it is new."""

@@ -14,6 +14,7 @@ from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer,
 from ..tasks.examples import check_seed
 from .ahead import Workers, ready_ahead
 from .batch import EXTRAS, Batch, Form, Laid
+from .buffers import Buffers
 from .mixture import Mixture, blend_of
 from .order import OrderSettings
 from .part import REMAINDERS, Part, modes_and_length, part_of
@@ -132,6 +133,7 @@ class TokenStream:
             (name,) if isinstance(source, Mixture) else part.names
             for name, part in zip(sources, self._parts, strict=True)
         ]
+        self._buffers = Buffers()
         self._step = self._begun = 0
         self._moves = 0  # rises with every new iterator and load_state_dict
 
@@ -254,7 +256,7 @@ class TokenStream:
         if length is None:
             windows = [(piece, piece.window.result()) for piece in one.pieces if piece.window is not None]
             length = max((int(window.lengths(piece.lines).max()) for piece, window in windows), default=1)
-        laid = Laid(len(one.steps) * self._share.lines, length, self._form)
+        laid = Laid(len(one.steps) * self._share.lines, length, self._form, self._buffers)
         for piece in one.pieces:
             if piece.window is None:
                 laid.pad(piece.targets)
