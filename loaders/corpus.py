@@ -15,7 +15,6 @@ from ..pipeline.corpus.fingerprint import ContentDigest
 from ..pipeline.corpus.manifest import read_manifest, spec_in
 from ..pipeline.corpus.manifest_checks import require_records
 from ..pipeline.corpus.split import Split
-from ..pipeline.store.cache import cached
 from ..pipeline.store.open import manifest_at
 from ..tasks import get_task
 from ..tasks.base import INT32_MAX
@@ -72,6 +71,8 @@ class CorpusSource:
         self._splits = {dataset: Split.of(self._spec, dataset, split) for dataset in self._names}
         views = list(self._splits.values())
         if cache_dir is not None and source != "replay":
+            from ..pipeline.store.cache import cached
+
             self._root = cached(self._root, cache_dir, cache_bytes)
         self._identity: dict[str, Any] = {
             "kind": "corpus",

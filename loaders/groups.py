@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..pipeline.corpus.reader import SplitReader, split_reader
-from ..pipeline.corpus.remake import SplitMaker, split_maker
 from ..pipeline.corpus.split import Split
 from ..pipeline.store.folder import Folder
 from ..tasks.errors import CorruptWarning, OstracaError, one_of
 from .source import Blocks
+
+if TYPE_CHECKING:
+    from ..pipeline.corpus.remake import SplitMaker
 
 SOURCES = ("auto", "shards", "replay")
 ON_CORRUPT = ("error", "replay", "skip")
@@ -98,5 +100,7 @@ class Groups:
 
     def _maker(self, number: int) -> SplitMaker:
         if self._makers is None:
+            from ..pipeline.corpus.remake import split_maker  # what packs rows, too, is seldom needed
+
             self._makers = [split_maker(str(self._root), self._manifest, split) for split in self._splits]
         return self._makers[number]

@@ -63,14 +63,15 @@ class OnePart:
     def slots(self, steps: NDArray[np.int64]) -> Iterator[Slots]:
         """See `Shares`."""
         share, size = self.share, self.share.lane_lines
-        firsts = np.arange(len(steps), dtype=np.int64) * share.lines - share.first_line
+        whole = np.arange(size, dtype=np.int64)
+        counts = steps[:, None] * size + whole
+        targets = np.arange(0, len(steps) * share.lines, share.lines)[:, None] + whole
         for lane, first, stop in share.own_lanes():
-            own = np.arange(first, stop, dtype=np.int64)
             yield Slots(
                 part=0,
                 lane=lane,
-                counts=(steps[:, None] * size + own).ravel(),
-                targets=(firsts[:, None] + lane * size + own).ravel(),
+                counts=counts[:, first:stop].ravel(),
+                targets=(targets[:, first:stop] + (lane * size - share.first_line)).ravel(),
             )
 
 

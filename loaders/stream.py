@@ -26,7 +26,7 @@ from .state import state_of, step_in
 if TYPE_CHECKING:
     from .torch_data import RowDataset, StreamDataset
 
-WINDOW_BLOCKS = 32  # in all lanes together, about
+WINDOW_BLOCKS = 16  # in all lanes together, about
 DTYPES = ("int64", "int32")
 
 

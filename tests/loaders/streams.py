@@ -72,7 +72,7 @@ def resume_after_every_step(make: MakeStream, steps: int = 12, worlds: Iterable[
     iterators = [iter(stream) for stream in streams]
     for step in range(min(steps, len(reference))):
         state = json.loads(json.dumps(streams[step % world].state_dict()))
-        assert len(json.dumps(state)) < 2000
+        assert len(json.dumps(state)) < 4000
         next_world = next(sizes)
         resumed = of_ranks(make, next_world, state)
         if state["source"] is not None and step % 4 == 1:  # from the state alone
