@@ -248,13 +248,53 @@ def start() -> list[Row]:
 
 @part
 def loaders() -> list[Row]:
+    """Streams of 8 x 2,048 tokens from corpora of Depo1, beside what reads the same and no more."""
     with tempfile.TemporaryDirectory() as folder:
-        m = measured("streams", folder)
-    yard = f"pyarrow reads the columns with {m['pyarrow']:.0f}"
+        m = measured("streams", folder, core=None, module="loading")
+        used = measured("memory", folder, core=None, module="loading")
+        opened = measured("opening", folder, core=None, module="loading")
+        shares = {
+            world: measured("ranks", folder, str(world), core=None, module="loading") for world in (2, 8)
+        }
+        other = measured("peers", folder, core=None, module="loading")
+        order = measured("shuffle", core=None, module="loading")
+    read = f"pyarrow reads the columns with {m['pyarrow']:.0f}"
+    rows: list[Row] = [
+        ("stream of a corpus, shuffled, packed", m["corpus"], "Mtok/s", "170", read),
+        ("  as torch tensors", m["torch"], "Mtok/s", "", ""),
+        ("  of four datasets with shared ids", m["four"], "Mtok/s", "", ""),
+        ("  four sources in a Mixture", m["mixture"], "Mtok/s", "140", ""),
+        ("  from the manifest alone (replay)", m["replay"], "Mtok/s", "80", ""),
+        ("  of a task, made on the fly", m["task"], "Mtok/s", "", ""),
+        ("first batch", m["first"] * 1e3, "ms", "300", f"opening alone {opened['warm'] * 1e3:.0f}"),
+        ("resume in epoch 40", m["resume"] * 1e3, "ms", "300", ""),
+        ("peak memory of a process that streams", used["peak"], "MB", "500", f"before {used['before']:.0f}"),
+        ("rows of 2,049: memmap, at random", other["memmap"], "Mtok/s", "", "not packed, no mask"),
+        ("  pyarrow batches, in order", other["arrow"], "Mtok/s", "", ""),
+        ("  datasets, streaming, in order", other["hf"], "Mtok/s", "", ""),
+        ("  datasets, streaming, shuffled", other["hf_shuffled"], "Mtok/s", "", ""),
+        ("  webdataset, shuffled", other["webdataset"], "Mtok/s", "", ""),
+    ]
+    for world, share in shares.items():
+        what = f"{world} ranks: the most that one reads, of its share"
+        rows.append((what, share["largest"], "times", "1.3", f"all together {share['all']:.2f} of the data"))
     return [
-        ("stream of a corpus, shuffled, packed", m["corpus"], "Mtok/s", "", yard),
-        ("stream of a task, made on the fly", m["task"], "Mtok/s", "", f"generation {m['generate']:.0f}"),
-        ("resume in the middle of epoch 3", m["resume"] * 1e3, "ms", "", "first batch of a new stream"),
+        *rows,
+        (
+            "shuffle: distance of neighbours in a batch",
+            order["distance"],
+            "",
+            "",
+            f"full {order['full_distance']:.3f}",
+        ),
+        (
+            "  of rows that stood side by side",
+            order["neighbours"],
+            "",
+            "",
+            f"full {order['full_neighbours']:.3f}",
+        ),
+        ("  shards in a batch of 64, of 20", order["shards"], "", "", f"full {order['full_shards']:.1f}"),
     ]
 
 
