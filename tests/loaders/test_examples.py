@@ -78,3 +78,24 @@ def test_queries(corpus: Path, script: str) -> None:
     pytest.importorskip(script.split("_")[0])
     assert "examples" in run(script, corpus, "small")
     assert json.loads((corpus / "manifest.json").read_text())["totals"]["rows"] > 0
+
+
+def test_the_code_in_the_document_runs(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shutil.copytree(corpus, tmp_path / "corpora" / "depo1")
+    (tmp_path / "fineweb").mkdir()
+    texts = pa.table({"input_ids": [list(range(1, 900))] * 400})
+    pq.write_table(texts, tmp_path / "fineweb" / "a.parquet", row_group_size=20)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "loading.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        smaller = block.replace("batch_size=256", "batch_size=6").replace("length=2048", "length=64")
+        names: dict[str, object] = {}
+        exec(re.sub(r"for batch in stream:.*", "for batch in [next(iter(stream))]:", smaller), names)
+        (batch,) = take(names["stream"], 1)  # type: ignore[arg-type]
+        assert batch["input_ids"].shape == (6, 64)

@@ -161,6 +161,7 @@ def alive(group: int) -> list[int]:
 
 
 BARE = (
+    "fsspec",
     "ray",
     "hydra",
     "omegaconf",
