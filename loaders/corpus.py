@@ -77,7 +77,6 @@ class CorpusSource:
         self._identity: dict[str, Any] = {
             "kind": "corpus",
             "content": [str(_content_of(manifest, dataset, split)) for dataset in self._names],
-            "shards": [[view.shard_examples, view.row_group_examples] for view in views],
             "pack": self._spec["pack"],
             "datasets": self._names,
             "split": split,
@@ -106,6 +105,7 @@ class CorpusSource:
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
         if self._where is not None:
             self._places, self._blocks = self._filtered(path)
+        self._identity["blocks"] = self._blocks.digest()
 
     @property
     def datasets(self) -> tuple[str, ...]:

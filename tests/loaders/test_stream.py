@@ -290,7 +290,7 @@ def test_a_state_of_another_stream_is_refused(corpus: Path) -> None:
         (stream(batch_size=4, lanes=2), "batch_size"),
         (stream(length=65), "length"),
         (stream(shuffle=False), "window_blocks|shuffle|lanes"),
-        (stream(lanes=1, window_blocks=16), "lanes"),
+        (stream(lanes=1, window_blocks=8), "lanes"),
         (stream(window_blocks=3), "window_blocks"),
         (stream(remainder="pad"), "remainder"),
         (stream(mode="concat"), "mode"),

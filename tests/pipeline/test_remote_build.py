@@ -83,12 +83,15 @@ def test_ray_workers_write_to_a_store(s3: str, tmp_path: Path, spec: Maker, ray_
 def test_a_stream_from_a_store_is_that_of_the_folder(s3: str, tmp_path: Path, spec: Maker) -> None:
     build(spec(), tmp_path / "c", engine="local")
     build(spec(), f"{s3}/c", engine="local")
-    batches = [
-        [batch["input_ids"] for batch in open_stream(where, epochs=1, batch_size=4, length=128)]
-        for where in (tmp_path / "c", f"{s3}/c")
-    ]
-    assert len(batches[0]) == len(batches[1]) > 3
-    assert all(np.array_equal(*pair) for pair in zip(*batches, strict=True))
+    streams = [open_stream(tmp_path / "c", epochs=1, batch_size=4, length=128)]
+    for more in ({}, {"cache_dir": tmp_path / "kept"}, {"cache_dir": tmp_path / "kept"}):
+        streams.append(open_stream(f"{s3}/c", epochs=1, batch_size=4, length=128, **more))
+    assert len({json.dumps(stream.state_dict()["identity"]) for stream in streams}) == 1
+    first, *others = ([batch["input_ids"] for batch in stream] for stream in streams)
+    assert len(first) > 3
+    for other in others:
+        assert all(np.array_equal(*pair) for pair in zip(first, other, strict=True))
+    assert any(path.is_file() for path in (tmp_path / "kept").rglob("*"))
 
 
 def test_inspect_diff_export_and_verify_read_a_store(
