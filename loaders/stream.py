@@ -62,7 +62,7 @@ class TokenStream:
     device: None gives NumPy arrays, else torch tensors there ("cpu", "cuda:0", ...); to a GPU the next batch
     is copied, from pinned memory, while the last is in use.
 
-    threads read ahead; prefetch: pieces of about half a million tokens that are laid ahead (0 for both: all
+    threads read ahead; prefetch: pieces of about 260,000 tokens that are laid ahead (0 for both: all
     is done when it is asked for). ConfigError where settings do not go together.
     """
 

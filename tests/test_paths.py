@@ -73,7 +73,7 @@ def test_a_source_stays_where_it_was_opened(
 def test_a_copy_in_another_process_finds_it(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = CorpusSource("c")
     monkeypatch.chdir("../elsewhere")
-    code = "import pickle, sys; print(len(next(pickle.load(sys.stdin.buffer).rows_from(0))) > 0)"
+    code = "import pickle, sys; print(len(pickle.load(sys.stdin.buffer).read([0])) > 0)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=pickle.dumps(source),
@@ -91,13 +91,13 @@ def test_a_ray_task_finds_it(corpus: Path, ray_session: Any, monkeypatch: pytest
 
     def first_lengths(source: CorpusSource) -> list[int]:
         os.chdir("/")
-        lengths: list[int] = next(source.rows_from(0)).lengths().tolist()
+        lengths: list[int] = source.read([0]).lengths().tolist()
         return lengths
 
     # By value: a worker cannot import this file.
     first_lengths.__module__ = "__main__"
     asked = ray_session.remote(first_lengths).remote(source)
-    assert ray_session.get(asked) == next(CorpusSource(corpus).rows_from(0)).lengths().tolist()
+    assert ray_session.get(asked) == CorpusSource(corpus).read([0]).lengths().tolist()
 
 
 def test_every_function_of_the_pipeline_takes_a_path_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,20 +101,20 @@ def digest(*arrays: Any) -> str:
 
 
 def _loaded(root: Path, out: Path) -> str:
-    source = CorpusSource(root, shuffle=False, epochs=1)
+    source = CorpusSource(root, source="shards")
     parts: list[Any] = []
-    for rows in source.rows_from(0):
-        parts += [rows.tokens, np.diff(rows.offsets), rows.mask, np.diff(rows.mask_offsets), rows.order]
+    for block in range(len(source.blocks(tokens=True).rows)):
+        rows = source.read([block])
+        parts += [rows.tokens, np.diff(rows.offsets), rows.mask, np.diff(rows.mask_offsets)]
         parts += [] if rows.starts is None else [rows.starts]
     return digest(*parts)
 
 
 def _batches(root: Path, out: Path) -> str:
-    source = CorpusSource(root, epochs=1, window_blocks=3)
+    source = CorpusSource(root, source="shards")
     length = None if source.row_length else 256
-    return digest(
-        *(batch[name] for batch in TokenStream(source, batch_size=4, length=length) for name in sorted(batch))
-    )
+    stream = TokenStream(source, batch_size=4, length=length, epochs=1, window_blocks=3)
+    return digest(*(batch[name] for batch in stream for name in sorted(batch)))
 
 
 def _rows(root: Path, out: Path) -> str:

@@ -141,7 +141,7 @@ def test_parts_are_merged(tmp_path: Path) -> None:
 
 def test_the_loader_reads_it(corpus: Path) -> None:
     strew(corpus)
-    assert len(list(TokenStream(CorpusSource(corpus, epochs=1), batch_size=4, length=64))) > 3
+    assert len(list(TokenStream(CorpusSource(corpus), batch_size=4, length=64, epochs=1))) > 3
 
 
 def test_a_tokenizer_goes_where_litter_lies(tmp_path: Path) -> None:
