@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,12 @@ class CorpusSource:
             for view in views:
                 self._where.check(str(path), view.content_schema)
         self._groups = Groups(self._root, manifest, views, source, on_corrupt)
-        self._places, self._blocks = self._groups.blocks()
+        self._places, self._blocks, self._counted = self._groups.blocks()
         if not len(self._places):
             raise OstracaError(f"{path}: {split} has no example: all were dropped as duplicates")
         if self._where is not None:
             self._places, self._blocks = self._filtered(path)
+            self._counted = True
         self._identity["blocks"] = self._blocks.digest()
 
     @property
@@ -168,7 +170,13 @@ class CorpusSource:
         return self._splits[dataset].renaming
 
     def blocks(self, tokens: bool) -> Blocks:
-        """See `Source`: a block is a row group."""
+        """See `Source`: a block is a row group.
+
+        All rows of an older corpus, whose manifest does not tell the tokens, are read once to count them.
+        """
+        if tokens and not self._counted:
+            _, counts = self._sizes()
+            self._blocks, self._counted = replace(self._blocks, tokens=counts), True
         return self._blocks
 
     def read(self, blocks: Sequence[int]) -> Rows:
@@ -194,9 +202,7 @@ class CorpusSource:
 
     def _filtered(self, path: Path | str) -> tuple[NDArray[np.int64], Blocks]:
         """The blocks that have rows of which `where` is true, and how many, with how many tokens."""
-        with ThreadPoolExecutor(_COUNTERS) as pool:
-            sizes = list(pool.map(lambda block: _size(self.read([block])), range(len(self._places))))
-        rows, tokens = (np.array(column, np.int64) for column in zip(*sizes, strict=True))
+        rows, tokens = self._sizes()
         kept = rows > 0
         if not kept.any():
             raise ConfigError(f"{path}: where={self._identity['where']!r} is true of no row")
@@ -206,11 +212,17 @@ class CorpusSource:
         blocks = Blocks(
             rows=rows[kept],
             tokens=tokens[kept],
-            exact=True,
             strata=tuple(strata[strata > 0].tolist()),
             names=tuple(names),
         )
         return self._places[kept], blocks
+
+    def _sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and tokens of each block, read: int64 [blocks] each."""
+        with ThreadPoolExecutor(_COUNTERS) as pool:
+            sizes = list(pool.map(lambda block: _size(self.read([block])), range(len(self._places))))
+        rows, tokens = (np.array(column, np.int64) for column in zip(*sizes, strict=True))
+        return rows, tokens
 
 
 def _size(rows: Rows) -> tuple[int, int]:

@@ -40,9 +40,12 @@ class Groups:
         self._told: set[str] = set()
         self.skipped: set[str] = set()
 
-    def blocks(self) -> tuple[NDArray[np.int64], Blocks]:
-        """(split, shard, row group) of each row group that has rows, int64 [blocks, 3], and their sizes."""
-        groups, rows, tokens, strata, exact = [], [], [], [], True
+    def blocks(self) -> tuple[NDArray[np.int64], Blocks, bool]:
+        """(split, shard, row group) of each row group that has rows, int64 [blocks, 3], and their sizes.
+
+        And whether their tokens are known: the manifest of an older corpus (format 3) does not tell them.
+        """
+        places, rows, tokens, strata = [], [], [], []
         readers: Sequence[SplitReader | SplitMaker] = self._makers or self._readers
         for number, reader in enumerate(readers):
             own = np.concatenate(reader.group_rows)
@@ -50,25 +53,20 @@ class Groups:
             shards = np.repeat(np.arange(len(counts)), counts)
             inside = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
             kept = own > 0  # of some row groups every example was a duplicate
-            groups.append(np.stack([np.full(len(own), number), shards, inside], axis=1)[kept])
+            places.append(np.stack([np.full(len(own), number), shards, inside], axis=1)[kept])
             rows.append(own[kept])
-            known = reader.group_tokens
-            if known is None:
-                # Each shard's tokens, shared out over its row groups by their rows.
-                means = [record["tokens"] / max(record["rows"], 1) for record in reader.records]
-                tokens.append(np.ceil(own * np.repeat(means, counts)).astype(np.int64)[kept])
-                exact = False
-            else:
-                tokens.append(np.concatenate(known)[kept])
+            if reader.group_tokens is not None:
+                tokens.append(np.concatenate(reader.group_tokens)[kept])
             strata.append(int(kept.sum()))
+        all_rows = np.concatenate(rows)
+        known = len(tokens) == len(readers)
         blocks = Blocks(
-            rows=np.concatenate(rows),
-            tokens=np.concatenate(tokens),
-            exact=exact,
+            rows=all_rows,
+            tokens=np.concatenate(tokens) if known else np.zeros_like(all_rows),
             strata=tuple(strata),
             names=tuple(split.dataset for split in self._splits),
         )
-        return np.concatenate(groups), blocks
+        return np.concatenate(places), blocks, known
 
     def read(self, number: int, shard: int, group: int, columns: Sequence[str]) -> pa.RecordBatch | None:
         """Columns of a row group; None where it is corrupt and is left out. OstracaError else."""

@@ -29,7 +29,6 @@ from .source import Blocks
 
 LEAST_LINES = 64  # of a unit, where there are so many
 _KEPT = 3  # orders of epochs, beside the one that was asked for last
-_SURPLUS = 1.05  # lines more than are expected, of blocks whose tokens are not known exactly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +157,6 @@ def _lines(blocks: Blocks, firsts: NDArray[np.int64], mode: str, length: int | N
         return rows
     assert length is not None
     tokens = np.add.reduceat(blocks.tokens, firsts)
-    if not blocks.exact:
-        tokens = (tokens * _SURPLUS).astype(np.int64) + length
     lines: NDArray[np.int64] = np.maximum(-(-tokens // length), 1)
     # No window of left-aligned lines needs more lines than it has rows.
     return lines if mode == "concat" else np.where(lines < rows, lines, rows)

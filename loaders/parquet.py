@@ -70,7 +70,6 @@ class ParquetSource:
         self._blocks = Blocks(
             rows=rows[kept],
             tokens=tokens[kept],
-            exact=True,
             strata=(len(self._groups),),
             names=(_name(patterns),),
         )

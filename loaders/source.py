@@ -73,17 +73,14 @@ class Blocks:
     """
 
     rows: NDArray[np.int64]  # [blocks]
-    tokens: NDArray[np.int64]  # [blocks]: exact, or what a corpus without such a table leads to expect
-    exact: bool
+    tokens: NDArray[np.int64]  # [blocks]; zeros where they were not asked for
     strata: tuple[int, ...]  # how many blocks each dataset has
     names: tuple[str, ...]  # the datasets
 
     def digest(self) -> str:
-        """Of all that decides how many lines there are: 16 hexadecimal digits."""
-        digest = hashlib.sha256(repr((self.exact, self.strata)).encode())
-        for sizes in (self.rows, self.tokens):
-            digest.update(sizes.astype("<i8").tobytes())
-        return digest.hexdigest()[:16]
+        """Of where the rows are cut into blocks: 16 hexadecimal digits."""
+        cuts = repr(self.strata).encode() + self.rows.astype("<i8").tobytes()
+        return hashlib.sha256(cuts).hexdigest()[:16]
 
 
 @runtime_checkable

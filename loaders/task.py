@@ -126,7 +126,7 @@ class TaskSource:
         known = np.zeros(len(rows), np.int64)
         if tokens:
             known[:] = self._tokens
-        return Blocks(rows=rows, tokens=known, exact=True, strata=(len(rows),), names=(self._task.name,))
+        return Blocks(rows=rows, tokens=known, strata=(len(rows),), names=(self._task.name,))
 
     @property
     def _step(self) -> int:

@@ -143,7 +143,7 @@ def shuffle() -> None:
 
         def blocks(self, tokens: bool) -> Blocks:
             sizes = np.full(shards * groups, rows)
-            return Blocks(rows=sizes, tokens=sizes, exact=True, strata=(len(sizes),), names=("numbers",))
+            return Blocks(rows=sizes, tokens=sizes, strata=(len(sizes),), names=("numbers",))
 
         def read(self, blocks: Any) -> Rows:
             ids = np.concatenate([np.arange(block * rows, (block + 1) * rows) for block in blocks])

@@ -46,7 +46,6 @@ class MemorySource:
         return Blocks(
             rows=np.array([len(block) for block in self.held]),
             tokens=np.array([sum(len(row[0]) for row in block) for block in self.held]),
-            exact=True,
             strata=self.strata,
             names=tuple(f"d{number}" for number in range(len(self.strata))),
         )

@@ -36,7 +36,7 @@ class MemorySource:
 
     def blocks(self, tokens: bool) -> Blocks:
         rows = np.array([batch.num_rows for batch in self._batches])
-        return Blocks(rows=rows, tokens=0 * rows, exact=True, strata=(len(rows),), names=("memory",))
+        return Blocks(rows=rows, tokens=0 * rows, strata=(len(rows),), names=("memory",))
 
     def read(self, blocks: Sequence[int]) -> Rows:
         return Rows.of(pa.concat_batches([self._batches[block] for block in blocks]))

@@ -104,7 +104,7 @@ def test_the_order_of_a_trillion_tokens_is_there_at_once() -> None:
     """Of the blocks alone, in the eighth epoch, a window in its middle."""
     groups = 1 << 22
     rows, tokens = np.full(groups, 900), np.full(groups, 1 << 18)
-    blocks = Blocks(rows=rows, tokens=tokens, exact=True, strata=(groups,), names=("depo",))
+    blocks = Blocks(rows=rows, tokens=tokens, strata=(groups,), names=("depo",))
     settings = OrderSettings(mode="left_aligned", length=2048, seed=0, shuffle=True, window_blocks=2)
     begun = time.perf_counter()
     units = Units(blocks, "left_aligned", 2048)

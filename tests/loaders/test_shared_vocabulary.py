@@ -32,7 +32,7 @@ def test_blocks_are_permuted_and_evenly_interleaved(
     count = sum(strata)
     ones = np.ones(count, dtype=np.int64)
     names = tuple(map(str, range(len(strata))))
-    blocks = Blocks(rows=ones, tokens=ones, exact=True, strata=tuple(strata), names=names)
+    blocks = Blocks(rows=ones, tokens=ones, strata=tuple(strata), names=names)
     how = OrderSettings(mode="padded", length=1, seed=seed, shuffle=True, window_blocks=window)
     order = EpochOrder(Units(blocks, "padded", 1), how, epoch)
     visited = np.concatenate([order.window(number).blocks for number in range(len(order))])

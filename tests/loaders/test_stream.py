@@ -248,9 +248,7 @@ def test_unshuffled_is_in_index_order(corpus: Path) -> None:
 
 def test_golden_order() -> None:
     """If this changes, no run resumes as it would have gone on: raise the state's version."""
-    blocks = Blocks(
-        rows=np.array([3, 3, 2, 3]), tokens=np.array([9, 9, 6, 9]), exact=True, strata=(4,), names=("d",)
-    )
+    blocks = Blocks(rows=np.array([3, 3, 2, 3]), tokens=np.array([9, 9, 6, 9]), strata=(4,), names=("d",))
     settings = OrderSettings(mode="padded", length=9, seed=0, shuffle=True, window_blocks=2)
     order = EpochOrder(Units(blocks, "padded", 9), settings, 0)
     windows = [order.window(number) for number in range(2)]

@@ -15,7 +15,7 @@ import pytest
 from pinned.corpora import CORPORA, EXPORTED, FORMAT_3, HERE, MERGED, OF_THE_MACHINE, exported, kept, words
 
 from ostraca import cli
-from ostraca.loaders import CorpusSource
+from ostraca.loaders import CorpusSource, TokenStream
 from ostraca.pipeline.corpus.manifest import read_manifest, spec_in
 from ostraca.pipeline.corpus.reader import split_reader
 from ostraca.pipeline.corpus.records import records_of
@@ -101,7 +101,12 @@ def streamed(folder: Path) -> list[tuple[Any, ...]]:
     split = next(iter(manifest["splits"]))
     source = CorpusSource(folder, datasets="depo", split=split, source="shards")
     blocks = (source.read([block]) for block in range(len(source.blocks(tokens=True).rows)))
-    return [(rows.tokens.tolist(), rows.mask.tolist(), rows.offsets.tolist()) for rows in blocks]
+    read = [(rows.tokens.tolist(), rows.mask.tolist(), rows.offsets.tolist()) for rows in blocks]
+    length = None if source.row_length else 300
+    stream = TokenStream(source, batch_size=4, length=length, epochs=1, remainder="pad")
+    batches = [(batch["input_ids"].tolist(), batch["labels"].tolist()) for batch in stream]
+    assert batches
+    return [*read, *batches, (stream.state_dict()["identity"],)]
 
 
 @pytest.mark.parametrize("name", OLD)
