@@ -106,9 +106,12 @@ def usage(manifest: Mapping[str, Any], path: str) -> str:
         alone = len(spec["datasets"]) > 1 and spec["vocabulary"] != "shared"  # else all, as one mixture
         which = f', datasets="{dataset}"' if alone else ""
         length = "" if spec.get("pack") else ", length=2048"
+        read = [r for r in manifest["splits"][split]["shards"] if not alone or r["dataset"] == dataset]
+        lines = sum(r["rows"] if spec.get("pack") else r["tokens"] / 2048 for r in read)
+        batch = 8 if lines >= 16 else 1  # there must be enough for one
         parts.append(
             "from ostraca import open_stream  # packed, in the same order on any number of ranks\n\n"
-            f'stream = open_stream("{path}"{which}, split="{split}", batch_size=8{length})'
+            f'stream = open_stream("{path}"{which}, split="{split}", batch_size={batch}{length})'
         )
     return "\n\n".join(parts)
 

@@ -78,9 +78,9 @@ PRESET = (
     "tests/test_own_corpora.py::test_the_card_says_which_preset_it_is",
 )
 STREAM = (
-    "tests/loaders/test_stream.py::test_left_aligned_packing_is_as_by_hand",
+    "tests/loaders/test_law.py::test_every_rank_gives_its_lines_of_the_batches_of_the_law",
     "tests/loaders/test_stream.py::test_golden_order",
-    "tests/loaders/test_stream.py::test_resume_at_every_step",
+    "tests/loaders/test_stream.py::test_resume_after_every_step_at_another_world_size",
 )
 IDS = "tests/pipeline/test_promises.py::test_the_ids_are_as_many_as_the_card_says"
 PAGE = "tests/pipeline/test_report.py::test_the_page_is_whole_html_that_loads_nothing"
@@ -126,7 +126,7 @@ CARD: dict[str, tuple[str, ...]] = {
     "one again from `manifest.json` alone.": (*VALID, *AGAIN),
     "Content digest: `…`.": (*FACT, *DIGESTS),
     "`report.html` shows the distributions and rows.": (PAGE, ROWS),
-    "packed, in a fixed order, resumed exactly": STREAM,
+    "packed, in the same order on any number of ranks": STREAM,
     "Only tokens with `loss_mask` 1 are in the loss; the model shifts the labels by one itself:": LEARNED,
     "-100: only read": LEARNED,
     '`AutoTokenizer.from_pretrained("PATH")` has the special tokens there are and one to pad with, so '
@@ -196,7 +196,7 @@ REPORT: dict[str, tuple[str, ...]] = {
     "…: how many fewer, below the line how many more": SHARES,
     "every byte against the manifest": BYTES,
     "make it again from the manifest alone, and compare": AGAIN,
-    "packed, in a fixed order, resumed exactly": STREAM,
+    "packed, in the same order on any number of ranks": STREAM,
     "An example is a pure function of its task, version, config, seed, split and index.": PURE,
     "An example is a pure function of its task, version, config, seed, split and index, and if it was "
     "redrawn of the number of the draw.": PURE,
