@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+_PATIENCE = 5.0  # seconds that the end of a stream, or of the process, waits for what is under way
+_POLL = 0.2  # seconds until a thread sees that nobody wants its items any more
+
+# Python ends a thread that is inside of native code together with the process; so all end before that.
+_running: weakref.WeakSet[Workers | _Ahead] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_running.clear)  # threads are not there in a forked process
+
+
+@atexit.register
+def _end_all() -> None:
+    for each in list(_running):
+        each.stop()
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        if thread is not threading.current_thread():  # which may be the last to hold what it works for
+            thread.join(_PATIENCE)
 
 
 class Job(Generic[T]):
@@ -46,25 +69,27 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._waiting: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
-        self._count = count
-        for number in range(count):
-            name = f"ostraca-read-{number}"
-            threading.Thread(target=_work, args=(self._waiting,), daemon=True, name=name).start()
+        self._threads = [
+            threading.Thread(target=_work, args=(self._waiting,), daemon=True, name=f"ostraca-read-{number}")
+            for number in range(count)
+        ]
+        _running.add(self)
+        for thread in self._threads:
+            thread.start()
 
     def give(self, job: Job[Any]) -> None:
         """Have a job done."""
-        if self._count:
+        if self._threads:
             self._waiting.put(job)
 
     def stop(self) -> None:
-        """No job is begun any more; those that are under way end by themselves."""
-        try:
+        """No job is begun any more; those that are under way are waited for."""
+        with suppress(queue.Empty):
             while True:
                 self._waiting.get_nowait()
-        except queue.Empty:
-            pass
-        for _ in range(self._count):
+        for _ in self._threads:
             self._waiting.put(None)
+        _join(self._threads)
 
 
 def _work(waiting: queue.SimpleQueue[Job[Any] | None]) -> None:
@@ -81,15 +106,10 @@ def ready_ahead(items: Generator[T], count: int) -> Generator[T]:
     if not count:
         yield from items
         return
-    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(count)
-    stopped = threading.Event()
-    thread = threading.Thread(
-        target=_make_ready, args=(items, ready, stopped), daemon=True, name="ostraca-batches"
-    )
-    thread.start()
+    ahead = _Ahead(items, count)
     try:
         while True:
-            more, item = ready.get()
+            more, item = ahead.ready.get()
             if more:
                 yield item
                 del item
@@ -98,30 +118,44 @@ def ready_ahead(items: Generator[T], count: int) -> Generator[T]:
             else:
                 return
     finally:
-        stopped.set()
+        ahead.stop()
 
 
-_POLL = 0.2  # seconds until a thread sees that nobody wants its items any more
+class _Ahead:
+    """A thread that makes items until nobody wants them any more."""
 
+    def __init__(self, items: Generator[Any], count: int) -> None:
+        self.ready: queue.Queue[tuple[bool, Any]] = queue.Queue(count)
+        self._items = items
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._make, daemon=True, name="ostraca-batches")
+        _running.add(self)
+        self._thread.start()
 
-def _make_ready(
-    items: Generator[Any], ready: queue.Queue[tuple[bool, Any]], stopped: threading.Event
-) -> None:
-    def put(more: bool, item: Any) -> None:
-        while not stopped.is_set():
+    def stop(self) -> None:
+        """No item is begun any more; the one that is under way is waited for."""
+        self._stopped.set()
+        with suppress(queue.Empty):
+            self.ready.get_nowait()  # one who waits to put something there goes on
+        _join([self._thread])
+
+    def _make(self) -> None:
+        try:
+            for item in self._items:
+                self._put(True, item)
+                if self._stopped.is_set():
+                    break
+                del item
+            self._put(False, None)
+        except BaseException as error:
+            self._put(False, error)
+        finally:
+            self._items.close()
+
+    def _put(self, more: bool, item: Any) -> None:
+        while not self._stopped.is_set():
             try:
-                ready.put((more, item), timeout=_POLL)
+                self.ready.put((more, item), timeout=_POLL)
                 return
             except queue.Full:
                 pass
-
-    try:
-        for item in items:
-            put(True, item)
-            if stopped.is_set():
-                break
-        put(False, None)
-    except BaseException as error:
-        put(False, error)
-    finally:
-        items.close()

@@ -207,6 +207,37 @@ print("done")
     assert end == "done"
 
 
+@pytest.mark.parametrize("source", ["shards", "replay"])
+@pytest.mark.parametrize("ends", ["", "raise SystemExit(3)", "raise KeyError"])
+def test_no_thread_outlives_its_stream_or_the_process(corpus: Path, source: str, ends: str) -> None:
+    """Python ends a process with a crash where a thread of its own is inside of native code."""
+    code = f"""
+import atexit, threading
+def threads():
+    return [each.name for each in threading.enumerate() if each.name.startswith("ostraca")]
+atexit.register(lambda: print(threads()))  # called after what is registered later
+from ostraca import open_stream
+stream = open_stream({str(corpus)!r}, batch_size=4, length=64, source={source!r}, threads=4, prefetch=4)
+for batch in stream:
+    assert len(threads()) == 5
+    break
+print(threads())
+kept = iter(stream)
+next(kept)
+{ends}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == {"": 0, "raise SystemExit(3)": 3}.get(ends, 1), done.stderr[-2000:]
+    assert done.stdout == "[]\n[]\n"
+
+
 def test_more_lanes_than_blocks_lose_nothing() -> None:
     """Lanes that share a window read it once in a process; every example still comes once."""
     source = TaskSource("depo", CONFIG, count=30)
