@@ -55,13 +55,22 @@ class Job(Generic[T]):
             self._error = error
         self._done.set()
 
-    def result(self) -> T:
-        """What came of it; raises what it raised."""
+    def result(self, workers: Workers | None = None) -> T:
+        """What came of it; raises what it raised. Who has to wait helps the workers meanwhile."""
         self.run()
+        while workers is not None and not self._done.is_set() and workers.help():
+            pass
         self._done.wait()
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
+
+
+def default_threads() -> int:
+    """One beside the thread that lays batches, two where there are cores for them."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, min(2, cores - 1))
 
 
 class Workers:
@@ -81,6 +90,18 @@ class Workers:
         """Have a job done."""
         if self._threads:
             self._waiting.put(job)
+
+    def help(self) -> bool:
+        """Do a job that none has begun; False where there is none."""
+        try:
+            job = self._waiting.get_nowait()
+        except queue.Empty:
+            return False
+        if job is None:  # meant for a worker
+            self._waiting.put(None)
+            return False
+        job.run()
+        return True
 
     def stop(self) -> None:
         """No job is begun any more; those that are under way are waited for."""

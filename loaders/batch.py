@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Laid:
     """The lines of some batches, one behind the other, in arrays that all of these are views of."""
 
     def __init__(self, lines: int, length: int, form: Form, buffers: Buffers) -> None:
-        self.lines, self._form = lines, form
+        self._form = form
         names = ("input_ids", "labels", "position_ids")
         memory = buffers.take(len(names) * lines * length * form.dtype.itemsize)
         arrays = np.frombuffer(memory, form.dtype).reshape(len(names), lines, length)
@@ -80,9 +80,14 @@ class Laid:
         if len(self._documents):
             self._documents[targets] = -1
 
-    def batch(self, first: int, stop: int) -> tuple[Batch, int]:
-        """Some of the lines as a batch, and how many examples begin in them."""
-        lines, form = slice(first, stop), self._form
+    def batches(self, size: int) -> Iterator[tuple[Batch, int]]:
+        """Batches of `size` lines, and how many examples begin in each."""
+        begun = self._begun.reshape(-1, size).sum(1).tolist()
+        for number, count in enumerate(begun):
+            yield self._batch(slice(number * size, (number + 1) * size)), count
+
+    def _batch(self, lines: slice) -> Batch:
+        form = self._form
         batch: Batch = {name: values[lines] for name, values in self._arrays.items()}
         if form.attention_mask:
             places = np.arange(batch["input_ids"].shape[1])
@@ -93,7 +98,7 @@ class Laid:
             batch |= sequence_lengths(self._documents[lines])
         if self._datasets is not None:
             batch["dataset"] = self._datasets[lines].tolist()
-        return batch, int(self._begun[lines].sum())
+        return batch
 
 
 def sequence_lengths(documents: NDArray[np.int32]) -> dict[str, Any]:

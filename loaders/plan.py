@@ -15,7 +15,7 @@ from .lay import Lines
 from .part import PADDING, Part
 from .ranks import Share
 
-ROUND_TOKENS = 1 << 18  # laid at a time: enough beside what a piece costs, and still in the cache
+ROUND_TOKENS = 1 << 19  # laid at a time: enough beside what a piece costs, and still in the cache
 AHEAD = 6  # windows that are read before they are needed
 _MOST_ROUNDS = 64  # planned before they are laid
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tasks.errors import ConfigError, OstracaError, check_bool, check_integer, one_of
 from ..tasks.examples import check_seed
-from .ahead import Workers, ready_ahead
+from .ahead import Workers, default_threads, ready_ahead
 from .batch import EXTRAS, Batch, Form, Laid
 from .buffers import Buffers
 from .mixture import Mixture, blend_of
@@ -62,8 +62,9 @@ class TokenStream:
     device: None gives NumPy arrays, else torch tensors there ("cpu", "cuda:0", ...); to a GPU the next batch
     is copied, from pinned memory, while the last is in use.
 
-    threads read ahead; prefetch: pieces of about 260,000 tokens that are laid ahead (0 for both: all
-    is done when it is asked for). ConfigError where settings do not go together.
+    threads read ahead (None: one, or two where there are cores for them); prefetch: pieces of about 520,000
+    tokens that are laid ahead (0 for both: all is done when it is asked for). ConfigError where settings do
+    not go together.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class TokenStream:
         window_blocks: int | None = None,
         dtype: str = "int64",
         extras: Sequence[str] = (),
-        threads: int = 2,
+        threads: int | None = None,
         prefetch: int = 2,
         device: Any = None,
     ) -> None:
@@ -104,7 +105,7 @@ class TokenStream:
             extras=tuple(one_of("extras", extra, EXTRAS) for extra in extras),
         )
         self._device = device
-        self._threads = check_integer("threads", threads, 0, 64)
+        self._threads = default_threads() if threads is None else check_integer("threads", threads, 0, 64)
         self._prefetch = check_integer("prefetch", prefetch, 0, 64)
         if window_blocks is None:
             window_blocks = max(2, math.ceil(WINDOW_BLOCKS / lanes))
@@ -215,12 +216,11 @@ class TokenStream:
     def batches(self, steps: Steps) -> Iterator[tuple[Batch, int]]:
         """The batches of some steps, each with the examples that begin in it; the stream is not moved."""
         workers = Workers(self._threads)
-        rounds = self._rounds(Planner(self._parts, self._shares(), workers), steps)
+        rounds = self._rounds(workers, steps)
         batches = ready_ahead(rounds, self._prefetch)
         try:
             for laid in batches:
-                for first in range(0, laid.lines, self._share.lines):
-                    yield laid.batch(first, first + self._share.lines)
+                yield from laid.batches(self._share.lines)
                 del laid
         finally:
             batches.close()
@@ -243,25 +243,28 @@ class TokenStream:
             return blend_of(self._source, self._share, self._orders, self._parts)
         return OnePart(share=self._share)
 
-    def _rounds(self, planner: Planner, steps: Steps) -> Generator[Laid]:
+    def _rounds(self, workers: Workers, steps: Steps) -> Generator[Laid]:
         length = self._length
         count = 1 if length is None else max(1, ROUND_TOKENS // (self._share.lines * length))
+        planner = Planner(self._parts, self._shares(), workers)
         for one in planner.rounds(steps, count):
-            yield self._lay(one)
+            yield self._lay(one, workers)
             del one
 
-    def _lay(self, one: Round) -> Laid:
+    def _lay(self, one: Round, workers: Workers) -> Laid:
         """The batches of a round."""
         length = self._length
         if length is None:
-            windows = [(piece, piece.window.result()) for piece in one.pieces if piece.window is not None]
+            windows = [
+                (piece, piece.window.result(workers)) for piece in one.pieces if piece.window is not None
+            ]
             length = max((int(window.lengths(piece.lines).max()) for piece, window in windows), default=1)
         laid = Laid(len(one.steps) * self._share.lines, length, self._form, self._buffers)
         for piece in one.pieces:
             if piece.window is None:
                 laid.pad(piece.targets)
             else:
-                laid.lay(piece, piece.window.result(), self._names[piece.part])
+                laid.lay(piece, piece.window.result(workers), self._names[piece.part])
         return laid
 
     def _identity(self) -> dict[str, Any]:

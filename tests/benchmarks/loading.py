@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ import numpy as np
 from measures import best, depo_spec, say
 
 LINE = {"batch_size": 8, "length": 2048}
+PEERS = Path(__file__).parents[1] / "peers"
 EXAMPLES = 200_000  # of Depo1, 57 M tokens
 
 
@@ -221,6 +223,41 @@ def peers(folder: str) -> None:
         hf_shuffled=2048 * length / 1e6 / best(lambda: hugging_face(True, 2048), 2),
         webdataset=3000 * length / 1e6 / best(webdataset, 2),
     )
+
+
+def shuffled(folder: str) -> None:
+    """Packed rows of 2,048, shuffled: our own stream, and readers of what is exported from the same corpus.
+
+    A reader whose environment is not there (`make peers` makes it) is left out.
+    """
+    from ostraca import build, open_stream
+    from ostraca.pipeline.export.export import export
+
+    root = Path(folder) / "rows"
+    build(depo_spec({}, EXAMPLES // 2) | {"pack": {"length": 2048, "mode": "concat"}}, root, engine="local")
+    tokens = json.loads((root / "manifest.json").read_text())["splits"]["train"]["tokens"]
+    lines = {"batch_size": 8, "epochs": 1}
+    figures = {"ours": tokens / 1e6 / best(lambda: list_nothing(iter(open_stream(root, **lines))), 3)}
+    sys.path.insert(0, str(PEERS))
+    import environments
+
+    for name, to, environment in (("mosaic", "mds", "mosaic"), ("litdata", "litdata", "readers")):
+        if environments.is_ready(environment):
+            out = f"{folder}/{name}"
+            export(root, to, out)
+            done = subprocess.run(
+                [
+                    environments.python(environment),
+                    str(Path(__file__).parent / "shuffled_peers.py"),
+                    name,
+                    f"{out}/depo/train",
+                ],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            figures[name] = json.loads(done.stdout.splitlines()[-1])["rate"]
+    say(**figures)
 
 
 def opening(folder: str) -> None:

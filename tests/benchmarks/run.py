@@ -257,6 +257,7 @@ def loaders() -> list[Row]:
             world: measured("ranks", folder, str(world), core=None, module="loading") for world in (2, 8)
         }
         other = measured("peers", folder, core=None, module="loading")
+        rows_of = measured("shuffled", folder, core=None, module="loading")
         order = measured("shuffle", core=None, module="loading")
     read = f"pyarrow reads the columns with {m['pyarrow']:.0f}"
     rows: list[Row] = [
@@ -274,6 +275,14 @@ def loaders() -> list[Row]:
         ("  datasets, streaming, in order", other["hf"], "Mtok/s", "", ""),
         ("  datasets, streaming, shuffled", other["hf_shuffled"], "Mtok/s", "", ""),
         ("  webdataset, shuffled", other["webdataset"], "Mtok/s", "", ""),
+        (
+            "rows packed to 2,048 at build, shuffled",
+            rows_of.pop("ours"),
+            "Mtok/s",
+            "",
+            "with masks and positions",
+        ),
+        *((f"  {name}, shuffled", rate, "Mtok/s", "", "") for name, rate in rows_of.items()),
     ]
     for world, share in shares.items():
         what = f"{world} ranks: the most that one reads, of its share"
