@@ -1,4 +1,4 @@
-"""Tokens, masks and indices that are decoded here are what pyarrow reads, or are left to it."""
+"""Tokens, masks, starts and indices that are decoded here are what pyarrow reads, or are left to it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         column("input_ids", list_type(pa.int32())),
         column("loss_mask", list_type(pa.uint8())),
         column("index", pa.int64()),
+        column("starts", list_type(pa.int32())),
     ]
 )
 NAMES = SCHEMA.names
@@ -44,7 +45,11 @@ def batch_of(lengths: list[int], seed: int = 0) -> pa.RecordBatch:
     ids = rng.integers(0, 2 ** int(rng.integers(1, 31)), offsets[-1], dtype=np.int32)
     mask = (rng.random(offsets[-1]) < rng.random()).astype(np.uint8)
     index = pa.array(np.arange(len(lengths), dtype=np.int64))
-    return pa.RecordBatch.from_arrays([ragged(ids, offsets), ragged(mask, offsets), index], schema=SCHEMA)
+    pieces = np.concatenate([[0], np.cumsum(rng.integers(1, 6, len(lengths)))]).astype(np.int32)
+    starts = ragged(rng.integers(0, 1 << 20, pieces[-1], dtype=np.int32), pieces)
+    return pa.RecordBatch.from_arrays(
+        [ragged(ids, offsets), ragged(mask, offsets), index, starts], schema=SCHEMA
+    )
 
 
 def written(batch: pa.RecordBatch, **options: Any) -> bytes:
@@ -120,7 +125,7 @@ def test_another_form_is_left_to_pyarrow(options: dict[str, Any], left: set[str]
 
 def test_empty_rows_and_other_counts_are_left_to_pyarrow() -> None:
     data = written(batch_of([3, 0, 5]))
-    assert decoded(data, 3).keys() == {"index"}
+    assert decoded(data, 3).keys() == {"index", "starts"}
     data = written(batch_of([3, 4, 5]))
     for rows in (2, 4):
         assert decoded(data, rows) == {}
@@ -138,7 +143,7 @@ def test_pages_that_were_tampered_with(name: str) -> None:
     accepted = 0
     for trial in range(4000):
         changed = bytearray(whole)
-        head = 60 if name == "input_ids" else len(changed)  # the levels stand first
+        head = 60 if name in ("input_ids", "starts") else len(changed)  # the levels stand first
         for _ in range(rng.randrange(1, 3)):
             place = rng.randrange(head if trial % 4 else len(changed))
             changed[place] = rng.choice([0, 1, 2, 3, 255, rng.randrange(256)])
@@ -162,7 +167,7 @@ def test_pages_that_were_tampered_with(name: str) -> None:
         array.validate(full=True)
         assert len(array) == len(lengths)
         if name != "index":
-            assert len(array.flatten()) == sum(lengths)
+            assert len(array.flatten()) == len(batch.column(name).flatten())
     assert accepted
 
 

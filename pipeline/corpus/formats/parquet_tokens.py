@@ -1,4 +1,4 @@
-"""The columns of tokens, mask and index of a Parquet row group, decoded from their pages here.
+"""The columns of tokens, mask, starts and index of a Parquet row group, decoded from their pages here.
 
 pyarrow reads any file; a shard's own pages are of one form, and what takes long in them is zstd alone. So the
 pages that ostraca writes are unfolded and put together by kernels, about twice as fast, with one allocation a
@@ -7,7 +7,8 @@ says what is wrong with it: nothing here raises.
 
 A page of ids, unfolded: the number of bytes of its repetition levels (uint32), these (0 where a row begins, 1
 else, as runs), the same of its definition levels (all 1: no row is empty), then the four planes of a byte
-each. One of masks: for each row its number of bytes (uint32), and these. One of the index: int64s.
+each. One of starts: the same levels, then int32s. One of masks: for each row its number of bytes (uint32),
+and these. One of the index: int64s.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ from ....tasks.core.kernels import inlined, kernel
 from .parquet_mask import MASK
 from .parquet_pages import PLAIN, SPLIT, Page
 
-_IDS, _INDEX = "input_ids", "index"
-DECODED = (column(_INDEX, pa.int64()), column(_IDS, list_type(pa.int32())), column(MASK, pa.binary()))
+_IDS, _INDEX, _STARTS = "input_ids", "index", "starts"
+DECODED = (
+    column(_INDEX, pa.int64()),
+    column(_IDS, list_type(pa.int32())),
+    column(_STARTS, list_type(pa.int32())),
+    column(MASK, pa.binary()),
+)
 
 
 class _Unfolding(threading.local):
@@ -57,22 +63,15 @@ def decode(
     if index is not None and sum(map(len, index)) == 8 * rows:
         whole = index[0] if len(index) == 1 else b"".join(index)
         found[_INDEX] = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(whole)], 0)
-    ids = unfolded(_IDS, SPLIT)
+    starts = _lists(pages.get(_STARTS, ()), unfolded(_STARTS, PLAIN), rows)
+    if starts is not None:
+        found[_STARTS] = starts[0]
+    ids = _lists(pages.get(_IDS, ()), unfolded(_IDS, SPLIT), rows)
     if ids is None:
         return found
-    count = sum(page.values for page in pages[_IDS])
-    tokens_buffer, offsets_buffer = pa.allocate_buffer(4 * count), pa.allocate_buffer(4 * (rows + 1))
-    tokens, offsets = np.frombuffer(tokens_buffer, np.int32), np.frombuffer(offsets_buffer, np.int32)
-    place = row = 0
-    for page, content in zip(pages[_IDS], ids, strict=True):
-        row = int(_ids_of_page(_bytes(content), page.values, place, row, tokens, offsets))
-        if row < 0:
-            return found
-        place += page.values
-    if row != rows:
-        return found
-    offsets[rows] = count
-    found[_IDS] = _lists(pa.int32(), count, rows, tokens_buffer, offsets_buffer)
+    found[_IDS], offsets_buffer = ids
+    offsets = np.frombuffer(offsets_buffer, np.int32)
+    count = int(offsets[rows])
     masks = unfolded(MASK, PLAIN)
     if masks is None:
         return found
@@ -84,7 +83,7 @@ def decode(
         if row < 0:
             return found
     if row == rows:
-        found[MASK] = _lists(pa.uint8(), count, rows, mask_buffer, offsets_buffer)
+        found[MASK] = _array(pa.uint8(), count, rows, mask_buffer, offsets_buffer)
     return found
 
 
@@ -108,7 +107,29 @@ def _bytes(unfolded: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(unfolded, np.uint8)
 
 
-def _lists(kind: pa.DataType, count: int, rows: int, values: Any, offsets: Any) -> pa.Array:
+def _lists(
+    pages: Sequence[Page], contents: list[bytes] | None, rows: int
+) -> tuple[pa.Array, pa.Buffer] | None:
+    """A column of lists of int32, and their offsets; None where a page is of another form."""
+    if contents is None:
+        return None
+    count = sum(page.values for page in pages)
+    values_buffer, offsets_buffer = pa.allocate_buffer(4 * count), pa.allocate_buffer(4 * (rows + 1))
+    values, offsets = np.frombuffer(values_buffer, np.int32), np.frombuffer(offsets_buffer, np.int32)
+    place = row = 0
+    for page, content in zip(pages, contents, strict=True):
+        split = page.encoding == SPLIT
+        row = int(_lists_of_page(_bytes(content), page.values, split, place, row, values, offsets))
+        if row < 0:
+            return None
+        place += page.values
+    if row != rows:
+        return None
+    offsets[rows] = count
+    return _array(pa.int32(), count, rows, values_buffer, offsets_buffer), offsets_buffer
+
+
+def _array(kind: pa.DataType, count: int, rows: int, values: Any, offsets: Any) -> pa.Array:
     child = pa.Array.from_buffers(kind, count, [None, values], 0)
     return pa.Array.from_buffers(list_type(kind), rows, [None, offsets], 0, children=[child])
 
@@ -125,8 +146,8 @@ def _uint32(data, at):
 
 
 @kernel
-def _ids_of_page(data, count, place, row, tokens, offsets):
-    """Put a page's `count` ids at tokens[place:] and where rows begin to offsets[row:].
+def _lists_of_page(data, count, split, place, row, tokens, offsets):
+    """Put a page's `count` values at tokens[place:] and where rows begin to offsets[row:].
 
     Returns the number of rows so far, or -1 where the page is of another form.
     """
@@ -189,16 +210,20 @@ def _ids_of_page(data, count, place, row, tokens, offsets):
         if at != end or (definition == 0 and place == 0 and (row == 0 or offsets[0] != 0)):
             return np.int64(-1)
     # Views, so that no index can be below 0: only then is the loop vectorised.
-    first, second = data[values : values + count], data[values + count : values + 2 * count]
-    third, fourth = data[values + 2 * count : values + 3 * count], data[values + 3 * count : size]
-    target = tokens[place : place + count]
-    for token in range(len(target)):
-        target[token] = np.int32(
-            np.uint32(first[token])
-            | np.uint32(second[token]) << np.uint32(8)
-            | np.uint32(third[token]) << np.uint32(16)
-            | np.uint32(fourth[token]) << np.uint32(24)
-        )
+    target, first = tokens[place : place + count], data[values:size]
+    if split:
+        first, second = data[values : values + count], data[values + count : values + 2 * count]
+        third, fourth = data[values + 2 * count : values + 3 * count], data[values + 3 * count : size]
+        for token in range(len(target)):
+            target[token] = np.int32(
+                np.uint32(first[token])
+                | np.uint32(second[token]) << np.uint32(8)
+                | np.uint32(third[token]) << np.uint32(16)
+                | np.uint32(fourth[token]) << np.uint32(24)
+            )
+    else:
+        for token in range(len(target)):
+            target[token] = _uint32(first, 4 * token)
     return row
 
 
