@@ -52,12 +52,12 @@ class Laid:
         rows = window.rows
         lay(
             rows.tokens,
-            rows.offsets,
             rows.mask,
-            rows.mask_offsets,
+            window.order,
+            window.begins,
+            window.ends,
             _NO_STARTS if rows.starts is None else rows.starts,
             _NO_STARTS if rows.starts_offsets is None else rows.starts_offsets,
-            window.order,
             window.first,
             window.skip,
             window.stop,

@@ -32,6 +32,8 @@ class Lines:
 
     rows: Rows
     order: NDArray[np.int64]  # [rows]
+    begins: NDArray[np.int32]  # [rows], in the order: where their tokens are
+    ends: NDArray[np.int32]
     first: NDArray[np.int64]  # [lines]: which row of the order stands first,
     skip: NDArray[np.int32]  # [lines]: from which of its tokens on,
     stop: NDArray[np.int64]  # [lines]: and which row of the order does not belong any more
@@ -43,14 +45,14 @@ class Lines:
 
     def lengths(self, lines: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of lines that are one row each: int64 [lines]."""
-        rows = self.order[self.first[lines]]
-        lengths: NDArray[np.int64] = (self.rows.offsets[rows + 1] - self.rows.offsets[rows]).astype(np.int64)
+        places = self.first[lines]
+        lengths: NDArray[np.int64] = (self.ends[places] - self.begins[places]).astype(np.int64)
         return lengths
 
 
 def lines_of(rows: Rows, order: NDArray[np.int64], mode: str, length: int | None, lines: int) -> Lines:
     """The lines that rows in an order make, `lines` of them; ConfigError where a packed row is too long."""
-    count = len(order)
+    count, begins, ends = len(order), rows.offsets[order], rows.offsets[order + 1]
     first, skip = np.full(lines, count, np.int64), np.zeros(lines, np.int32)
     if mode in ("padded", "packed"):
         assert lines == count
@@ -64,16 +66,24 @@ def lines_of(rows: Rows, order: NDArray[np.int64], mode: str, length: int | None
                 f"length={length}: a packed row has {longest} tokens and is not cut; take the length that "
                 "the corpus was packed with"
             )
-        first = np.arange(count, dtype=np.int64)
-        return Lines(rows=rows, order=order, first=first, skip=skip, stop=first + 1, left=0)
-    assert length is not None
-    if mode == "concat":
-        used = _concat(rows.offsets, order, length, first, skip)
+        first, used = np.arange(count, dtype=np.int64), count
+        stop = first + 1
+    elif mode == "concat":
+        used = _concat(begins, ends, length, first, skip)
         stop = np.full(lines, count, np.int64)
     else:
-        used, _ = _left_aligned(rows.offsets, order, length, True, first)
+        used, _ = _left_aligned(begins, ends, length, True, first)
         stop = np.append(first[1:], used)
-    return Lines(rows=rows, order=order, first=first, skip=skip, stop=stop, left=count - used)
+    return Lines(
+        rows=rows,
+        order=order,
+        begins=begins,
+        ends=ends,
+        first=first,
+        skip=skip,
+        stop=stop,
+        left=count - used,
+    )
 
 
 def fresh_lines(
@@ -90,31 +100,32 @@ def fresh_lines(
     count = int(1.02 * tokens / mean_tokens) + 8
     while True:
         rows = make(count)
-        order = np.arange(len(rows), dtype=np.int64)
+        begins, ends = rows.offsets[:-1].copy(), rows.offsets[1:].copy()  # of the types that all have
         first, skip = np.full(lines, count, np.int64), np.zeros(lines, np.int32)
         if mode == "concat":
-            used, full = (
-                _concat(rows.offsets, order, length, first, skip),
-                int(rows.offsets[-1]) >= lines * length,
-            )
+            used = _concat(begins, ends, length, first, skip)
+            full = int(rows.offsets[-1]) >= lines * length
             stop = np.full(lines, used, np.int64)
         else:
-            used, full = _left_aligned(rows.offsets, order, length, False, first)
+            used, full = _left_aligned(begins, ends, length, False, first)
             stop = np.append(first[1:], used)
         if full:
-            return Lines(rows=rows, order=order, first=first, skip=skip, stop=stop, left=0)
+            order = np.arange(count, dtype=np.int64)
+            return Lines(
+                rows=rows, order=order, begins=begins, ends=ends, first=first, skip=skip, stop=stop, left=0
+            )
         count += count // 4
 
 
 @kernel
-def _concat(offsets, order, length, first, skip):
+def _concat(begins, ends, length, first, skip):
     """Where each line begins: first int64 [lines], filled with the number of rows, and skip int32 [lines]."""
     lines = len(first)
     line = 0
     start = np.int64(0)  # of the row, in the sequence
     row = 0
-    while row < len(order) and line < lines:
-        end = start + np.int64(offsets[order[row] + 1] - offsets[order[row]])
+    while row < len(begins) and line < lines:
+        end = start + np.int64(ends[row] - begins[row])
         while line < lines and np.int64(line) * length < end:
             first[line] = row
             skip[line] = np.int64(line) * length - start
@@ -123,14 +134,14 @@ def _concat(offsets, order, length, first, skip):
         row += 1
     # What the last line holds of the rows behind it.
     rest = np.int64(lines) * length - start
-    while row < len(order) and rest > 0:
-        rest -= np.int64(offsets[order[row] + 1] - offsets[order[row]])
+    while row < len(begins) and rest > 0:
+        rest -= np.int64(ends[row] - begins[row])
         row += 1
     return row
 
 
 @kernel
-def _left_aligned(offsets, order, length, end_early, first):
+def _left_aligned(begins, ends, length, end_early, first):
     """Where each line begins: first int64 [lines]; returns how many rows have a place, and if all is full.
 
     end_early False: as many rows as there is room for; every line is full as long as there are rows.
@@ -141,12 +152,12 @@ def _left_aligned(offsets, order, length, end_early, first):
     that would come next: else a row's place in its line would betray its length. A quarter of the slack is
     ventured at a time, so that about as much is padded as is cut, and at the end of a window all of it.
     """
-    count, lines = len(order), len(first)
+    count, lines = len(begins), len(first)
     slack = np.int64(0)
     if end_early:
         slack += lines * length
         for row in range(count):
-            slack -= min(np.int64(offsets[order[row] + 1] - offsets[order[row]]), length)
+            slack -= min(np.int64(ends[row] - begins[row]), length)
     row = 0
     room = np.int64(0)
     for line in range(lines):
@@ -157,7 +168,7 @@ def _left_aligned(offsets, order, length, end_early, first):
             venture = max(slack // min(4, lines - line), np.int64(0))
         open_line = True
         while open_line and row < count and room > 0:
-            room -= min(np.int64(offsets[order[row] + 1] - offsets[order[row]]), length)
+            room -= min(np.int64(ends[row] - begins[row]), length)
             row += 1
             open_line = room > venture
         slack -= room
@@ -179,12 +190,12 @@ def _number(view):
 @kernel
 def lay(
     tokens,
-    offsets,
     mask,
-    mask_offsets,
+    order,
+    begins,
+    ends,
     starts,
     starts_offsets,
-    order,
     first,
     skip,
     stop,
@@ -215,12 +226,10 @@ def lay(
         at = np.int64(0)
         document = 0
         while at < length and row_at < end:
-            row = order[row_at]
-            source = np.int64(offsets[row]) + begin
-            source_mask = np.int64(mask_offsets[row]) + begin
-            count = min(np.int64(offsets[row + 1]) - source, length - at)
+            source = np.int64(begins[row_at]) + begin
+            count = min(np.int64(ends[row_at]) - source, length - at)
             # Loops over views: only then are they vectorised, which is five times as fast.
-            ids, learned = tokens[source : source + count], mask[source_mask : source_mask + count]
+            ids, learned = tokens[source : source + count], mask[source : source + count]
             ids_view, labels_view = ids_line[at : at + count], labels_line[at : at + count]
             positions_view = positions_line[at : at + count]
             for token in range(len(ids_view)):
@@ -230,7 +239,7 @@ def lay(
                 positions_view[token] = token
             if packed:
                 # The row's first document begins at 0; a start outside the row can do no harm.
-                piece_begin = np.int64(0)
+                row, piece_begin = order[row_at], np.int64(0)
                 for piece in range(starts_offsets[row], starts_offsets[row + 1]):
                     piece_end = count
                     if piece + 1 < starts_offsets[row + 1]:

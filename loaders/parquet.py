@@ -135,7 +135,7 @@ class ParquetSource:
             mask = np.ones(len(ids), np.uint8)
         else:
             mask = np.concatenate([one[2] for one in read])
-        return Rows(tokens=ids, offsets=offsets, mask=mask, mask_offsets=offsets)
+        return Rows(tokens=ids, mask=mask, offsets=offsets)
 
     def _read(
         self, number: int, group: int

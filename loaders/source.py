@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..tasks.core.batch import unragged
+from ..tasks.errors import OstracaError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +20,8 @@ class Rows:
     """Some rows: single examples or, where they have `starts`, packed ones."""
 
     tokens: NDArray[np.int32]  # values of all rows
-    offsets: NDArray[np.int32]  # [rows + 1]
-    mask: NDArray[np.uint8]  # loss mask, values of all rows
-    mask_offsets: NDArray[np.int32]  # [rows + 1]
+    mask: NDArray[np.uint8]  # the loss mask, of each token
+    offsets: NDArray[np.int32]  # [rows + 1], from 0
     starts: NDArray[np.int32] | None = None  # where in its row each document begins, of all rows
     starts_offsets: NDArray[np.int32] | None = None  # [rows + 1]
 
@@ -30,22 +30,17 @@ class Rows:
 
     @staticmethod
     def of(batch: pa.RecordBatch) -> Rows:
-        """The rows of a batch with `input_ids` and `loss_mask`; nothing is copied.
+        """The rows of a batch with `input_ids` and, for each of them, `loss_mask`; no token is copied.
 
         Where it has a column `starts` (see `pipeline.corpus.packed`), they are packed ones.
         """
-        tokens, offsets = unragged(batch.column("input_ids"))
-        mask, mask_offsets = unragged(batch.column("loss_mask"))
+        tokens, offsets = _from_zero(batch.column("input_ids"))
+        mask, mask_offsets = _from_zero(batch.column("loss_mask"))
+        if not np.array_equal(offsets, mask_offsets):
+            raise OstracaError("a row's loss_mask is not as long as its input_ids")
         packed = "starts" in batch.schema.names
-        starts, starts_offsets = unragged(batch.column("starts")) if packed else (None, None)
-        return Rows(
-            tokens=tokens,
-            offsets=offsets,
-            mask=mask,
-            mask_offsets=mask_offsets,
-            starts=starts,
-            starts_offsets=starts_offsets,
-        )
+        starts, starts_offsets = _from_zero(batch.column("starts")) if packed else (None, None)
+        return Rows(tokens=tokens, mask=mask, offsets=offsets, starts=starts, starts_offsets=starts_offsets)
 
     @staticmethod
     def empty(rows: int, packed: bool) -> Rows:
@@ -53,9 +48,8 @@ class Rows:
         none, offsets = np.zeros(0, np.int32), np.zeros(rows + 1, np.int32)
         return Rows(
             tokens=none,
-            offsets=offsets,
             mask=np.zeros(0, np.uint8),
-            mask_offsets=offsets,
+            offsets=offsets,
             starts=none if packed else None,
             starts_offsets=offsets if packed else None,
         )
@@ -63,6 +57,13 @@ class Rows:
     def lengths(self) -> NDArray[np.int32]:
         """Tokens of each row: int32 [rows]."""
         return np.diff(self.offsets)
+
+
+def _from_zero(lists: pa.ListArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The values of these lists and no others, and where they begin, from 0 on."""
+    values, offsets = unragged(lists)
+    first, last = int(offsets[0]), int(offsets[-1])
+    return values[first:last], offsets - np.int32(first) if first else offsets
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -151,7 +151,7 @@ def shuffle() -> None:
             ids = np.concatenate([np.arange(block * rows, (block + 1) * rows) for block in blocks])
             offsets = np.arange(len(ids) + 1, dtype=np.int32)
             mask = np.ones(len(ids), np.uint8)
-            return Rows(tokens=ids.astype(np.int32), offsets=offsets, mask=mask, mask_offsets=offsets)
+            return Rows(tokens=ids.astype(np.int32), mask=mask, offsets=offsets)
 
     batch = 64
     stream = TokenStream(Numbers(), batch_size=batch, length=1, mode="padded", epochs=1)
