@@ -28,7 +28,7 @@ from .records import READABLE, ShardRecord, format_of, records_of, sums_of_chang
 from .tokenizer_copies import own_tokenizer
 
 NAME = MANIFEST
-_LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "ray")
+_LIBRARIES = ("ostraca", "numpy", "numba", "pyarrow", "zstandard", "ray")
 INLINE_BYTES = 4 << 20  # of shards' records in manifest.json itself; of more, they stand in files beside it
 MOST_BYTES = 1 << 28  # of a manifest.json that is read
 

@@ -166,6 +166,17 @@ def _struct(data: Any, at: int, wanted: _Fields, depth: int = 0) -> tuple[dict[i
     return fields, at + 1
 
 
+def fields_of(data: bytes) -> list[tuple[int, int, int]]:
+    """The fields of the struct that `data` is: their numbers, and where each value begins and ends."""
+    found, at, field = [], 0, 0
+    while head := data[at]:
+        field += head >> 4
+        stop = _after(data, at + 1, head & 15, 0)
+        found.append((field, at + 1, stop))
+        at = stop
+    return found
+
+
 def _after(data: Any, at: int, kind: int, depth: int) -> int:
     """Where a field's value ends that is not wanted."""
     if depth > _DEEPEST:
