@@ -68,7 +68,7 @@ def written(batches: list[pa.RecordBatch], metadata: dict[str, str], own: bool =
                 writer.write(batch)
             writer.add_table("groups", "a table")
         return sink.getvalue()
-    with parquet._by_pyarrow(sink, stored_schema(schema).with_metadata(metadata)) as file:
+    with parquet.pyarrow_writer(sink, stored_schema(schema).with_metadata(metadata)) as file:
         for batch in batches:
             file.write_batch(stored(batch).replace_schema_metadata(metadata))
         file.add_key_value_metadata({"groups": "a table"})

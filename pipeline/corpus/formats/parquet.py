@@ -48,7 +48,7 @@ class ParquetShardWriter:
         if len(known) == len(columns):
             self._own = _Writer(sink, self._schema, known)
         else:
-            self._pyarrow = _by_pyarrow(sink, self._schema)
+            self._pyarrow = pyarrow_writer(sink, self._schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a row group."""
@@ -82,7 +82,8 @@ class ParquetShardWriter:
             self._own.close()
 
 
-def _by_pyarrow(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+def pyarrow_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """pyarrow's own writer of the same rows."""
     paths = {
         field.name: f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
         for field in schema
@@ -179,7 +180,7 @@ class _Writer:
     def close(self) -> None:
         """Write the footer: pyarrow's for a file without rows, and the row groups."""
         empty = io.BytesIO()
-        with _by_pyarrow(empty, self._schema) as writer:
+        with pyarrow_writer(empty, self._schema) as writer:
             writer.add_key_value_metadata(self.tables)
         told = empty.getvalue()
         told = told[-8 - int.from_bytes(told[-8:-4], "little") : -8]
