@@ -7,9 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -158,6 +156,7 @@ def test_shards_of_all_tasks_are_written_here(name: str) -> None:
 
 def test_other_readers_read_them(tmp_path: Path) -> None:
     """Neither of them is built on pyarrow."""
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
     rng = random.Random(3)
     batches = [
         batch_of([rng.randrange(0, 400) for _ in range(rng.randrange(1, 300))], seed) for seed in range(5)
