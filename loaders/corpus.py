@@ -200,7 +200,7 @@ class CorpusSource:
             return batch
         return batch.filter(pa.array(self._where.mask(batch))).select(columns)
 
-    def _filtered(self, path: Path | str) -> tuple[NDArray[np.int64], Blocks]:
+    def _filtered(self, path: Path | str) -> tuple[NDArray[np.int32], Blocks]:
         """The blocks that have rows of which `where` is true, and how many, with how many tokens."""
         rows, tokens = self._sizes()
         kept = rows > 0

@@ -40,8 +40,8 @@ class Groups:
         self._told: set[str] = set()
         self.skipped: set[str] = set()
 
-    def blocks(self) -> tuple[NDArray[np.int64], Blocks, bool]:
-        """(split, shard, row group) of each row group that has rows, int64 [blocks, 3], and their sizes.
+    def blocks(self) -> tuple[NDArray[np.int32], Blocks, bool]:
+        """(split, shard, row group) of each row group that has rows, int32 [blocks, 3], and their sizes.
 
         And whether their tokens are known: the manifest of an older corpus (format 3) does not tell them.
         """
@@ -50,15 +50,18 @@ class Groups:
         for number, reader in enumerate(readers):
             own = np.concatenate(reader.group_rows)
             counts = [len(rows) for rows in reader.group_rows]
-            shards = np.repeat(np.arange(len(counts)), counts)
-            inside = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
-            kept = own > 0  # of some row groups every example was a duplicate
-            places.append(np.stack([np.full(len(own), number), shards, inside], axis=1)[kept])
+            place = np.empty((len(own), 3), np.int32)
+            place[:, 0] = number
+            place[:, 1] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+            place[:, 2] = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
+            kept = slice(None) if own.all() else own > 0  # of some row groups every example was a duplicate
+            places.append(place[kept])
             rows.append(own[kept])
-            if reader.group_tokens is not None:
-                tokens.append(np.concatenate(reader.group_tokens)[kept])
-            strata.append(int(kept.sum()))
-        all_rows = np.concatenate(rows)
+            told = reader.group_tokens
+            if told is not None:
+                tokens.append(np.concatenate(told)[kept])
+            strata.append(len(rows[-1]))
+        all_rows = rows[0] if len(rows) == 1 else np.concatenate(rows)
         known = len(tokens) == len(readers)
         blocks = Blocks(
             rows=all_rows,
@@ -66,7 +69,7 @@ class Groups:
             strata=tuple(strata),
             names=tuple(split.dataset for split in self._splits),
         )
-        return np.concatenate(places), blocks, known
+        return places[0] if len(places) == 1 else np.concatenate(places), blocks, known
 
     def read(self, number: int, shard: int, group: int, columns: Sequence[str]) -> pa.RecordBatch | None:
         """Columns of a row group; None where it is corrupt and is left out. OstracaError else."""

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ...tasks.errors import OstracaError
 from .changes import Changes
-from .numbers import decode_numbers
+from .numbers import decode_lists, decode_numbers
 from .split import Split
+
+_AT_ONCE = 1024  # lists that are decoded together
 
 
 def records_in(manifest: Mapping[str, Any], split: Split) -> list[Mapping[str, Any]]:
@@ -58,9 +60,16 @@ def rows_of_shards(where: str, split: Split, records: Sequence[Mapping[str, Any]
 
     where: the corpus, for the message.
     """
-    per_shard = []
+    per_shard: list[NDArray[np.int64]] = []
+    whole: dict[int, NDArray[np.int64]] = {}  # of shards that nothing was changed in, by their examples
     for record in records:
-        rows = _group_rows(split, record)
+        if split.pack is not None or record.get("changes"):
+            rows = _group_rows(split, record)
+        else:
+            count = record["count"]
+            if count not in whole:
+                whole[count] = _group_rows(split, record)
+            rows = whole[count]
         if rows.sum() != record["rows"] or (rows < 0).any():
             raise OstracaError(
                 f"{where}: the manifest's rows of {record['path']} do not add up; run "
@@ -95,9 +104,24 @@ def tokens_of_shards(
     None where the manifest is of format 3. OstracaError where they are wrong. where: the corpus, for the
     message.
     """
-    known = [tokens_of_groups_in(where, split, record) for record in records]
-    told = [tokens for tokens in known if tokens is not None]
-    return told if len(told) == len(records) else None
+    texts = [record.get("group_tokens") or "" for record in records]
+    if not all(texts):
+        return None
+    found: dict[int, NDArray[np.int64]] = {}
+    alike: dict[int, list[int]] = {}  # shards with as many row groups
+    for place, record in enumerate(records):
+        alike.setdefault(count_groups(split, record), []).append(place)
+    for groups, places in alike.items():
+        for begin in range(0, len(places), _AT_ONCE):
+            own = places[begin : begin + _AT_ONCE]
+            lists = decode_lists([texts[place] for place in own], groups)
+            totals = np.array([records[place]["tokens"] for place in own])
+            if lists is None or not _are_tokens(lists, totals):
+                for place in own:  # one of them raises
+                    tokens_of_groups_in(where, split, records[place])
+                raise AssertionError("tokens of row groups are wrong in a list and right one by one")
+            found.update(zip(own, lists, strict=True))
+    return [found[place] for place in range(len(records))]
 
 
 def tokens_of_groups_in(where: str, split: Split, record: Mapping[str, Any]) -> NDArray[np.int64] | None:
@@ -118,6 +142,11 @@ def tokens_of_groups_in(where: str, split: Split, record: Mapping[str, Any]) -> 
 def _group_tokens(text: str, groups: int, total: int) -> NDArray[np.int64] | None:
     """The tokens of each row group of a shard, int64 [groups]; None where they are not so many in all."""
     tokens = decode_numbers(text, groups)
-    sums = np.cumsum(tokens)  # below 0 where they pass 2^63
-    sound = len(tokens) == groups and bool((tokens >= 0).all() and (sums >= 0).all())
-    return tokens if sound and sums[-1] == total else None
+    sound = len(tokens) == groups and _are_tokens(tokens[None], np.array([total]))
+    return tokens if sound else None
+
+
+def _are_tokens(lists: NDArray[np.int64], totals: NDArray[np.int64]) -> bool:
+    """Whether lists int64 [lists, groups] may be of row groups that have so many tokens in all."""
+    sums = np.cumsum(lists, axis=1)  # below 0 where they pass 2^63
+    return bool((lists >= 0).all() and (sums >= 0).all() and np.array_equal(sums[:, -1], totals))

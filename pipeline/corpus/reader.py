@@ -26,7 +26,7 @@ from .row_checks import check_rows, check_schema
 from .shard_files import read_group, rows_of_groups, tokens_of_groups
 from .split import Split, count_tokens
 
-_MANY_GROUPS = 1 << 20  # of a split: what is told of them is then held against the files first
+_MANY_GROUPS = 1 << 24  # of a split: what is told of them is then held against the files first
 _LEAST_BYTES = 16  # of a file for each of its row groups: its digest
 
 
@@ -57,7 +57,7 @@ class SplitReader:
                     raise self._damaged(record, OstracaError(f"{own:,} row groups are more than it can hold"))
         return rows_of_shards(str(self.folder), self.split, self.records)
 
-    @cached_property
+    @property
     def group_tokens(self) -> list[NDArray[np.int64]] | None:
         """Of each shard, the tokens of its row groups, of texts their bytes: int64 [groups].
 

@@ -58,7 +58,7 @@ class SplitMaker:
             )
         return rows_of_shards(self._where, self.split, self.records)
 
-    @cached_property
+    @property
     def group_tokens(self) -> list[NDArray[np.int64]] | None:
         """Of each shard, the tokens of its row groups, see `SplitReader`."""
         return tokens_of_shards(self._where, self.split, self.records)

@@ -260,6 +260,55 @@ def shuffled(folder: str) -> None:
     say(**figures)
 
 
+def trillion(folder: str) -> None:
+    """A corpus of 10^12 tokens of Depo1, by its manifest: seconds until a stream is open, peak memory."""
+    from ostraca import open_stream
+    from ostraca.pipeline.corpus.manifest import make_manifest, write_manifest
+    from ostraca.pipeline.corpus.numbers import encode_numbers
+    from ostraca.pipeline.corpus.records import ShardRecord
+    from ostraca.pipeline.corpus.split import Split
+    from ostraca.pipeline.spec.check import check_spec
+    from ostraca.pipeline.spec.shards import shards_of
+
+    if os.fork() == 0:  # what writes it takes memory of its own
+        spec = check_spec(depo_spec({}, 3_500_000_000) | {"dedup": {"mode": "off"}})
+        split, rng, records = Split.of(spec, "depo", "train"), np.random.default_rng(0), []
+        for shard in shards_of(spec, "depo", "train"):
+            tokens = rng.integers(270_000, 280_000, -(-shard.count // split.row_group_examples))
+            digest = rng.bytes(32).hex()
+            records.append(
+                ShardRecord(
+                    dataset="depo",
+                    split="train",
+                    path=shard.path,
+                    rows=shard.count,
+                    tokens=int(tokens.sum()),
+                    bytes=int(tokens.sum()),
+                    sha256=digest,
+                    content_digest=digest[:32],
+                    first_index=shard.first_index,
+                    count=shard.count,
+                    changes="",
+                    group_rows="",
+                    group_tokens=encode_numbers(tokens),
+                    tail=f"1000:{digest[:32]}",
+                )
+            )
+        write_manifest(folder, make_manifest(spec, records))
+        os._exit(0)
+    os.wait()
+    seconds, stream = [], None
+    for _ in range(3):
+        stream = None
+        begun = time.perf_counter()
+        stream = open_stream(folder, **LINE)
+        seconds.append(time.perf_counter() - begun)
+    assert stream is not None
+    tokens = (stream.steps_per_epoch or 0) * LINE["batch_size"] * LINE["length"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    say(seconds=min(seconds), tokens=tokens, peak=peak)
+
+
 def opening(folder: str) -> None:
     """From the path of a built corpus to an order that stands anywhere: seconds, best of five."""
     from ostraca import open_stream

@@ -269,6 +269,8 @@ def loaders() -> list[Row]:
         other = measured("peers", folder, core=None, module="loading")
         rows_of = measured("shuffled", folder, core=None, module="loading")
         order = measured("shuffle", core=None, module="loading")
+    with tempfile.TemporaryDirectory() as folder:
+        large = measured("trillion", folder, core=None, module="loading")
     read = f"pyarrow reads the columns with {m['pyarrow']:.0f}"
     rows: list[Row] = [
         ("stream of a corpus, shuffled, packed", m["corpus"], "Mtok/s", "170", read),
@@ -280,6 +282,8 @@ def loaders() -> list[Row]:
         ("first batch", m["first"] * 1e3, "ms", "300", f"opening alone {opened['warm'] * 1e3:.0f}"),
         ("resume in epoch 40", m["resume"] * 1e3, "ms", "300", ""),
         ("peak memory of a process that streams", used["peak"], "MB", "500", f"before {used['before']:.0f}"),
+        (f"a manifest of {large['tokens'] / 1e12:.2f} T tokens is open", large["seconds"], "s", "1", ""),
+        ("  peak memory", large["peak"], "MB", "500", ""),
         ("rows of 2,049: memmap, at random", other["memmap"], "Mtok/s", "", "not packed, no mask"),
         ("  pyarrow batches, in order", other["arrow"], "Mtok/s", "", ""),
         ("  datasets, streaming, in order", other["hf"], "Mtok/s", "", ""),
