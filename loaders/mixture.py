@@ -150,6 +150,7 @@ class Blend:
         self._weights = np.round(weights * (_FULL / weights.max())).astype(np.int64)
         self._places = _places(share.batch_size, seed)
         self._at = 0
+        self._lane_of = np.arange(share.first_line, share.first_line + share.lines) // share.lane_lines
         self._counts = np.zeros((weights.shape[1], share.lanes), np.int64)
 
     def slots(self, steps: NDArray[np.int64]) -> Iterator[Slots]:
@@ -167,20 +168,19 @@ class Blend:
         stop = int(steps[-1]) + 1
         _fill(int(steps[0]), stop, every, *law, self._counts, parts, counts)
         self._at = stop
-        lines = np.arange(share.first_line, share.first_line + share.lines)
-        targets = np.arange(len(steps))[:, None] * share.lines + lines - share.first_line
-        for lane, first, last in share.own_lanes():
-            begin = lane * share.lane_lines - share.first_line
-            here = slice(begin + first, begin + last)
-            chosen = parts[:, here]
-            for part in np.unique(chosen).tolist():
-                of_part = chosen == part
-                yield Slots(
-                    part=part,
-                    lane=lane,
-                    counts=counts[:, here][of_part],
-                    targets=targets[:, here][of_part],
-                )
+        # Lane by lane, and in a lane part by part, the places come in the order of the steps.
+        amount = self._weights.shape[1]
+        keys = (self._lane_of * amount + parts).ravel()
+        order = np.argsort(keys, kind="stable")
+        targets = np.arange(len(steps) * share.lines)[order]
+        numbers = counts.ravel()[order]
+        ends = np.cumsum(np.bincount(keys, minlength=share.lanes * amount)).tolist()
+        begin = 0
+        for key, end in enumerate(ends):
+            if end > begin:
+                lane, part = divmod(key, amount)
+                yield Slots(part=part, lane=lane, counts=numbers[begin:end], targets=targets[begin:end])
+                begin = end
 
 
 def _places(batch_size: int, seed: int) -> NDArray[np.uint64]:

@@ -36,7 +36,7 @@ def decode_numbers(text: str, most: int) -> NDArray[np.int64]:
         raise OstracaError(
             f"{shown(text[:20])} is not a list of numbers as the manifest holds them, or of over {most:,}"
         ) from None
-    return _summed(planes, 1)[0]
+    return _summed(planes, 1).ravel()
 
 
 def decode_lists(texts: Sequence[str], count: int) -> NDArray[np.int64] | None:

@@ -234,7 +234,7 @@ def shuffled(folder: str) -> None:
     from ostraca.pipeline.export.export import export
 
     root = Path(folder) / "rows"
-    build(depo_spec({}, EXAMPLES // 2) | {"pack": {"length": 2048, "mode": "concat"}}, root, engine="local")
+    build(depo_spec({}, EXAMPLES) | {"pack": {"length": 2048, "mode": "concat"}}, root, engine="local")
     tokens = json.loads((root / "manifest.json").read_text())["splits"]["train"]["tokens"]
     lines = {"batch_size": 8, "epochs": 1}
     figures = {"ours": tokens / 1e6 / best(lambda: list_nothing(iter(open_stream(root, **lines))), 3)}
