@@ -48,7 +48,10 @@ _COUNTS = (
 _SPECIAL_COUNT = re.compile(r"='?[0-9][0-9_.]*(?:[kKMGBTeE^]|\*\*)")
 _SEARCH = "hydra.searchpath"
 # What a command that was stopped has left.
-_GOES_ON = {"build": "; the same call goes on, finished shards are kept"}
+_GOES_ON = {
+    "build": "; the same call goes on, finished shards are kept",
+    "curve": "; the same call goes on after the last checkpoint",
+}
 # What a command's extra is for, where a library is missing.
 _EXTRAS = {
     "torch": "train",

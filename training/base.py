@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +33,10 @@ class LanguageModel(nn.Module):
     def head(self, hidden: Tensor) -> Tensor:
         """[..., width] -> logits [..., vocabulary]."""
         raise NotImplementedError
+
+    def to_save(self) -> tuple[nn.Module, Mapping[str, Any] | None]:
+        """The module whose weights a checkpoint keeps, and the config that `transformers` makes it from."""
+        return self, None
 
     def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """int64 [B, L] -> logits [B, L, vocabulary]."""

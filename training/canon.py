@@ -1,6 +1,6 @@
 """Canon layer: every token adds a weighted sum of itself and the few tokens before it.
 
-"Physics of Language Models: Part 4.1" (arXiv 2512.17351), the residual variant without activation.
+"Physics of Language Models: Part 4.1" (arXiv 2512.17351).
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+PLACES = "ABCD"  # before attention, in its queries, keys and values, before the MLP, inside it
+
 
 @final
 class Canon(nn.Module):
     """`y[t] = x[t] + sum_j weight[j] * x[t - j]`, j = 0 .. kernel - 1, each channel for itself.
 
-    A causal depthwise convolution with a residual, no bias and no activation. Tokens before the
-    start count as zero. `kernel` shifted products stand for the convolution: `conv1d` wants
-    [B, width, L], and two transposes cost more than the four fused multiply-adds (width 128 on a
-    CPU: 2.5x).
+    A causal depthwise convolution without bias, residual and linear as published. residual False leaves out
+    the first `x[t]`; activation True takes SiLU of the sum. Tokens before the start count as zero. `kernel`
+    shifted products stand for the convolution: `conv1d` wants [B, width, L], and two transposes cost more
+    than the four fused multiply-adds (width 128 on a CPU: 2.5x); compiled, they are one kernel.
     """
 
-    def __init__(self, width: int, kernel: int = 4) -> None:
+    def __init__(
+        self, width: int, kernel: int = 4, *, residual: bool = True, activation: bool = False
+    ) -> None:
         super().__init__()
-        self.kernel = kernel
+        self.kernel, self.residual, self.activation = kernel, residual, activation
         # [kernel, width]; row j weighs the token j places back.
         self.weight = nn.Parameter(torch.empty(kernel, width))
         self.reset()
@@ -43,10 +47,14 @@ class Canon(nn.Module):
         of an earlier example: the token j places back counts only where position >= j.
         """
         weight = self.weight.to(x.dtype)
-        y = torch.addcmul(x, x, weight[0])
+        linear = self.residual and not self.activation
+        y = torch.addcmul(x, x, weight[0]) if linear else x * weight[0]
         for j in range(1, min(self.kernel, x.shape[1])):
             past = x[:, :-j] * weight[j]
             if position_ids is not None:
                 past = past * (position_ids[:, j:, None] >= j)
             y = y + nn.functional.pad(past, (0, 0, j, 0))
+        if self.activation:
+            y = nn.functional.silu(y)
+            return x + y if self.residual else y
         return y

@@ -7,15 +7,18 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 
 from ..loaders import CorpusSource, Source, TaskSource, TokenStream
+from ..pipeline.build.jobs.stopping import held_back
 from ..pipeline.spec.given import dataset_name
 from ..pipeline.store.atomic import plain_errors
+from ..pipeline.store.open import open_folder
 from ..tasks import TASKS, get_task
 from ..tasks.base import Hops
 from ..tasks.core.paths import local_path
@@ -23,21 +26,26 @@ from ..tasks.errors import ConfigError, OstracaError, check_path
 from ..tasks.examples import check_seed
 from ..tasks.vocabulary import Renaming
 from .base import LanguageModel, resolve_device
+from .checkpoints import Checkpoint, Checkpoints, load_weights, to_cpu, weights_of
 from .data import StreamDataset
 from .evaluate.hops import HopScore, choose_hops, hop_dataset, score_hop
 from .models import build_model
 from .plots import METRICS, draw_runs
 from .record import MetricsCsv, Wandb
+from .run_folder import claim, run_of
+from .schedule import learning_rate
 from .settings import EvalSettings, TrainSettings, WandbSettings, read_settings
-from .train import Step, isolated, learning_rate, train
+from .train import Done, Step, isolated, make_optimizer, train
 
 PICTURE = "depo_hop_curves.png"
+CHECKPOINTS = "checkpoints"
 
 
 def run(config: Mapping[str, Any]) -> None:
-    """Train and measure as conf/curve.yaml says; writes `METRICS`, `PICTURE` and config.json to `out`.
+    """Train and measure as conf/curve.yaml says; `METRICS`, `PICTURE` and checkpoints go to `out`.
 
-    Everything that can be refused is refused before the first step. OstracaError says why in one line.
+    A run that was stopped there goes on; ConfigError where the folder holds another one. Everything that can
+    be refused is refused before the first step. OstracaError says why in one line.
     """
     settings = read_settings(TrainSettings, "train", config["train"])
     evaluation = read_settings(EvalSettings, "eval", config["eval"])
@@ -62,20 +70,27 @@ def run(config: Mapping[str, Any]) -> None:
             f"{config['model'].get('name', 'model')}: {parameters:,} parameters, {vocabulary:,} ids, "
             f"{settings.batch_size} x {length:,} tokens a step, on {device}"
         )
+        run_here = run_of(config, source.identity)
         with plain_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-        with Wandb(wandb, config, out) as tracker, plain_errors(out), MetricsCsv(out / METRICS) as table:
+            claim(out, run_here, METRICS)
+        measure = _Measure(
+            model=model,
+            sets=sets,
+            measured=measured,
+            evaluation=evaluation,
+            seed=seed + evaluation.seed_offset,
+            device=device,
+            precision=settings.precision,
+        )
+        going = _Going.in_folder(out / CHECKPOINTS, data, settings, measure)
+        with (
+            Wandb(wandb, config, out) as tracker,
+            plain_errors(out),
+            MetricsCsv(out / METRICS, going.done.steps if going.goes_on else None) as table,
+        ):
             (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-            measure = _Measure(
-                model=model,
-                sets=sets,
-                measured=measured,
-                evaluation=evaluation,
-                seed=seed + evaluation.seed_offset,
-                device=device,
-                precision=settings.precision,
-            )
-            _run(data, settings, measure, table, tracker)
+            _run(going, table, tracker)
     draw_runs([out], out / PICTURE)
     print(f"wrote {out / METRICS} and {out / PICTURE}")
 
@@ -190,25 +205,114 @@ class _Measure:
         return scores
 
 
-def _run(
-    data: StreamDataset, settings: TrainSettings, measure: _Measure, table: MetricsCsv, tracker: Wandb
-) -> None:
-    """Train; measure and write down at step 0, every so many steps (eval.every_steps) and at the end."""
-    every = measure.evaluation.every_steps
-    losses: list[torch.Tensor] = []
+@dataclass(kw_only=True)
+class _Going:
+    """A run, at its beginning or at a checkpoint."""
+
+    data: StreamDataset
+    settings: TrainSettings
+    measure: _Measure
+    optimizer: torch.optim.Optimizer
+    checkpoints: Checkpoints
+    folder: Path
+    goes_on: bool = False
+    done: Done = field(default_factory=Done)
+    examples: int = 0  # before this process
+    losses: list[torch.Tensor] = field(default_factory=list)  # since the last evaluation
+
+    @classmethod
+    def in_folder(
+        cls, folder: Path, data: StreamDataset, settings: TrainSettings, measure: _Measure
+    ) -> _Going:
+        """The run as its last checkpoint has it, or its beginning."""
+        going = cls(
+            data=data,
+            settings=settings,
+            measure=measure,
+            optimizer=make_optimizer(measure.model, settings),
+            checkpoints=Checkpoints(open_folder(folder), settings.keep_checkpoints),
+            folder=folder,
+        )
+        last = going.checkpoints.last()
+        if last is not None:
+            going._go_on(last, f"{folder}/step-{last.step:08}")
+        return going
+
+    def _go_on(self, last: Checkpoint, where: str) -> None:
+        state = last.state
+        load_weights(self.measure.model.to_save()[0], last.weights, where)
+        self.optimizer.load_state_dict(last.training["optimizer"])
+        torch.set_rng_state(last.training["random"])
+        self.losses = list(last.training["losses"])
+        self.data.load_state_dict(state["loader"])
+        self.measure.done = state["evaluations"]
+        self.done = Done(steps=last.step, tokens=state["tokens"], seconds=state["seconds"])
+        self.examples = state["examples"]
+        self.goes_on = True
+
+    @property
+    def examples_seen(self) -> int:
+        """Of the whole run."""
+        return self.examples + self.data.examples_seen
+
+    def mean_loss(self, number: int) -> float:
+        """Of the steps since the last evaluation, NaN where there is none; OstracaError where it diverged."""
+        if not self.losses:
+            return math.nan
+        loss = float(torch.stack(self.losses).mean())
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss} at step {number}")
+        return loss
+
+    def _diverged(self, what: str) -> OstracaError:
+        last = self.checkpoints.last_name()
+        return OstracaError(
+            f"{what}: training diverged; lower train.learning_rate or train.grad_clip, or raise "
+            "train.warmup_steps" + (f" (the last good checkpoint is {self.folder}/{last})" if last else "")
+        )
+
+    def save(self, step: Step) -> None:
+        """Begin to write a checkpoint of this step."""
+        self.mean_loss(step.number)
+        model, config = self.measure.model.to_save()
+        weights = weights_of(model)
+        if not all(weight.isfinite().all() for weight in weights.values()):
+            raise self._diverged(f"weights are not finite after step {step.number}")
+        self.checkpoints.save(
+            Checkpoint(
+                step=step.number,
+                weights=weights,
+                config=config,
+                training={
+                    "optimizer": to_cpu(self.optimizer.state_dict()),
+                    "random": torch.get_rng_state(),
+                    "losses": [loss.cpu() for loss in self.losses],
+                },
+                state={
+                    "tokens": step.tokens,
+                    "seconds": step.seconds,
+                    "examples": self.examples_seen,
+                    "evaluations": self.measure.done,
+                    "loader": self.data.state_dict(),
+                },
+            )
+        )
+
+
+def _run(going: _Going, table: MetricsCsv, tracker: Wandb) -> None:
+    """Train; measure and write down at step 0, every so many steps (eval.every_steps) and at the end.
+
+    A signal to stop waits for the end of a step, and for a checkpoint of it.
+    """
+    settings, measure = going.settings, going.measure
     progress = Progress(settings.max_steps, sys.stderr)
 
     def evaluate(number: int, tokens: int, seconds: float) -> None:
-        loss = float(torch.stack(losses).mean()) if losses else math.nan
-        if losses and not math.isfinite(loss):
-            raise OstracaError(
-                f"the loss is {loss} at step {number}: training diverged; lower train.learning_rate or "
-                "train.grad_clip, or raise train.warmup_steps"
-            )
-        losses.clear()
+        loss = going.mean_loss(number)
+        going.losses.clear()
         shared = {
             "step": number,
-            "examples_seen": data.examples_seen,
+            "examples_seen": going.examples_seen,
             "train_loss": "" if math.isnan(loss) else f"{loss:.6f}",
             "learning_rate": f"{learning_rate(number, settings) if number else 0.0:.3e}",
             "tokens_seen": tokens,
@@ -220,18 +324,36 @@ def _run(
             error = "" if math.isnan(score.standard_error) else f"{score.standard_error:.6f}"
             table.write({**shared, **row, "standard_error": error, "chance": f"{chance:.6f}"})
         values = {f"accuracy/hop_{hop}": score.accuracy for hop, (score, _) in scores.items()}
-        sent = {**values, "examples_seen": float(data.examples_seen), "tokens_seen": float(tokens)}
+        sent = {**values, "examples_seen": float(going.examples_seen), "tokens_seen": float(tokens)}
         tracker.log(sent | ({} if math.isnan(loss) else {"train_loss": loss}), number)
         progress.clear()
         hops = "  ".join(f"{hop}-hop {score.accuracy:6.1%}" for hop, (score, _) in scores.items())
         print(f"step {number:>6,}  loss {'  -  ' if math.isnan(loss) else f'{loss:.3f}'}  {hops}", flush=True)
 
-    evaluate(0, 0, 0.0)
-    for step in train(measure.model, data, settings, measure.device):
-        losses.append(step.loss)
-        progress.show(step)
-        if step.number % every == 0 or step.number == settings.max_steps:
-            evaluate(step.number, step.tokens, step.seconds)
+    if going.goes_on:
+        what = "is finished at" if going.done.steps >= settings.max_steps else "goes on after"
+        print(f"the run in {going.folder.parent} {what} step {going.done.steps:,}", flush=True)
+    else:
+        evaluate(0, 0, 0.0)
+    steps = train(
+        measure.model, going.data, settings, measure.device, optimizer=going.optimizer, done=going.done
+    )
+    try:
+        with held_back() as held:
+            for step in steps:
+                going.losses.append(step.loss)
+                progress.show(step)
+                last = step.number == settings.max_steps
+                if step.number % measure.evaluation.every_steps == 0 or last:
+                    evaluate(step.number, step.tokens, step.seconds)
+                if step.number % settings.checkpoint_every == 0 or last or held.number is not None:
+                    going.save(step)
+                if held.number is not None:
+                    progress.clear()
+                    going.checkpoints.wait()
+                    held.let_go()
+    finally:
+        going.checkpoints.wait()
 
 
 class Progress:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..tasks.core.paths import local_or_name
 from ..tasks.errors import ConfigError
@@ -39,6 +40,11 @@ class HuggingFace(LanguageModel):
             whole = self.inner(input_ids=ids, use_cache=False).logits
         self.inner.train(training)
         return apart.shape == whole.shape and torch.allclose(apart, whole, rtol=1e-4, atol=1e-5)
+
+    def to_save(self) -> tuple[nn.Module, Mapping[str, Any] | None]:
+        """See `LanguageModel.to_save`; `from_pretrained` loads what is kept."""
+        config = {**self.inner.config.to_dict(), "architectures": [type(self.inner).__name__]}
+        return self.inner, config
 
     def hidden(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """See `LanguageModel.hidden`; logits where the head does not stand apart."""

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from ..tasks.errors import ConfigError, nearest
+from ..tasks.keys import REQUIRED, Key, check_keys
 from .base import LanguageModel
+from .canon import PLACES
 from .llama import Llama
 
+_LAYERS = Key(default=REQUIRED, low=1, help="how many blocks")
+_WIDTH = Key(default=REQUIRED, low=1, help="channels of the residual stream")
+
+
+def _above_0(default: float, what: str) -> Key:
+    return Key(default=default, kind=float, low=math.ulp(0.0), high=math.inf, help=what)
+
+
 # kind -> the other keys of its file in conf/model.
-KINDS = {
-    "tiny_gpt2": ("layers", "width", "heads"),
-    "llama": ("layers", "width", "heads", "mlp_width", "rope_theta", "init_std", "canon", "canon_kernel"),
-    "from_pretrained": ("name_or_path",),
+KINDS: dict[str, dict[str, Key]] = {
+    "tiny_gpt2": {
+        "layers": _LAYERS,
+        "width": _WIDTH,
+        "heads": Key(default=REQUIRED, low=1, help="attention heads"),
+    },
+    "llama": {
+        "layers": _LAYERS,
+        "width": _WIDTH,
+        "heads": Key(default=None, low=1, optional=True, help="attention heads"),
+        "mlp_width": Key(default=None, low=1, optional=True, help="inner channels of the MLP"),
+        "rope_theta": _above_0(10000.0, "RoPE's base"),
+        "rope_fraction": Key(default=1.0, kind=float, low=0, high=1, help="share of channels RoPE turns"),
+        "qk_norm": Key(default=False, kind=bool, help="RMSNorm of queries and keys"),
+        "sliding_window": Key(default=None, low=1, optional=True, help="tokens that a token sees"),
+        "loops": Key(default=1, low=1, help="how often the blocks are passed"),
+        "canon": Key(default="", kind=object, help="where Canon layers stand"),
+        "canon_kernel": Key(default=4, low=1, help="tokens a Canon layer sums over"),
+        "canon_residual": Key(default=True, kind=bool, help="whether a Canon layer adds to its input"),
+        "canon_activation": Key(default=False, kind=bool, help="whether a Canon layer takes SiLU"),
+        "init_std": _above_0(0.02, "of the first weights"),
+    },
+    "from_pretrained": {"name_or_path": Key(default=None, kind=object, help="a folder or a name")},
 }
-_OPTIONAL = ("heads", "mlp_width")  # null: from the width, as published
 
 
 def build_model(config: Mapping[str, Any], *, vocab_size: int, positions: int, seed: int) -> LanguageModel:
@@ -44,26 +73,27 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in KINDS:
         raise ConfigError(f"model.kind={kind!r}{nearest(kind, KINDS)} must be one of {', '.join(KINDS)}")
     given = {key: value for key, value in config.items() if key not in ("name", "kind")}
-    for key in given.keys() ^ set(KINDS[kind]):
-        what = "is not a key of" if key in given else "is missing in"
-        raise ConfigError(f"model.{key} {what} kind {kind}; its keys: {', '.join(KINDS[kind])}")
-    for key in given.keys() & {"layers", "width", "heads", "mlp_width", "canon_kernel"}:
-        value = given[key]
-        left_open = value is None and key in _OPTIONAL and kind == "llama"
-        if not left_open and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ConfigError(f"model.{key}={value!r} must be an integer, 1 or more")
-    for key in given.keys() & {"rope_theta", "init_std"}:
-        value = given[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-            raise ConfigError(f"model.{key}={value!r} must be a number above 0")
-    if "canon" in given and not isinstance(given["canon"], bool):
-        raise ConfigError(f"model.canon={given['canon']!r} must be true or false")
-    if "width" in given:
-        heads = given["heads"] or max(1, given["width"] // 64)
+    sizes = check_keys("model.", given, KINDS[kind])
+    if "canon" in sizes:
+        sizes["canon"] = _places(sizes["canon"])
+    if "width" in sizes:
+        heads = sizes["heads"] or max(1, sizes["width"] // 64)
         step = heads * (2 if kind == "llama" else 1)  # RoPE turns pairs of channels
-        if given["width"] % step:
+        if sizes["width"] % step:
             raise ConfigError(
-                f"model.width={given['width']} must be a multiple of {step} with {heads} heads; change "
+                f"model.width={sizes['width']} must be a multiple of {step} with {heads} heads; change "
                 "model.width or model.heads"
             )
-    return given
+    return sizes
+
+
+def _places(canon: Any) -> str:
+    """Where Canon layers stand; "" is nowhere."""
+    if canon is None or canon == "":
+        return ""
+    if not isinstance(canon, str) or len(set(canon)) < len(canon) or not set(canon) <= set(PLACES):
+        raise ConfigError(
+            f"model.canon={canon!r} must be some of the letters {PLACES}, e.g. AC, or null (A: before "
+            "attention, B: in its queries, keys and values, C: before the MLP, D: inside it)"
+        )
+    return canon

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+from ..pipeline.store.atomic import atomic_file
 from ..tasks.errors import OstracaError
 from .settings import WandbSettings
 
@@ -28,13 +30,24 @@ COLUMNS = (
 
 @final
 class MetricsCsv:
-    """A CSV with `COLUMNS`, one row per step and hop; every row is on disk when `write` returns."""
+    """A CSV with `COLUMNS`, one row per step and hop; every row is on disk when `write` returns.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8")
+    up_to: the rows of these steps stay of one that is there; None: none do.
+    """
+
+    def __init__(self, path: Path, up_to: int | None = None) -> None:
+        kept = []
+        if up_to is not None and path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= up_to]
+        with atomic_file(path) as whole:
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+            whole.write(text.getvalue().encode())
+        self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        self._writer.writeheader()
-        self._file.flush()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add one row; its keys are `COLUMNS`."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..tasks.errors import ConfigError
 from ..tasks.keys import REQUIRED, Key, check_keys
 
 
@@ -20,14 +21,20 @@ class TrainSettings:
     learning_rate: float
     min_learning_rate_ratio: float
     warmup_steps: int
+    schedule: str
+    decay_steps: int | None
     weight_decay: float
     betas: tuple[float, float]
     eps: float
     grad_clip: float | None
+    z_loss: float
+    accumulate: int
     precision: str
     device: str
     threads: int | None
     document_mask: bool
+    checkpoint_every: int
+    keep_checkpoints: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,7 @@ def _key(kind: type = int, low: float = 0, high: float | None = None, **more: An
 
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
+_SCHEDULES = ("cosine", "linear", "wsd", "constant")  # see `schedule.py`
 _MODES = ("online", "offline", "disabled")
 _KEYS: dict[type, dict[str, Key]] = {
     TrainSettings: {
@@ -72,14 +80,20 @@ _KEYS: dict[type, dict[str, Key]] = {
         "learning_rate": _key(float),
         "min_learning_rate_ratio": _key(float, high=1),
         "warmup_steps": _key(),
+        "schedule": _key(str, choices=_SCHEDULES),
+        "decay_steps": _key(optional=True),
         "weight_decay": _key(float),
         "betas": _key(float, high=math.nextafter(1, 0), length=2),
         "eps": _key(float),
         "grad_clip": _key(float, optional=True),
+        "z_loss": _key(float),
+        "accumulate": _key(low=1),
         "precision": _key(str, choices=_PRECISIONS),
         "device": _key(str),
         "threads": _key(low=1, optional=True),
         "document_mask": _key(bool),
+        "checkpoint_every": _key(low=1),
+        "keep_checkpoints": _key(low=1),
     },
     EvalSettings: {
         "hops": _key(low=1, optional=True, length=0),
@@ -101,4 +115,10 @@ _KEYS: dict[type, dict[str, Key]] = {
 
 def read_settings(kind: type[Settings], section: str, values: Mapping[str, Any]) -> Settings:
     """Make `kind` of a plain mapping; ConfigError on the first key that is unknown, missing or wrong."""
-    return kind(**check_keys(f"{section}.", values, _KEYS[kind]))
+    made = kind(**check_keys(f"{section}.", values, _KEYS[kind]))
+    if isinstance(made, TrainSettings) and made.batch_size % made.accumulate:
+        raise ConfigError(
+            f"{section}.accumulate={made.accumulate} does not divide {section}.batch_size={made.batch_size}; "
+            "change one of them"
+        )
+    return made

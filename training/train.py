@@ -1,9 +1,8 @@
-"""The training loop: AdamW, warm-up and cosine, loss on the labelled tokens alone."""
+"""The training loop: AdamW, a schedule, loss on the labelled tokens alone."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..tasks.core.batch import LABEL_IGNORED
 from ..tasks.errors import OstracaError
 from .base import LanguageModel, labelled_logits
 from .canon import Canon
 from .data import Batch, to_device
+from .schedule import learning_rate
 from .settings import TrainSettings
 
 
@@ -29,18 +30,34 @@ class Step:
     seconds: float  # spent in steps so far; on a GPU the work may still be under way
 
 
-def train(
-    model: LanguageModel, batches: Iterable[Batch], settings: TrainSettings, device: torch.device
-) -> Iterator[Step]:
-    """Train `model` in place for `settings.max_steps` steps, giving a record after each.
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a run has behind it."""
 
-    The caller may evaluate between two steps: each begins with `model.train()`. OstracaError where the
-    batches end early.
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def train(
+    model: LanguageModel,
+    batches: Iterable[Batch],
+    settings: TrainSettings,
+    device: torch.device,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    done: Done | None = None,
+) -> Iterator[Step]:
+    """Train `model` in place up to step `settings.max_steps`, giving a record after each.
+
+    optimizer, done: of a run that goes on, whose batches begin with the next one. The caller may evaluate
+    between two steps: each begins with `model.train()`. OstracaError where the batches end early.
     """
-    optimizer = make_optimizer(model, settings)
+    optimizer = make_optimizer(model, settings) if optimizer is None else optimizer
     source = iter(batches)
-    tokens, seconds = 0, 0.0
-    for number in range(1, settings.max_steps + 1):
+    done = done or Done()
+    tokens, seconds = done.tokens, done.seconds
+    for number in range(done.steps + 1, settings.max_steps + 1):
         begin = time.perf_counter()
         batch = next(source, None)
         if batch is None:
@@ -48,34 +65,59 @@ def train(
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(number, settings)
-        loss = batch_loss(model, to_device(batch, device), settings, device)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = _backward(model, to_device(batch, device), settings, device)
         if settings.grad_clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
         optimizer.step()
         tokens += batch["input_ids"].numel()
         seconds += time.perf_counter() - begin
-        yield Step(number=number, loss=loss.detach(), tokens=tokens, seconds=seconds)
+        yield Step(number=number, loss=loss, tokens=tokens, seconds=seconds)
+
+
+def _backward(model: LanguageModel, batch: Batch, settings: TrainSettings, device: torch.device) -> Tensor:
+    """Gradients of a batch, part after part where it is worked on in parts; its mean loss."""
+    labels = labelled(batch)
+    total = torch.zeros((), device=device)
+    for part in _parts(batch, settings.accumulate):
+        loss, added = part_loss(model, part, settings, device)
+        ((loss + added) / labels).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach() / labels
+    return total
+
+
+def _parts(batch: Batch, count: int) -> Iterator[Batch]:
+    """A batch's rows in so many parts of the same size."""
+    size = len(batch["input_ids"]) // count
+    for first in range(0, size * count, size):
+        yield {name: values[first : first + size] for name, values in batch.items()}
+
+
+def labelled(batch: Batch) -> Tensor:
+    """How many tokens of a batch are in the loss, at least 1: int64 []. The first of a row never is."""
+    count: Tensor = (batch["labels"][:, 1:] != LABEL_IGNORED).sum().clamp(min=1)
+    return count
 
 
 def batch_loss(model: LanguageModel, batch: Batch, settings: TrainSettings, device: torch.device) -> Tensor:
     """Mean cross entropy over the labelled tokens, float32 []."""
+    return part_loss(model, batch, settings, device)[0] / labelled(batch)
+
+
+def part_loss(
+    model: LanguageModel, batch: Batch, settings: TrainSettings, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Sums over the labelled tokens, float32 []: of the cross entropy, and of what z_loss adds to it."""
     positions = batch["position_ids"] if settings.document_mask else None
     with autocast(settings.precision, device):
         logits, targets = labelled_logits(model, batch["input_ids"], batch["labels"], positions)
-    if len(targets) == 0:  # a batch of cut-off examples only; the mean over nothing would be NaN
-        return logits.float().sum()
-    return functional.cross_entropy(logits.float(), targets)
-
-
-def learning_rate(number: int, settings: TrainSettings) -> float:
-    """Rate of step `number` (from 1): a line up to warmup_steps, then half a cosine down to the ratio."""
-    if number <= settings.warmup_steps:
-        return settings.learning_rate * number / settings.warmup_steps
-    rest = max(1, settings.max_steps - settings.warmup_steps)
-    fallen = 0.5 * (1 - math.cos(math.pi * (number - settings.warmup_steps) / rest))
-    return settings.learning_rate * (1 - (1 - settings.min_learning_rate_ratio) * fallen)
+    logits = logits.float()
+    if len(targets) == 0:  # a batch of cut-off examples only; its gradients are zeros
+        return logits.sum(), logits.sum()
+    loss = functional.cross_entropy(logits, targets, reduction="sum")
+    if not settings.z_loss:
+        return loss, torch.zeros_like(loss)
+    return loss, settings.z_loss * logits.logsumexp(-1).square().sum()
 
 
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

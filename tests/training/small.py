@@ -27,20 +27,25 @@ DEPO = {
 VOCABULARY = 18
 
 
-def curve_config(out: Path, *overrides: str) -> dict[str, Any]:
+def curve_words(out: Path, *overrides: str) -> list[str]:
     """`ostraca curve` on `DEPO` with a model of a few thousand weights: a second or so."""
     dataset = [f"dataset.{key}={value}" for key, value in DEPO.items()]
     small = ["model=llama", "model.width=16", "model.heads=2", "model.layers=1"]
     brief = ["train.max_steps=4", "train.batch_size=4", "train.threads=1", "train.warmup_steps=2"]
     measured = ["eval.every_steps=2", "eval.num_examples_per_hop=3", "eval.batch_size=2"]
-    return compose("curve", over(f"out={out}", *dataset, *small, *brief, *measured, *overrides))
+    return over(f"out={out}", *dataset, *small, *brief, *measured, *overrides)
 
 
-def tiny_llama(*, canon: bool = False, seed: int = 0, vocabulary: int = VOCABULARY) -> Llama:
+def curve_config(out: Path, *overrides: str) -> dict[str, Any]:
+    """The config that these words make."""
+    return compose("curve", curve_words(out, *overrides))
+
+
+def tiny_llama(*, seed: int = 0, vocabulary: int = VOCABULARY, layers: int = 2, **form: Any) -> Llama:
     """One or two thousand random weights, large enough that logits differ clearly."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Llama(vocabulary, layers=2, width=16, heads=2, canon=canon, init_std=0.5)
+        return Llama(vocabulary, layers=layers, width=16, heads=2, init_std=0.5, **form)
 
 
 class Oracle(LanguageModel):

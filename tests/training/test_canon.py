@@ -9,14 +9,16 @@ from ostraca.training.canon import Canon
 
 
 def by_loop(canon: Canon, x: torch.Tensor, position_ids: torch.Tensor | None) -> torch.Tensor:
-    y = x.clone()
+    y = torch.zeros_like(x)
     for row in range(x.shape[0]):
         for t in range(x.shape[1]):
             for j in range(canon.kernel):
                 seen = t >= j if position_ids is None else int(position_ids[row, t]) >= j
                 if seen:
                     y[row, t] += canon.weight[j] * x[row, t - j]
-    return y
+    if canon.activation:
+        y = y / (1 + (-y).exp())
+    return x + y if canon.residual else y
 
 
 @settings(deadline=None, max_examples=40)
@@ -25,9 +27,13 @@ def by_loop(canon: Canon, x: torch.Tensor, position_ids: torch.Tensor | None) ->
     kernel=st.integers(1, 5),
     starts=st.sets(st.integers(1, 8)),
     packed=st.booleans(),
+    residual=st.booleans(),
+    activation=st.booleans(),
 )
-def test_is_the_loop(length: int, kernel: int, starts: set[int], packed: bool) -> None:
-    canon = Canon(3, kernel).double()
+def test_is_the_loop(
+    length: int, kernel: int, starts: set[int], packed: bool, residual: bool, activation: bool
+) -> None:
+    canon = Canon(3, kernel, residual=residual, activation=activation).double()
     x = torch.randn(2, length, 3, dtype=torch.float64)
     positions = None
     if packed:

@@ -17,7 +17,12 @@ from ostraca.training.models import build_model
 
 MODELS = {
     "llama": lambda: tiny_llama(),
-    "llama_canon": lambda: tiny_llama(canon=True),
+    "llama_canon": lambda: tiny_llama(canon="AC"),
+    "llama_canon_everywhere": lambda: tiny_llama(canon="ABCD", canon_residual=False, canon_activation=True),
+    "llama_nope": lambda: tiny_llama(rope_fraction=0.0, canon="A"),
+    "llama_partial": lambda: tiny_llama(rope_fraction=0.5, qk_norm=True),
+    "llama_window": lambda: tiny_llama(sliding_window=3),
+    "llama_looped": lambda: tiny_llama(loops=2),
     "tiny_gpt2": lambda: tiny_gpt2(18, 16, layers=2, width=16, heads=2),
     "hf_llama": lambda: HuggingFace(small_hf_llama()),
 }
@@ -92,7 +97,7 @@ def test_rope_knows_distances_alone() -> None:
     def score(at_q: int, at_k: int) -> torch.Tensor:
         def turned(x: torch.Tensor, at: int) -> torch.Tensor:
             angles = (at * frequencies)[None, None, None]
-            return rotate(x[None, None, None], (angles.cos(), angles.sin()))
+            return rotate(x[None, None, None], (angles.cos(), angles.sin()), 8)
 
         return (turned(q, at_q) * turned(k, at_k)).sum()
 
@@ -125,7 +130,98 @@ def test_our_llama_is_the_llama_of_transformers() -> None:
     torch.testing.assert_close(ours(ids()), theirs(ids()).logits, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tiny_gpt2", "llama", "llama_canon"])
+@torch.no_grad()
+def test_rope_turns_the_share_of_channels_that_is_asked_for() -> None:
+    x, angles = torch.randn(1, 2, 5, 8), torch.rand(1, 1, 5, 2)
+    turned = rotate(x, (angles.cos(), angles.sin()), 4)
+    assert torch.equal(turned[..., 4:], x[..., 4:])
+    torch.testing.assert_close(turned[..., :4], rotate(x[..., :4], (angles.cos(), angles.sin()), 4))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 1.0])
+def test_without_rope_a_token_does_not_know_the_order_of_those_before_it(fraction: float) -> None:
+    """With one layer: deeper ones see what the causal mask let the tokens before them know."""
+    model = tiny_llama(layers=1, rope_fraction=fraction).eval()
+    tokens = ids(rows=1)
+    other = torch.cat([tokens[:, :-1].flip(1), tokens[:, -1:]], dim=1)
+    same = torch.allclose(model(tokens)[:, -1], model(other)[:, -1], rtol=1e-4, atol=1e-5)
+    assert same == (fraction == 0.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_window_hides_what_lies_before_it(packed: bool) -> None:
+    """A token sees `window` tokens, through two layers 2 (window - 1) tokens back."""
+    model, tokens = tiny_llama(sliding_window=3).eval(), ids(rows=1)
+    positions = torch.arange(12)[None] if packed else None
+    before = model(tokens, positions)
+    changed = tokens.clone()
+    changed[:, 2] = (changed[:, 2] + 1) % 18
+    after = model(changed, positions)
+    moved = (after - before).abs().amax(-1)[0] > 1e-4
+    assert moved.tolist() == [False] * 2 + [True] * 5 + [False] * 5
+    wide = tiny_llama(sliding_window=12)(tokens, positions)
+    torch.testing.assert_close(wide, tiny_llama()(tokens, positions))
+
+
+@torch.no_grad()
+def test_loops_are_more_layers_with_the_same_weights() -> None:
+    looped, deep = tiny_llama(loops=2), tiny_llama(layers=4)
+    state = looped.state_dict()
+    for name in list(state):
+        if name.startswith("blocks."):
+            layer, rest = name.removeprefix("blocks.").split(".", 1)
+            state[f"blocks.{int(layer) + 2}.{rest}"] = state[name]
+    deep.load_state_dict(state)
+    assert torch.equal(looped(ids()), deep(ids()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", "ABCD")
+def test_a_canon_layer_stands_where_its_letter_says(place: str) -> None:
+    """With weights of 0 it is as if it were not there; its width is that of what it stands on."""
+    model, plain = tiny_llama(canon=place), tiny_llama()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    layers = {name: weight for name, weight in model.named_parameters() if "canon" in name}
+    wanted = {
+        "A": ("attention_canon", 16),
+        "B": ("qkv_canon", 48),
+        "C": ("mlp_canon", 16),
+        "D": ("gate_up_canon", 96),
+    }
+    name, width = wanted[place]
+    assert {key: tuple(weight.shape) for key, weight in layers.items()} == {
+        f"blocks.{layer}.{name}.weight": (4, width) for layer in range(2)
+    }
+    assert not torch.allclose(model(ids()), plain(ids()))
+    for weight in layers.values():
+        weight.zero_()
+    torch.testing.assert_close(model(ids()), plain(ids()))
+
+
+@torch.no_grad()
+def test_queries_and_keys_are_normed() -> None:
+    """So their size does not matter any more."""
+    model = tiny_llama(qk_norm=True)
+    before = model(ids())
+    for block in model.blocks:
+        block.get_parameter("qkv.weight")[:32] *= 7
+    torch.testing.assert_close(model(ids()), before, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("llama_8l512d", 25.2), ("llama_12l512d", 37.8), ("llama_8l768d", 56.6), ("llama_12l768d", 84.9)],
+)
+def test_published_sizes(name: str, millions: float) -> None:
+    """12 width^2 a layer: 4 in attention, 8 in an MLP of 8/3 width."""
+    model = build_model(compose("curve", [f"model={name}"])["model"], vocab_size=60, positions=64, seed=0)
+    inside = sum(weight.numel() for key, weight in model.named_parameters() if key.startswith("blocks."))
+    assert inside / 1e6 == pytest.approx(millions, rel=0.005)
+
+
+@pytest.mark.parametrize("name", ["tiny_gpt2", "llama", "llama_canon", "llama_looped"])
 def test_files_of_conf_model_are_a_function_of_the_seed(name: str) -> None:
     config = compose("curve", [f"model={name}"])["model"]
     state = torch.random.get_rng_state()
@@ -144,8 +240,13 @@ def test_files_of_conf_model_are_a_function_of_the_seed(name: str) -> None:
         ({"layers": 0}, "model.layers=0"),
         ({"heads": 3}, "multiple of"),
         ({"init_std": -1.0}, "model.init_std"),
-        ({"canon": 1}, "model.canon"),
-        ({"depth": 3}, "model.depth is not a key"),
+        ({"canon": True}, "model.canon=True must be some of the letters ABCD"),
+        ({"canon": "AE"}, "model.canon='AE' must be"),
+        ({"canon": "AA"}, "model.canon='AA' must be"),
+        ({"rope_fraction": 1.5}, "model.rope_fraction=1.5"),
+        ({"loops": 0}, "model.loops=0"),
+        ({"sliding_window": 0}, "model.sliding_window=0"),
+        ({"depth": 3}, "model: unknown key 'depth'"),
     ],
 )
 def test_wrong_models_are_refused(change: dict[str, Any], line: str) -> None:

@@ -9,10 +9,12 @@ from small import DEPO, VOCABULARY, tiny_llama
 from ostraca.cli import compose
 from ostraca.loaders import TaskSource, TokenStream
 from ostraca.tasks.errors import ConfigError, OstracaError
+from ostraca.training.base import labelled_logits
 from ostraca.training.data import StreamDataset
 from ostraca.training.llama import Llama
+from ostraca.training.schedule import learning_rate
 from ostraca.training.settings import EvalSettings, TrainSettings, read_settings
-from ostraca.training.train import batch_loss, isolated, learning_rate, make_optimizer, train
+from ostraca.training.train import batch_loss, isolated, labelled, make_optimizer, part_loss, train
 
 CPU = torch.device("cpu")
 
@@ -48,9 +50,9 @@ def test_a_batch_without_labels_is_no_step_into_nan() -> None:
     loss.backward()
 
 
-@pytest.mark.parametrize("canon", [False, True])
+@pytest.mark.parametrize("canon", ["", "ABCD"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_learns(canon: bool, precision: str) -> None:
+def test_learns(canon: str, precision: str) -> None:
     with isolated(0, 1):
         model = Llama(VOCABULARY, layers=1, width=16, heads=2, canon=canon, init_std=0.06)
         wanted = settings(max_steps=40, warmup_steps=5, learning_rate=0.01, precision=precision)
@@ -68,8 +70,50 @@ def test_learning_rate_rises_then_falls_to_its_ratio() -> None:
     assert learning_rate(1, dataclasses.replace(wanted, warmup_steps=0, max_steps=1)) > 0
 
 
+def rates_of(**changes: object) -> list[float]:
+    wanted = settings(
+        max_steps=100, warmup_steps=10, learning_rate=1.0, min_learning_rate_ratio=0.2, **changes
+    )
+    return [learning_rate(number, wanted) for number in range(1, 101)]
+
+
+def test_other_schedules_rise_alike() -> None:
+    up = [number / 10 for number in range(1, 11)]
+    linear = rates_of(schedule="linear")
+    assert linear == pytest.approx(up + [1 - 0.8 * number / 90 for number in range(1, 91)])
+    assert rates_of(schedule="constant") == pytest.approx([*up, *[1.0] * 90])
+    for steps, decay in ((20, 20), (None, 9), (90, 90), (500, 90)):
+        falling = [1 - 0.8 * number / decay for number in range(1, decay + 1)]
+        wanted = [*up, *[1.0] * (90 - decay), *falling]
+        assert rates_of(schedule="wsd", decay_steps=steps) == pytest.approx(wanted)
+    assert rates_of(schedule="wsd", decay_steps=0) == pytest.approx([*up, *[1.0] * 90])
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_a_batch_worked_on_in_parts_is_the_same_step(parts: int) -> None:
+    """Parts have different numbers of labels; the mean is over all of them."""
+    found = []
+    for accumulate in (1, parts):
+        model = tiny_llama(canon="AC").double()
+        wanted = settings(max_steps=3, warmup_steps=0, accumulate=accumulate, z_loss=0.01)
+        losses = [step.loss for step in train(model, data(length=117), wanted, CPU)]
+        found.append([*losses, *model.parameters()])
+    for whole, divided in zip(*found, strict=True):
+        torch.testing.assert_close(divided.double(), whole.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_z_loss_is_the_squared_logarithm_of_the_sum() -> None:
+    model, batch = tiny_llama(), next(iter(data()))
+    loss, added = part_loss(model, batch, settings(z_loss=0.5), CPU)
+    logits, targets = labelled_logits(model, batch["input_ids"], batch["labels"])
+    sums = logits.exp().sum(-1).log()
+    torch.testing.assert_close(added, 0.5 * (sums**2).sum())
+    torch.testing.assert_close(loss, (sums - logits.gather(1, targets[:, None])[:, 0]).sum())
+    assert len(targets) == int(labelled(batch))
+
+
 def test_decay_spares_norms_embeddings_and_canon() -> None:
-    model = tiny_llama(canon=True)
+    model = tiny_llama(canon="AC")
     decayed, spared = make_optimizer(model, settings(weight_decay=0.5)).param_groups
     names = {parameter: name for name, parameter in model.named_parameters()}
     assert decayed["weight_decay"] == 0.5
@@ -125,6 +169,8 @@ def test_dataset_goes_through_a_data_loader() -> None:
         ("train", {"learning_rate": "fast"}, "must be a number"),
         ("train", {"precision": "float16"}, "bfloat16"),
         ("train", {"document_mask": 1}, "true or false"),
+        ("train", {"schedule": "cosin"}, "did you mean 'cosine'"),
+        ("train", {"accumulate": 3}, r"train.accumulate=3 does not divide train.batch_size=8"),
         ("eval", {"hops": [1.5]}, "must be an integer"),
         ("eval", {"qa": "yes"}, "true or false"),
     ],

@@ -32,6 +32,34 @@ def stoppable() -> Iterator[None]:
         yield
 
 
+class Held:
+    """Whether a signal waits; see `held_back`."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def let_go(self) -> None:
+        """Raise `Stopped` where one waits."""
+        if self.number is not None:
+            _stop(self.number, None)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None and number == signal.SIGINT:  # a second Ctrl-C waits for nothing
+            _stop(number, frame)
+        self.number = number
+
+
+@contextmanager
+def held_back() -> Iterator[Held]:
+    """In this block what `stoppable` raises waits until `let_go` is called: what must not be torn goes on."""
+    held = Held()
+    with _restored(None) as before:
+        for number, handler in before.items():
+            if handler is _stop:
+                signal.signal(number, held._take)
+        yield held
+
+
 @contextmanager
 def kept_signals() -> Iterator[None]:
     """Put the handlers back that a library sets in this block (Ray does, and then exits on its own).

@@ -1,0 +1,59 @@
+"""What a folder says of the run in it: whether the same call goes on there, or another run is in the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..pipeline.store.atomic import atomic_file
+from ..tasks.core.outside import parse_json
+from ..tasks.errors import ConfigError, shown
+
+NAME = "run.json"
+# Of a config what decides no loss and no score.
+_NOTHING = {"out", "logging", "corpus_path", "corpus_dataset", "task_modules", "overrides", "hydra"}
+_NOTHING_IN_TRAIN = {"device", "threads", "checkpoint_every", "keep_checkpoints"}
+
+
+def run_of(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run: its config, and the identity of its data; plain values."""
+    kept = {key: value for key, value in config.items() if key not in _NOTHING}
+    if "kind" in data and data["kind"] != "task":
+        kept.pop("dataset", None)  # the corpus decides
+    kept["train"] = {key: value for key, value in config["train"].items() if key not in _NOTHING_IN_TRAIN}
+    plain: dict[str, Any] = json.loads(json.dumps({**kept, "data": data}))
+    return plain
+
+
+def claim(out: Path, run: Mapping[str, Any], former: str) -> None:
+    """Say in a folder which run it holds; ConfigError where it holds another, with the first difference.
+
+    former: a file that a run of an older release left.
+    """
+    path = out / NAME
+    if path.exists():
+        there = parse_json(f"{path}:", path.read_bytes())
+        for name, mine, its in _differences(run, there):
+            raise ConfigError(
+                f"{out} holds another run: {name} is {shown(its)} there and {shown(mine)} here; take another "
+                "out=, or remove the folder to begin anew"
+            )
+        return
+    if (out / former).exists():
+        raise ConfigError(
+            f"{out} holds a {former} and no {NAME}, so nobody knows of which run; take another out=, or "
+            "remove the folder to begin anew"
+        )
+    with atomic_file(path) as file:
+        file.write((json.dumps(run, indent=1) + "\n").encode())
+
+
+def _differences(mine: Any, its: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two nested values differ."""
+    if isinstance(mine, dict) and isinstance(its, dict):
+        for key in {**mine, **its}:
+            yield from _differences(mine.get(key), its.get(key), f"{name}.{key}" if name else key)
+    elif mine != its:
+        yield name, mine, its
