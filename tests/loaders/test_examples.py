@@ -50,6 +50,7 @@ def test_ddp(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_trainer(corpus: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
     assert "train_loss" in run("hugging_face_trainer.py", corpus, tmp_path)
 
 
@@ -60,6 +61,7 @@ def test_lightning(corpus: Path) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_accelerate_trains_on_the_stream_s_batches(corpus: Path, processes: int) -> None:
+    pytest.importorskip("accelerate")
     said = run("with_accelerate.py", corpus, launcher=DDP if processes == 2 else ())
     sums = dict(re.findall(r"step (\d): \(\d, 128\) of \(8, 128\), sum (\d+)", said))
     wanted = [
@@ -70,6 +72,7 @@ def test_accelerate_trains_on_the_stream_s_batches(corpus: Path, processes: int)
 
 
 def test_torchtitan(corpus: Path) -> None:
+    pytest.importorskip("torch")
     assert "(4, 128) (4, 128) 1" in run("torchtitan_dataloader.py", corpus)
 
 

@@ -121,6 +121,7 @@ def test_the_order_of_a_trillion_tokens_is_there_at_once() -> None:
 
 def test_a_killed_reader_leaves_nothing_behind(corpus: Path, tmp_path: Path) -> None:
     """With workers, threads and a cache: no process, no shared memory, no file outside of the cache."""
+    pytest.importorskip("torch")
     code = f"""
 import itertools, sys
 from torch.utils.data import DataLoader
