@@ -16,6 +16,7 @@ from . import CONF
 
 _MIXTURE_TOKENS = 10_000_000  # of train of each dataset, where the call says no more
 _MOST_BYTES = 1 << 20
+_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _MADE = "own-"  # begins the names of files that are made here
 
 
@@ -43,8 +44,8 @@ def _names(group: str, folders: Sequence[Path]) -> list[str]:
 def own_files(words: Sequence[str], groups: Sequence[str]) -> Iterator[Own]:
     """What is the user's own in the words of a call, put where Hydra finds it.
 
-    corpus=FILE.yaml (any of the command's groups), datasets=[NAME,...] and config_dir=DIR. ConfigError names
-    the word that cannot be used.
+    corpus=FILE.yaml (any of the command's groups), model=MODULE:NAME, datasets=[NAME,...] and config_dir=DIR.
+    ConfigError names the word that cannot be used.
     """
     given = [(word, *word.partition("=")[::2]) for word in words]
     folders = [_folder(word, value) for word, key, value in given if key == "config_dir"]
@@ -55,6 +56,8 @@ def own_files(words: Sequence[str], groups: Sequence[str]) -> Iterator[Own]:
             continue
         if key == "datasets" and "corpus" in groups:
             group, text = "corpus", _mixture(word, value, _names("dataset", folders))
+        elif key == "model" and key in groups and _CALLABLE.fullmatch(value):
+            group, text = key, f"name: {value.partition(':')[2]}\nkind: own\ntarget: {value}\noptions: null\n"
         elif key in groups and value.endswith((".yaml", ".yml")):
             group, text = key, _text(word, value)
         else:

@@ -13,6 +13,7 @@ from ..tasks.keys import REQUIRED, Key, check_keys
 from .base import LanguageModel
 from .canon import PLACES
 from .llama import Llama
+from .own_model import own_model
 
 _LAYERS = Key(default=REQUIRED, low=1, help="how many blocks")
 _WIDTH = Key(default=REQUIRED, low=1, help="channels of the residual stream")
@@ -46,6 +47,10 @@ KINDS: dict[str, dict[str, Key]] = {
         "init_std": _above_0(0.02, "of the first weights"),
     },
     "from_pretrained": {"name_or_path": Key(default=None, kind=object, help="a folder or a name")},
+    "own": {
+        "target": Key(default=REQUIRED, kind=str, help="module:name of what makes the model"),
+        "options": Key(default=None, kind=object, help="what it is called with beside vocab_size"),
+    },
 }
 
 
@@ -61,6 +66,8 @@ def build_model(config: Mapping[str, Any], *, vocab_size: int, positions: int, s
         torch.manual_seed(seed)
         if kind == "llama":
             return Llama(vocab_size, **sizes)
+        if kind == "own":
+            return own_model(vocab_size, **sizes)
         from . import hugging_face
 
         make = hugging_face.tiny_gpt2 if kind == "tiny_gpt2" else hugging_face.from_pretrained
@@ -74,6 +81,10 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"model.kind={kind!r}{nearest(kind, KINDS)} must be one of {', '.join(KINDS)}")
     given = {key: value for key, value in config.items() if key not in ("name", "kind")}
     sizes = check_keys("model.", given, KINDS[kind])
+    if kind == "own" and sizes["options"] is None:
+        sizes["options"] = {}
+    if kind == "own" and not isinstance(sizes["options"], Mapping):
+        raise ConfigError(f"model.options={sizes['options']!r} must be a mapping, e.g. {{width: 64}}")
     if "canon" in sizes:
         sizes["canon"] = _places(sizes["canon"])
     if "width" in sizes:
