@@ -74,6 +74,7 @@ def run(config: Mapping[str, Any]) -> None:
         with plain_errors(out):
             out.mkdir(parents=True, exist_ok=True)
             claim(out, run_here, METRICS)
+            open_folder(out).remove_unfinished()  # what was being written when a run here was killed
         measure = _Measure(
             model=model,
             sets=sets,
