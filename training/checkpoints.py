@@ -24,8 +24,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ..pipeline.store.folder import Folder
-from ..tasks.core.outside import parse_json
+from ..pipeline.store.folder import Folder, json_bytes, read_json, write_bytes
 from ..tasks.errors import OstracaError
 
 FORMAT = 1
@@ -120,12 +119,11 @@ class Checkpoints:
             _TRAINING: training.getvalue(),
         }
         if checkpoint.config is not None:
-            files[_CONFIG] = _json(checkpoint.config)
+            files[_CONFIG] = json_bytes(checkpoint.config)
         digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
         said = {"format": FORMAT, "step": checkpoint.step, "files": digests, **checkpoint.state}
-        for file, data in {**files, _STATE: _json(said)}.items():
-            with self._folder.create(f"{name}/{file}") as sink:
-                sink.write(data)
+        for file, data in {**files, _STATE: json_bytes(said)}.items():
+            write_bytes(self._folder, f"{name}/{file}", data)
         for step in sorted(self._steps())[: -self._keep]:
             # What makes it one goes first: a half-removed one is none.
             self._folder.remove(f"step-{step:08}/{_STATE}")
@@ -157,7 +155,7 @@ class Checkpoints:
         """The checkpoint of a step; OstracaError where it is not there, or not as it was written."""
         name = f"step-{step:08}"
         where = f"{self._folder}/{name}"
-        state = parse_json(f"{where}/{_STATE}:", self._folder.read(f"{name}/{_STATE}"))
+        state = read_json(self._folder, f"{name}/{_STATE}")
         if state.get("format") != FORMAT:
             raise OstracaError(
                 f"{where}: is of format {state.get('format')!r}, this ostraca reads {FORMAT}; go on with the "
@@ -178,7 +176,3 @@ class Checkpoints:
             state={key: value for key, value in state.items() if key not in ("format", "files")},
             config=json.loads(files[_CONFIG]) if _CONFIG in files else None,
         )
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()

@@ -242,13 +242,19 @@ class _Going:
     def _go_on(self, last: Checkpoint, where: str) -> None:
         state = last.state
         load_weights(self.measure.model.to_save()[0], last.weights, where)
-        self.optimizer.load_state_dict(last.training["optimizer"])
-        torch.set_rng_state(last.training["random"])
-        self.losses = list(last.training["losses"])
-        self.data.load_state_dict(state["loader"])
-        self.measure.done = state["evaluations"]
-        self.done = Done(steps=last.step, tokens=state["tokens"], seconds=state["seconds"])
-        self.examples = state["examples"]
+        try:
+            self.optimizer.load_state_dict(last.training["optimizer"])
+            torch.set_rng_state(last.training["random"])
+            self.losses = list(last.training["losses"])
+            self.data.load_state_dict(state["loader"])
+            self.measure.done = state["evaluations"]
+            self.done = Done(steps=last.step, tokens=state["tokens"], seconds=state["seconds"])
+            self.examples = state["examples"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise OstracaError(
+                f"{where}: is not as ostraca writes it ({error!r}); remove this folder to go on from the "
+                "checkpoint before it"
+            ) from error
         self.goes_on = True
 
     @property

@@ -38,8 +38,9 @@ class MetricsCsv:
     def __init__(self, path: Path, up_to: int | None = None) -> None:
         kept = []
         if up_to is not None and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= up_to]
+            # A last line without its end was cut off, on a full disk say: it is of a step that comes again.
+            lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+            kept = [row for row in csv.DictReader(lines) if int(row["step"]) <= up_to]
         with atomic_file(path) as whole:
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..pipeline.store.atomic import atomic_file
+from ..pipeline.store.folder import write_json
+from ..pipeline.store.open import open_folder
 from ..tasks.core.outside import parse_json
 from ..tasks.errors import ConfigError, shown
 
@@ -46,8 +47,7 @@ def claim(out: Path, run: Mapping[str, Any], former: str) -> None:
             f"{out} holds a {former} and no {NAME}, so nobody knows of which run; take another out=, or "
             "remove the folder to begin anew"
         )
-    with atomic_file(path) as file:
-        file.write((json.dumps(run, indent=1) + "\n").encode())
+    write_json(open_folder(out), NAME, run)
 
 
 def _differences(mine: Any, its: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -61,7 +61,7 @@ def written(batches: list[pa.RecordBatch], metadata: dict[str, str], own: bool =
     schema, sink = batches[0].schema, io.BytesIO()
     if own:
         with ParquetShardWriter(sink, schema, metadata) as writer:
-            assert writer._own is not None
+            assert isinstance(writer._writer, parquet.PageWriter)
             for batch in batches:
                 writer.write(batch)
             writer.add_table("groups", "a table")
@@ -192,7 +192,7 @@ def test_columns_of_other_types_are_pyarrow_s(field: pa.Field) -> None:
     more = pa.RecordBatch.from_arrays([*batch.columns, array], schema=batch.schema.append(field))
     sink = io.BytesIO()
     with ParquetShardWriter(sink, more.schema, {"a": "b"}) as writer:
-        assert writer._own is None
+        assert not isinstance(writer._writer, parquet.PageWriter)
         writer.write(more)
         writer.add_table("groups", "a table")
     assert sink.getvalue() == written([more], {"a": "b"}, own=False)

@@ -258,6 +258,26 @@ def test_one_that_is_not_whole_is_none_and_a_damaged_one_is_told(tmp_path: Path)
         kept.last()
 
 
+def test_a_state_that_was_edited_is_told(tmp_path: Path) -> None:
+    run_until(5, curve_config(tmp_path, *LONG))
+    path = tmp_path / "checkpoints/step-00000003/state.json"
+    state = json.loads(path.read_text())
+    del state["tokens"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(
+        OstracaError, match=r"step-00000003: is not as ostraca writes it \(KeyError\('tokens'\)\)"
+    ):
+        curve.run(curve_config(tmp_path, *LONG))
+
+
+def test_a_line_that_was_cut_off_comes_again(whole: Path, tmp_path: Path) -> None:
+    run_until(10, curve_config(tmp_path, *LONG))
+    table = tmp_path / "depo_hop_metrics.csv"
+    table.write_text(table.read_text() + "1")  # the beginning of step 12
+    curve.run(curve_config(tmp_path, *LONG))
+    assert rows(tmp_path) == rows(whole)
+
+
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     kept = Checkpoints(open_folder(tmp_path), 3)
     (tmp_path / "step-00000001").write_text("in the way")

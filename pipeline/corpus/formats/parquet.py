@@ -20,7 +20,7 @@ import zstandard
 from ..split import Split
 from .parquet_columns import Column, Scratch, bounds, column_in_file, pages
 from .parquet_mask import MASK, stored, stored_schema
-from .parquet_pages import fields_of
+from .parquet_pages import DATA_PAGE, RUNS, ZSTD, fields_of
 from .parquet_thrift import BINARY, I16, I32, I64, LIST, STRUCT, TRUE, binary, integer, listed, struct
 
 _IDS = "input_ids"
@@ -29,7 +29,6 @@ _ZSTD_LEVEL = 1  # level 3: 1% smaller, 5-10% slower
 _WITHOUT_STATISTICS = (_IDS, MASK)
 _MAGIC = b"PAR1"
 _BY = b"ostraca"
-_DATA_PAGE, _RLE, _ZSTD = 0, 3, 6  # a kind of page, an encoding of levels, a codec
 
 
 class ParquetShardWriter:
@@ -43,29 +42,19 @@ class ParquetShardWriter:
         self._schema = stored_schema(schema).with_metadata(dict(metadata))
         columns = [column_in_file(field, field.name == _IDS) for field in self._schema]
         known = [column for column in columns if column is not None]
-        self._own: _Writer | None = None
-        self._pyarrow: pq.ParquetWriter | None = None
+        self._writer: PageWriter | pq.ParquetWriter
         if len(known) == len(columns):
-            self._own = _Writer(sink, self._schema, known)
+            self._writer = PageWriter(sink, self._schema, known)
         else:
-            self._pyarrow = pyarrow_writer(sink, self._schema)
+            self._writer = pyarrow_writer(sink, self._schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a row group."""
-        rows = stored(batch).replace_schema_metadata(self._schema.metadata)
-        if self._own is not None:
-            self._own.write(rows)
-        else:
-            assert self._pyarrow is not None
-            self._pyarrow.write_batch(rows)
+        self._writer.write_batch(stored(batch).replace_schema_metadata(self._schema.metadata))
 
     def add_table(self, name: str, table: str) -> None:
         """Put a line about the row groups into the footer."""
-        if self._own is not None:
-            self._own.tables[name] = table
-        else:
-            assert self._pyarrow is not None
-            self._pyarrow.add_key_value_metadata({name: table})
+        self._writer.add_key_value_metadata({name: table})
 
     def __enter__(self) -> Self:
         return self
@@ -74,12 +63,11 @@ class ParquetShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the footer; after an error anything, since the file is thrown away."""
-        if self._pyarrow is not None:
-            with suppress(*(() if kind is None else (Exception,))):
-                self._pyarrow.close()
-        elif kind is None:
-            assert self._own is not None
-            self._own.close()
+        if kind is None:
+            self._writer.close()
+        else:
+            with suppress(Exception):
+                self._writer.close()
 
 
 def pyarrow_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
@@ -103,8 +91,8 @@ def pyarrow_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-class _Writer:
-    """Writes row groups of columns that are known here."""
+class PageWriter:
+    """Writes row groups of columns that are known here; called as pyarrow's own writer is."""
 
     def __init__(self, sink: Any, schema: pa.Schema, columns: list[Column]) -> None:
         self._sink, self._schema, self._columns = sink, schema, columns
@@ -113,14 +101,18 @@ class _Writer:
         self._scratch = Scratch()
         self._groups: list[bytes] = []
         self._at = self._rows = 0
-        self.tables: dict[str, str] = {}
+        self._pairs: dict[str, str] = {}
         self._put(_MAGIC)
 
     def _put(self, data: bytes) -> None:
         self._sink.write(data)
         self._at += len(data)
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def add_key_value_metadata(self, pairs: Mapping[str, str]) -> None:
+        """Put these into the footer."""
+        self._pairs |= pairs
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
         """Append a row group."""
         start, unfolded, chunks = self._at, 0, []
         for column, head, array in zip(self._columns, self._heads, batch.columns, strict=True):
@@ -148,11 +140,11 @@ class _Writer:
             told = struct(
                 (1, I32, integer(own)),
                 (2, I32, integer(column.encoding)),
-                (3, I32, integer(_RLE)),
-                (4, I32, integer(_RLE)),
+                (3, I32, integer(RUNS)),
+                (4, I32, integer(RUNS)),
             )
             header = struct(
-                (1, I32, integer(_DATA_PAGE)),
+                (1, I32, integer(DATA_PAGE)),
                 (2, I32, integer(len(page))),
                 (3, I32, integer(len(data))),
                 (4, I32, integer(check - (check >> 31 << 32))),
@@ -172,7 +164,7 @@ class _Writer:
         if column.path[0] not in _WITHOUT_STATISTICS:
             numbers.append((12, STRUCT, _statistics(column, array, values)))
         encoded = struct(
-            (1, I32, integer(_DATA_PAGE)), (2, I32, integer(column.encoding)), (3, I32, integer(count))
+            (1, I32, integer(DATA_PAGE)), (2, I32, integer(column.encoding)), (3, I32, integer(count))
         )
         numbers.append((13, LIST, listed(STRUCT, [encoded])))
         return unfolded, struct((2, I64, integer(start)), (3, STRUCT, head + struct(*numbers, after=4)))
@@ -181,7 +173,7 @@ class _Writer:
         """Write the footer: pyarrow's for a file without rows, and the row groups."""
         empty = io.BytesIO()
         with pyarrow_writer(empty, self._schema) as writer:
-            writer.add_key_value_metadata(self.tables)
+            writer.add_key_value_metadata(self._pairs)
         told = empty.getvalue()
         told = told[-8 - int.from_bytes(told[-8:-4], "little") : -8]
         fields = {number: told[start:stop] for number, start, stop in fields_of(told)}
@@ -213,9 +205,9 @@ def _head(column: Column) -> bytes:
     path = [binary(name.encode()) for name in column.path]
     return struct(
         (1, I32, integer(column.physical)),
-        (2, LIST, listed(I32, [integer(_RLE), integer(column.encoding)])),
+        (2, LIST, listed(I32, [integer(RUNS), integer(column.encoding)])),
         (3, LIST, listed(BINARY, path)),
-        (4, I32, integer(_ZSTD)),
+        (4, I32, integer(ZSTD)),
     )[:-1]
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ....tasks.core.batch import unragged
 from ....tasks.core.kernels import inlined, kernel
+from .parquet_pages import PLAIN, SPLIT
 
-PLAIN, BYTE_STREAM_SPLIT = 0, 9
 _INT32, _INT64, _BYTES = 1, 2, 6  # what Parquet calls physical types
 _NUMBERS = {pa.int32(): _INT32, pa.int64(): _INT64}
 PAGE_BYTES = 1 << 20  # about, before they are compressed
@@ -55,7 +55,7 @@ def column_in_file(field: pa.Field, split: bool) -> Column | None:
     return Column(
         path=(field.name, "list", element.name),
         physical=_NUMBERS[element.type],
-        encoding=BYTE_STREAM_SPLIT if split else PLAIN,
+        encoding=SPLIT if split else PLAIN,
         is_list=True,
     )
 
@@ -113,7 +113,7 @@ def _list_pages(
         levels = len(here) + empty
         page = scratch.of(here.nbytes + levels // 4 + 14 * rows + 64)
         at = _put_levels(own, levels, len(here) < _SHORT_ROWS * rows, empty > 0, page)
-        if column.encoding == BYTE_STREAM_SPLIT:
+        if column.encoding == SPLIT:
             _put_split(here, page[at : at + here.nbytes])
         else:
             page[at : at + here.nbytes] = here.view(np.uint8)
@@ -164,29 +164,36 @@ def _put_varint(value, page, at):
     return at + 1
 
 
+@inlined
+def _put_bits(offsets, levels, of_empty, page, at):
+    """A bit for each level at `at`, as one run: 0 where a row begins (of_empty: is empty), else 1."""
+    size = (levels + 7) // 8
+    at = _put_varint(np.int64(size) << 1 | 1, page, at)
+    for byte in range(at, at + size):
+        page[byte] = 255
+    place = np.int64(0)
+    for row in range(len(offsets) - 1):
+        count = np.int64(offsets[row + 1] - offsets[row])
+        if count == 0 or not of_empty:
+            page[at + place // 8] &= 255 ^ (1 << (place & 7))
+        place += max(count, np.int64(1))
+    if levels & 7:
+        page[at + size - 1] &= (1 << (levels & 7)) - 1
+    return at + size
+
+
 @kernel
 def _put_levels(offsets, levels, packed, empty, page):
     """Put the levels of lists with these offsets at the start of a page; returns how many bytes they take.
 
     levels: how many of each. packed: a bit for each, else runs. empty: whether a list is.
     """
-    rows = len(offsets) - 1
     begin = np.int64(4)
     at = begin
     if packed:
-        at = _put_varint(np.int64((levels + 7) // 8) << 1 | 1, page, at)
-        bits = at
-        at += (levels + 7) // 8
-        for byte in range(bits, at):
-            page[byte] = 255
-        place = np.int64(0)
-        for row in range(rows):
-            page[bits + place // 8] &= 255 ^ (1 << (place & 7))
-            place += max(np.int64(offsets[row + 1] - offsets[row]), np.int64(1))
-        if levels & 7:
-            page[at - 1] &= (1 << (levels & 7)) - 1
+        at = _put_bits(offsets, levels, False, page, at)
     else:
-        for row in range(rows):
+        for row in range(len(offsets) - 1):
             page[at] = 2  # one value:
             page[at + 1] = 0
             at += 2
@@ -199,19 +206,7 @@ def _put_levels(offsets, levels, packed, empty, page):
     begin = at + 4
     at = begin
     if empty:
-        at = _put_varint(np.int64((levels + 7) // 8) << 1 | 1, page, at)
-        bits = at
-        at += (levels + 7) // 8
-        for byte in range(bits, at):
-            page[byte] = 255
-        place = np.int64(0)
-        for row in range(rows):
-            count = np.int64(offsets[row + 1] - offsets[row])
-            if count == 0:
-                page[bits + place // 8] &= 255 ^ (1 << (place & 7))
-            place += max(count, np.int64(1))
-        if levels & 7:
-            page[at - 1] &= (1 << (levels & 7)) - 1
+        at = _put_bits(offsets, levels, True, page, at)
     elif levels > 0:
         at = _put_varint(np.int64(levels) << 1, page, at)
         page[at] = 1

@@ -22,11 +22,11 @@ _FOOTER: _Fields = {4: [{1: [{3: _COLUMN}]}]}  # row groups, their columns, what
 # Kind, unfolded, bytes; values, encoding, encodings of the levels.
 _PAGE: _Fields = {1: int, 2: int, 3: int, 5: dict.fromkeys((1, 2, 3, 4), int)}
 MALFORMED = "its Parquet footer is malformed"
-_DATA_PAGE = 0
+DATA_PAGE = 0
 # What these unfold to is as large as the page: a text or mask has 4 bytes for its length there, 4 in memory.
 PLAIN, SPLIT = 0, 9
 _ENCODINGS = (PLAIN, SPLIT)
-_RUNS, _ZSTD = 3, 6
+RUNS, ZSTD = 3, 6  # an encoding of levels, a codec
 _MORE_VALUES = 64  # that a row's list may have beyond the row's tokens
 _MOST_BYTES = 16  # of a value: 8, and what tells where lists begin
 _DEEPEST = 16  # structs in one another: a footer's are 6 deep
@@ -78,7 +78,7 @@ def chunks_of(footer: Any) -> list[list[Chunk]]:
 def _chunk(column: Mapping[int, int]) -> Chunk:
     if 11 in column:  # pyarrow begins with a dictionary that is told of, wherever it lies
         raise OstracaError("has a dictionary in a column, and ostraca writes none")
-    return Chunk(values=column[5], start=column[9], stop=column[9] + column[7], zstd=column[4] == _ZSTD)
+    return Chunk(values=column[5], start=column[9], stop=column[9] + column[7], zstd=column[4] == ZSTD)
 
 
 def check_pages(file: _File, size: int, chunks: Sequence[Chunk], rows: int, longest: int) -> list[list[Page]]:
@@ -112,13 +112,13 @@ def _pages(data: Any, chunk: Chunk) -> list[Page]:
     while at < len(data):
         page, at = _struct(data, at, _PAGE)
         unfolded, size, told = page[2], page[3], page[5]
-        if page[1] != _DATA_PAGE or told[2] not in _ENCODINGS or min(unfolded, size, told[1]) < 0:
+        if page[1] != DATA_PAGE or told[2] not in _ENCODINGS or min(unfolded, size, told[1]) < 0:
             raise _MalformedError
         pages.append(
             Page(
                 values=told[1],
                 encoding=told[2],
-                levels_are_runs=told.get(3) == told.get(4) == _RUNS,
+                levels_are_runs=told.get(3) == told.get(4) == RUNS,
                 zstd=chunk.zstd,
                 unfolded=unfolded,
                 start=chunk.start + at,
