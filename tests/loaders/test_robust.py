@@ -44,6 +44,17 @@ def read(root: Path, **more: Any) -> list[Any]:
     return list(open_stream(root, **{**settings, **more}))
 
 
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=120,
+    )
+
+
 def test_a_thousand_random_corruptions_never_give_a_wrong_batch(small_corpus: Path) -> None:
     """Flipped bits, zeroed, cut, moved and repeated bytes: an error, or every batch as it was."""
     rng = random.Random(11)
@@ -197,14 +208,7 @@ next(iter(stream))
 next(iter(resume_stream(stream.state_dict())))
 print("done")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-        timeout=120,
-    )
+    done = run_python(code)
     assert done.returncode == 0, done.stderr[-2000:]
     shards, replay, end = done.stdout.split()
     assert shards == replay
@@ -230,14 +234,7 @@ kept = iter(stream)
 next(kept)
 {ends}
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-        timeout=120,
-    )
+    done = run_python(code)
     assert done.returncode == {"": 0, "raise SystemExit(3)": 3}.get(ends, 1), done.stderr[-2000:]
     assert done.stdout == "[]\n[]\n"
 
