@@ -36,6 +36,7 @@ COMMANDS = {
     "inspect": ("pipeline.commands.inspect_examples", "show examples token by token, with their verdict"),
     "train-tokenizer": ("pipeline.commands.train_tokenizer", "make a small tokenizer of Capo's text"),
     "random-grammar": ("pipeline.commands.random_grammar", "draw a grammar for Lano and write it to a file"),
+    "train": ("training.run", "train a model on a task, a corpus or a mixture"),
     "curve": ("training.curve", "train a model and draw its accuracy hop by hop"),
     "train-minimal": ("training.minimal", "train a tiny GPT-2 for a few steps: the smallest check"),
     "plot": ("training.plots", "draw the hop curves of several runs in one picture"),
@@ -50,6 +51,7 @@ _SEARCH = "hydra.searchpath"
 # What a command that was stopped has left.
 _GOES_ON = {
     "build": "; the same call goes on, finished shards are kept",
+    "train": "; the same call goes on after the last checkpoint",
     "curve": "; the same call goes on after the last checkpoint",
 }
 # What a command's extra is for, where a library is missing.
@@ -57,6 +59,7 @@ _EXTRAS = {
     "torch": "train",
     "transformers": "train",
     "matplotlib": "train",
+    "safetensors": "train",
     "datasets": "hf",
     "wandb": "wandb",
     "webdataset": "webdataset",
@@ -130,7 +133,9 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 def _say(line: str, status: int) -> int:
-    print(f"ostraca: {line}", file=sys.stderr)
+    # Of several processes that torchrun started all find the same fault in a call, and all are stopped.
+    if status in (0, 1) or os.environ.get("RANK", "0") == "0":
+        print(f"ostraca: {line}", file=sys.stderr)
     return status
 
 

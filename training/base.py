@@ -34,6 +34,10 @@ class LanguageModel(nn.Module):
         """[..., width] -> logits [..., vocabulary]."""
         raise NotImplementedError
 
+    def recompute_activations(self) -> None:
+        """From now on the backward pass computes activations again; ConfigError where the model cannot."""
+        raise NotImplementedError
+
     def to_save(self) -> tuple[nn.Module, Mapping[str, Any] | None]:
         """The module whose weights a checkpoint keeps, and the config that `transformers` makes it from."""
         return self, None

@@ -3,7 +3,8 @@
 A checkpoint is a folder `step-00000100` of
     model.safetensors  the weights; of a model of `transformers` under its own names, with its config.json, so
                        that its `from_pretrained` loads the folder
-    training.pt        optimizer and random states: `torch.load(weights_only=True)` reads it
+    training.pt        the optimizer's state by parameter: `torch.load(weights_only=True)` reads it; what is
+                       random in training is a function of seed, step and part, so there is no state of it
     state.json         the rest: step, counts, the loader's state, the run, the digests of the other files;
                        written last, so where it stands the others are whole
 """
@@ -22,12 +23,12 @@ from typing import Any
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..pipeline.store.folder import Folder, json_bytes, read_json, write_bytes
 from ..tasks.errors import OstracaError
 
-FORMAT = 1
+FORMAT = 2
 _MODEL, _TRAINING, _STATE, _CONFIG = "model.safetensors", "training.pt", "state.json", "config.json"
 _NAME = re.compile(r"step-(\d{8,})")
 
@@ -38,47 +39,9 @@ class Checkpoint:
 
     step: int
     weights: Mapping[str, Tensor]
-    training: Mapping[str, Any]  # of optimizer and random states, as `torch.save` takes them
+    training: Mapping[str, Any]  # of the optimizer, as `torch.save` takes it
     state: Mapping[str, Any]  # plain values
     config: Mapping[str, Any] | None = None  # of a model of `transformers`
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of a model's weights and buffers on the CPU; what shares a storage comes once, by one name."""
-    seen: set[tuple[int, int, torch.Size]] = set()
-    found = {}
-    for name, tensor in model.state_dict().items():
-        key = tensor.data_ptr(), tensor.storage_offset(), tensor.shape
-        if tensor.numel() and key in seen:
-            continue
-        seen.add(key)
-        found[name] = tensor.detach().to("cpu", copy=True).contiguous()
-    return found
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Put weights that `weights_of` gave into a model; OstracaError where they are another model's."""
-    own = weights_of(model)
-    wrong = [name for name in {**own, **weights} if name not in own or name not in weights]
-    wrong += [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    if wrong:
-        shapes = [tuple(side[wrong[0]].shape) if wrong[0] in side else "none" for side in (weights, own)]
-        raise OstracaError(
-            f"{where} is of another model: of {wrong[0]} it has {shapes[0]}, the model {shapes[1]}; take the "
-            "model that it was written with, or another out="
-        )
-    model.load_state_dict(dict(weights), strict=False)  # those that share a storage are named once
-
-
-def to_cpu(value: Any) -> Any:
-    """The same nested value with copies of its tensors on the CPU."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: to_cpu(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(to_cpu(one) for one in value)
-    return value
 
 
 class Checkpoints:
@@ -139,17 +102,15 @@ class Checkpoints:
                 found.append(int(match[1]))
         return found
 
+    def last_step(self) -> int | None:
+        """The step of the last whole one; None where there is none."""
+        self.wait()
+        return max(self._steps(), default=None)
+
     def last_name(self) -> str | None:
         """The folder of the last whole one; None where there is none."""
-        self.wait()
-        return f"step-{max(steps):08}" if (steps := self._steps()) else None
-
-    def last(self) -> Checkpoint | None:
-        """The last one that is whole; None where there is none. OstracaError where its files are damaged."""
-        steps = self._steps()
-        if not steps:
-            return None
-        return self.read(max(steps))
+        step = self.last_step()
+        return None if step is None else f"step-{step:08}"
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step; OstracaError where it is not there, or not as it was written."""

@@ -14,6 +14,8 @@ from .data import StreamDataset
 from .evaluate.hops import score_hop
 from .evaluate.tokens import score_tokens
 from .models import build_model
+from .parallel import spread
+from .ranks import Ranks
 from .settings import TrainSettings, read_settings
 from .train import isolated, train
 
@@ -35,7 +37,8 @@ def run(config: Mapping[str, Any]) -> None:
         vocabulary = source.vocab_size
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
         losses: list[float] = []
-        for step in train(model, data, settings, device):
+        ranks = Ranks(device)
+        for step in train(spread(model, settings, ranks), data, settings, ranks):
             losses.append(float(step.loss))
             if step.number % every == 0 or step.number == settings.max_steps:
                 print(f"step {step.number:>4}  loss {sum(losses) / len(losses):.3f}", flush=True)

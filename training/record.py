@@ -1,10 +1,10 @@
-"""Where a curve is written down: a CSV row as it happens, and Weights & Biases where wanted."""
+"""Where a run is written down: CSV rows as they happen; TensorBoard and Weights & Biases where wanted."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -13,6 +13,21 @@ from ..pipeline.store.atomic import atomic_file
 from ..tasks.errors import OstracaError
 from .settings import WandbSettings
 
+# Of metrics.csv, a row every logging.every_steps.
+STEPS = (
+    "step",
+    "examples_seen",
+    "tokens_seen",
+    "train_loss",
+    "gradient_norm",
+    "learning_rate",
+    "tokens_per_second",
+    "mfu",
+    "data_wait",
+    "memory_gib",
+    "train_seconds",
+)
+# Of a hop curve, a row every eval.every_steps and hop.
 COLUMNS = (
     "step",
     "examples_seen",
@@ -30,12 +45,12 @@ COLUMNS = (
 
 @final
 class MetricsCsv:
-    """A CSV with `COLUMNS`, one row per step and hop; every row is on disk when `write` returns.
+    """A CSV with these columns, `step` first; every row is on disk when `write` returns.
 
     up_to: the rows of these steps stay of one that is there; None: none do.
     """
 
-    def __init__(self, path: Path, up_to: int | None = None) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], up_to: int | None = None) -> None:
         kept = []
         if up_to is not None and path.exists():
             # A last line without its end was cut off, on a full disk say: it is of a step that comes again.
@@ -43,15 +58,15 @@ class MetricsCsv:
             kept = [row for row in csv.DictReader(lines) if int(row["step"]) <= up_to]
         with atomic_file(path) as whole:
             text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(text, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)
             whole.write(text.getvalue().encode())
         self._file = path.open("a", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add one row; its keys are `COLUMNS`."""
+        """Add one row; its keys are the columns."""
         self._writer.writerow(row)
         self._file.flush()
 
@@ -97,6 +112,7 @@ class Wandb:
         try:
             self._run = start(
                 project=settings.project,
+                entity=settings.entity,
                 name=settings.name or folder.name,
                 mode=settings.mode,
                 config=dict(config),
@@ -121,3 +137,39 @@ class Wandb:
     ) -> None:
         if self._run is not None:
             self._run.finish(exit_code=0 if kind is None else 1)
+
+
+@final
+class TensorBoard:
+    """Event files for TensorBoard in a folder; nothing where it is not wanted."""
+
+    def __init__(self, wanted: bool, folder: Path, up_to: int | None = None) -> None:
+        self._writer: Any = None
+        if not wanted:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError as error:
+            raise OstracaError(
+                "logging.tensorboard=true needs tensorboard: pip install 'ostraca[tensorboard]', "
+                "or leave it out"
+            ) from error
+        make: Any = SummaryWriter
+        # Of a run that goes on, what was written after its checkpoint comes again: TensorBoard drops it.
+        self._writer = make(str(folder / "tensorboard"), purge_step=None if up_to is None else up_to + 1)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Write `values` for `step`."""
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+            self._writer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()

@@ -28,13 +28,27 @@ class TrainSettings:
     eps: float
     grad_clip: float | None
     z_loss: float
-    accumulate: int
+    parts: int | None
     precision: str
     device: str
     threads: int | None
     document_mask: bool
+    parallel: str
+    compile: str
+    activation_checkpointing: bool
     checkpoint_every: int
     keep_checkpoints: int
+    checkpoint_folder: str | None
+
+    def parts_a_rank(self, world_size: int) -> int:
+        """How many parts each rank works on; ConfigError where the ranks cannot share them."""
+        parts = world_size if self.parts is None else self.parts
+        if parts % world_size:
+            raise ConfigError(
+                f"train.parts={parts} cannot be shared by {world_size} processes; take a multiple of "
+                f"{world_size}, or null"
+            )
+        return parts // world_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +65,26 @@ class EvalSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoggingSettings:
+    """conf/logging but `wandb`: what each key means stands there."""
+
+    every_steps: int
+    peak_tflops: float | None
+    tensorboard: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class WandbSettings:
     """conf/logging, below `wandb`: what each key means stands there."""
 
     enabled: bool
     project: str
+    entity: str | None
     name: str | None
     mode: str
 
 
-Settings = TypeVar("Settings", TrainSettings, EvalSettings, WandbSettings)
+Settings = TypeVar("Settings", TrainSettings, EvalSettings, LoggingSettings, WandbSettings)
 
 
 def _key(kind: type = int, low: float = 0, high: float | None = None, **more: Any) -> Key:
@@ -71,6 +95,8 @@ def _key(kind: type = int, low: float = 0, high: float | None = None, **more: An
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _SCHEDULES = ("cosine", "linear", "wsd", "constant")  # see `schedule.py`
+_PARALLEL = ("auto", "sum", "ddp", "fsdp")  # see `parallel.py`
+_COMPILE = ("auto", "always", "never")
 _MODES = ("online", "offline", "disabled")
 _KEYS: dict[type, dict[str, Key]] = {
     TrainSettings: {
@@ -87,13 +113,17 @@ _KEYS: dict[type, dict[str, Key]] = {
         "eps": _key(float),
         "grad_clip": _key(float, optional=True),
         "z_loss": _key(float),
-        "accumulate": _key(low=1),
+        "parts": _key(low=1, optional=True),
         "precision": _key(str, choices=_PRECISIONS),
         "device": _key(str),
         "threads": _key(low=1, optional=True),
         "document_mask": _key(bool),
+        "parallel": _key(str, choices=_PARALLEL),
+        "compile": _key(str, choices=_COMPILE),
+        "activation_checkpointing": _key(bool),
         "checkpoint_every": _key(low=1),
         "keep_checkpoints": _key(low=1),
+        "checkpoint_folder": _key(str, optional=True),
     },
     EvalSettings: {
         "hops": _key(low=1, optional=True, length=0),
@@ -104,9 +134,15 @@ _KEYS: dict[type, dict[str, Key]] = {
         "resample_each_eval": _key(bool),
         "seed_offset": _key(),
     },
+    LoggingSettings: {
+        "every_steps": _key(low=1),
+        "peak_tflops": _key(float, low=math.ulp(0.0), optional=True),
+        "tensorboard": _key(bool),
+    },
     WandbSettings: {
         "enabled": _key(bool),
         "project": _key(str),
+        "entity": _key(str, optional=True),
         "name": _key(str, optional=True),
         "mode": _key(str, choices=_MODES),
     },
@@ -116,9 +152,9 @@ _KEYS: dict[type, dict[str, Key]] = {
 def read_settings(kind: type[Settings], section: str, values: Mapping[str, Any]) -> Settings:
     """Make `kind` of a plain mapping; ConfigError on the first key that is unknown, missing or wrong."""
     made = kind(**check_keys(f"{section}.", values, _KEYS[kind]))
-    if isinstance(made, TrainSettings) and made.batch_size % made.accumulate:
+    if isinstance(made, TrainSettings) and made.parts is not None and made.batch_size % made.parts:
         raise ConfigError(
-            f"{section}.accumulate={made.accumulate} does not divide {section}.batch_size={made.batch_size}; "
+            f"{section}.parts={made.parts} does not divide {section}.batch_size={made.batch_size}; "
             "change one of them"
         )
     return made

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ..tasks.core.batch import LABEL_IGNORED
 from ..tasks.errors import OstracaError
-from .base import LanguageModel, labelled_logits
 from .canon import Canon
-from .data import Batch, to_device
+from .data import Batch, labelled, parts_of
+from .parallel import Spread
+from .ranks import Ranks
 from .schedule import learning_rate
 from .settings import TrainSettings
+from .sums import TreeSum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,19 @@ class Step:
     """What one training step did."""
 
     number: int  # of this step, from 1
-    loss: Tensor  # float32 [], mean over the batch's labels, nats; on the model's device
-    tokens: int  # seen so far, of this step too
+    summed: Tensor  # float32 [], loss over this rank's labels, nats; on the model's device
+    norm: Tensor | None  # float32 [], of the gradient before it was clipped; None: it was not looked at
+    labels: int  # tokens in the loss, of all ranks; at least 1
+    length: int  # tokens of a window
+    tokens: int  # of all ranks and steps so far, of this one too
     seconds: float  # spent in steps so far; on a GPU the work may still be under way
+    waited: float  # of them, for data
+    stop: bool  # whether a rank was asked to stop
+
+    @property
+    def loss(self) -> Tensor:
+        """This rank's share of the mean over the global batch's labels, nats: float32 []."""
+        return self.summed / self.labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,87 +48,118 @@ class Done:
     steps: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
 
 
 def train(
-    model: LanguageModel,
+    spread: Spread,
     batches: Iterable[Batch],
     settings: TrainSettings,
-    device: torch.device,
+    ranks: Ranks,
     *,
     optimizer: torch.optim.Optimizer | None = None,
     done: Done | None = None,
+    seed: int = 0,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
-    """Train `model` in place up to step `settings.max_steps`, giving a record after each.
+    """Train a model in place up to step `settings.max_steps`, giving a record after each.
 
-    optimizer, done: of a run that goes on, whose batches begin with the next one. The caller may evaluate
-    between two steps: each begins with `model.train()`. OstracaError where the batches end early.
+    batches: this rank's share of the global ones. optimizer, done: of a run that goes on, whose batches begin
+    with the next one. seed: of what is random in the model (dropout), a function of it, the step and the
+    part. The caller may evaluate between two steps: each begins with `model.train()`. OstracaError where the
+    batches end early.
     """
+    model = spread.model
     optimizer = make_optimizer(model, settings) if optimizer is None else optimizer
     source = iter(batches)
     done = done or Done()
-    tokens, seconds = done.tokens, done.seconds
+    tokens, seconds, waited = done.tokens, done.seconds, done.waited
     for number in range(done.steps + 1, settings.max_steps + 1):
         begin = time.perf_counter()
         batch = next(source, None)
+        waited += time.perf_counter() - begin
         if batch is None:
             raise OstracaError(f"the data ended after {number - 1} of train.max_steps={settings.max_steps}")
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(number, settings)
         optimizer.zero_grad(set_to_none=True)
-        loss = _backward(model, to_device(batch, device), settings, device)
+        told = ranks.total(torch.tensor([labelled(batch), asked_to_stop()], dtype=torch.int64)).tolist()
+        labels = max(told[0], 1)
+        summed = _backward(spread, batch, settings, ranks, labels, (seed, number))
+        norm = None
         if settings.grad_clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+            norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip))
         optimizer.step()
-        tokens += batch["input_ids"].numel()
+        tokens += batch["input_ids"].numel() * ranks.world_size
         seconds += time.perf_counter() - begin
-        yield Step(number=number, loss=loss, tokens=tokens, seconds=seconds)
+        yield Step(
+            number=number,
+            summed=summed,
+            norm=norm,
+            labels=labels,
+            length=batch["input_ids"].shape[1],
+            tokens=tokens,
+            seconds=seconds,
+            waited=waited,
+            stop=told[1] > 0,
+        )
 
 
-def _backward(model: LanguageModel, batch: Batch, settings: TrainSettings, device: torch.device) -> Tensor:
-    """Gradients of a batch, part after part where it is worked on in parts; its mean loss."""
-    labels = labelled(batch)
-    total = torch.zeros((), device=device)
-    for part in _parts(batch, settings.accumulate):
-        loss, added = part_loss(model, part, settings, device)
-        ((loss + added) / labels).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach() / labels
+def _backward(
+    spread: Spread,
+    batch: Batch,
+    settings: TrainSettings,
+    ranks: Ranks,
+    labels: int,
+    address: tuple[int, int],
+) -> Tensor:
+    """Gradients of a global batch with so many labels, part after part; the loss summed over this rank's.
+
+    address: seed and step.
+    """
+    count = settings.parts_a_rank(ranks.world_size)
+    exact = spread.kind == "sum" and ranks.device.type == "cpu" and count * ranks.world_size > 1
+    tree, total = TreeSum(), torch.zeros((), device=ranks.device)
+    for number, part in enumerate(parts_of(batch, count, settings.document_mask, ranks.device)):
+        torch.manual_seed(_seed(*address, ranks.rank * count + number))
+        loss = spread.backward(part, number == count - 1, 1 / labels)
+        if exact:
+            tree.add([loss, *_taken(spread.model)])
+        else:
+            total += loss
+    if not exact:
+        return total
+    total, *gradients = tree.total()
+    ranks.add_up(gradients)
+    for parameter, gradient in zip(_trained(spread.model), gradients, strict=True):
+        parameter.grad = gradient
     return total
 
 
-def _parts(batch: Batch, count: int) -> Iterator[Batch]:
-    """A batch's rows in so many parts of the same size."""
-    size = len(batch["input_ids"]) // count
-    for first in range(0, size * count, size):
-        yield {name: values[first : first + size] for name, values in batch.items()}
+def _seed(seed: int, step: int, part: int) -> int:
+    """Of what is random in the model while it works on a part, whoever does."""
+    address = f"{seed} {step} {part}".encode()
+    return int.from_bytes(hashlib.blake2b(address, digest_size=8).digest(), "big") >> 1
 
 
-def labelled(batch: Batch) -> Tensor:
-    """How many tokens of a batch are in the loss, at least 1: int64 []. The first of a row never is."""
-    count: Tensor = (batch["labels"][:, 1:] != LABEL_IGNORED).sum().clamp(min=1)
-    return count
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def batch_loss(model: LanguageModel, batch: Batch, settings: TrainSettings, device: torch.device) -> Tensor:
-    """Mean cross entropy over the labelled tokens, float32 []."""
-    return part_loss(model, batch, settings, device)[0] / labelled(batch)
+def _taken(model: nn.Module) -> list[Tensor]:
+    """The gradients, which the parameters lose; zeros where one has none."""
+    found = []
+    for parameter in _trained(model):
+        gradient, parameter.grad = parameter.grad, None
+        found.append(torch.zeros_like(parameter) if gradient is None else gradient)
+    return found
 
 
-def part_loss(
-    model: LanguageModel, batch: Batch, settings: TrainSettings, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Sums over the labelled tokens, float32 []: of the cross entropy, and of what z_loss adds to it."""
-    positions = batch["position_ids"] if settings.document_mask else None
-    with autocast(settings.precision, device):
-        logits, targets = labelled_logits(model, batch["input_ids"], batch["labels"], positions)
-    logits = logits.float()
-    if len(targets) == 0:  # a batch of cut-off examples only; its gradients are zeros
-        return logits.sum(), logits.sum()
-    loss = functional.cross_entropy(logits, targets, reduction="sum")
-    if not settings.z_loss:
-        return loss, torch.zeros_like(loss)
-    return loss, settings.z_loss * logits.logsumexp(-1).square().sum()
+def _whole(norm: Tensor) -> Tensor:
+    """Of all ranks, where each has found that of its share of the weights."""
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return whole
 
 
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
@@ -129,9 +171,8 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
         for parameter in module.parameters(recurse=False)
     }
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups[parameter.ndim >= 2 and parameter not in spared].append(parameter)
+    for parameter in _trained(model):
+        groups[parameter.ndim >= 2 and parameter not in spared].append(parameter)
     return torch.optim.AdamW(
         [
             {"params": groups[True], "weight_decay": settings.weight_decay},
@@ -142,15 +183,6 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
         eps=settings.eps,
         fused=True,
     )
-
-
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """bfloat16 products under master weights of float32; `auto` is bfloat16 on a GPU alone."""
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" else "float32"
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
 
 
 @contextlib.contextmanager

@@ -153,13 +153,16 @@ def is_ours(path: str) -> bool:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[str]:
-    """Hold the build of a folder for this process alone; the system frees it when the process ends.
+def lock(path: Path, what: str = "build") -> Iterator[str]:
+    """Hold a folder, whose build or run this is, for this process alone; freed when the process ends.
+
+    what: has the folder, as it is told to another who wants it.
 
     Yields what stands in the file as long as it is held: no other lock's file has the same.
     """
     with plain_errors(path):
-        file = next((lock for lock in map(_locked, [path] * _LOCK_TRIES) if lock is not None), None)
+        tries = (_locked(path, what) for _ in range(_LOCK_TRIES))
+        file = next((lock for lock in tries if lock is not None), None)
     if file is None:
         raise OstracaError(f"{path}: keeps being removed by others; choose another out=")
     with file:
@@ -182,7 +185,7 @@ def lock_owner(path: Path) -> str | None:
         raise
 
 
-def _locked(path: Path) -> IO[str] | None:
+def _locked(path: Path, what: str) -> IO[str] | None:
     """The file, open and locked; None where it was removed meanwhile; OstracaError where another holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -197,7 +200,7 @@ def _locked(path: Path) -> IO[str] | None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OstracaError(
-                f"{path.parent.parent}: another build is running in this folder; "
+                f"{path.parent.parent}: another {what} is running in this folder; "
                 "wait for it, stop it, or choose another out="
             ) from None
         # A build that has just ended removes the file: another may hold a new one of that name.

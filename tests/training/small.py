@@ -27,13 +27,20 @@ DEPO = {
 VOCABULARY = 18
 
 
-def curve_words(out: Path, *overrides: str) -> list[str]:
-    """`ostraca curve` on `DEPO` with a model of a few thousand weights: a second or so."""
+def train_words(out: Path, *overrides: str) -> list[str]:
+    """`ostraca train` on `DEPO` with a model of a few thousand weights: a second or so."""
     dataset = [f"dataset.{key}={value}" for key, value in DEPO.items()]
     small = ["model=llama", "model.width=16", "model.heads=2", "model.layers=1"]
+    if any(word.startswith("model=") for word in overrides):
+        small = []
     brief = ["train.max_steps=4", "train.batch_size=4", "train.threads=1", "train.warmup_steps=2"]
+    return over(f"out={out}", *dataset, *small, *brief, *overrides)
+
+
+def curve_words(out: Path, *overrides: str) -> list[str]:
+    """The same of `ostraca curve`."""
     measured = ["eval.every_steps=2", "eval.num_examples_per_hop=3", "eval.batch_size=2"]
-    return over(f"out={out}", *dataset, *small, *brief, *measured, *overrides)
+    return train_words(out, *measured, *overrides)
 
 
 def curve_config(out: Path, *overrides: str) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from ostraca import cli
 from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.training import curve
-from ostraca.training.checkpoints import Checkpoint, Checkpoints, load_weights, weights_of
+from ostraca.training import run as running
+from ostraca.training.checkpoints import Checkpoint, Checkpoints
+from ostraca.training.whole import load_weights, weights_of
 
 LONG = ["train.max_steps=12", "train.checkpoint_every=3", "eval.every_steps=4", "train.keep_checkpoints=9"]
 
@@ -39,7 +41,7 @@ def saved(out: Path, step: int) -> dict[str, Any]:
     """All of a checkpoint but the times."""
     folder = out / "checkpoints" / f"step-{step:08}"
     state = json.loads((folder / "state.json").read_text())
-    del state["seconds"], state["files"]
+    del state["seconds"], state["waited"], state["files"]
     training = torch.load(folder / "training.pt", weights_only=True)
     return {"state": state, "weights": load_file(folder / "model.safetensors"), "training": training}
 
@@ -59,6 +61,11 @@ def assert_equal(a: Any, b: Any) -> None:
         assert a == b
 
 
+def last_of(kept: Checkpoints) -> Checkpoint | None:
+    step = kept.last_step()
+    return None if step is None else kept.read(step)
+
+
 class _StoppedError(Exception):
     pass
 
@@ -72,7 +79,7 @@ def run_until(step: int, config: dict[str, Any]) -> None:
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    real = curve.train
+    real = running.train
 
     def stopping(*arguments: Any, **more: Any) -> Iterator[Any]:
         for one in real(*arguments, **more):
@@ -80,7 +87,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
                 raise _StoppedError
             yield one
 
-    monkeypatch.setattr(curve, "train", stopping)
+    monkeypatch.setattr(running, "train", stopping)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +177,7 @@ def test_sigterm_saves_and_ends(whole: Path, tmp_path: Path) -> None:
     _, told = running.communicate(timeout=60)
     assert running.returncode == 143
     assert told == "ostraca: stopped by SIGTERM; the same call goes on after the last checkpoint\n"
-    last = Checkpoints(open_folder(out / "checkpoints"), 1).last()
+    last = last_of(Checkpoints(open_folder(out / "checkpoints"), 1))
     assert last is not None
     again = command(out, "train.max_steps=100000", "train.schedule=constant")
     assert again.stdout is not None
@@ -218,7 +225,7 @@ def test_divergence_names_the_last_good_checkpoint(tmp_path: Path) -> None:
         OstracaError, match=r"diverged; .*the last good checkpoint is .*/checkpoints/step-\d{8}\)"
     ):
         curve.run(curve_config(tmp_path, *wild))
-    last = Checkpoints(open_folder(tmp_path / "checkpoints"), 1).last()
+    last = last_of(Checkpoints(open_folder(tmp_path / "checkpoints"), 1))
     assert last is not None
     assert all(weight.isfinite().all() for weight in last.weights.values())
 
@@ -229,12 +236,12 @@ def checkpoint(step: int, model: nn.Module) -> Checkpoint:
 
 def test_the_last_few_are_kept(tmp_path: Path) -> None:
     kept = Checkpoints(open_folder(tmp_path), 2)
-    assert kept.last() is None
+    assert last_of(kept) is None
     for step in (1, 2, 10, 300):
         kept.save(checkpoint(step, tiny_llama(seed=step)))
     kept.wait()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000300"]
-    last = kept.last()
+    last = last_of(kept)
     assert last is not None
     assert (last.step, last.state["b"], kept.last_name()) == (300, [1], "step-00000300")
     assert_equal(dict(last.weights), weights_of(tiny_llama(seed=300)))
@@ -246,7 +253,7 @@ def test_one_that_is_not_whole_is_none_and_a_damaged_one_is_told(tmp_path: Path)
         kept.save(checkpoint(step, tiny_llama(seed=step)))
     kept.wait()
     (tmp_path / "step-00000002/state.json").unlink()
-    last = kept.last()
+    last = last_of(kept)
     assert last is not None
     assert last.step == 1
     with (tmp_path / "step-00000001/training.pt").open("r+b") as file:
@@ -255,7 +262,7 @@ def test_one_that_is_not_whole_is_none_and_a_damaged_one_is_told(tmp_path: Path)
     with pytest.raises(
         OstracaError, match=r"training.pt: is not what was written; remove the folder step-00000001"
     ):
-        kept.last()
+        last_of(kept)
 
 
 def test_a_state_that_was_edited_is_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.training import curve, minimal
 from ostraca.training.base import resolve_device
 from ostraca.training.record import COLUMNS
+from ostraca.training.run import context_length
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -95,11 +96,11 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 
 
 def test_context_length_by_default_is_the_longest_test_example_rounded_up() -> None:
-    assert curve.context_length(None, 961) == 1024
-    assert curve.context_length(None, 64) == 64
-    assert curve.context_length(961, 961) == 961
-    assert curve.context_length(None, 961, 2048) == 2048
-    assert curve.context_length(None, 961, 300) == 1024
+    assert context_length(None, 961) == 1024
+    assert context_length(None, 64) == 64
+    assert context_length(961, 961) == 961
+    assert context_length(None, 961, 2048) == 2048
+    assert context_length(None, 961, 300) == 1024
 
 
 def test_divergence_is_told(tmp_path: Path) -> None:

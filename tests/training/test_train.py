@@ -1,6 +1,7 @@
 """The loop: rate, decay groups, loss, and that it learns."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,14 +10,32 @@ from small import DEPO, VOCABULARY, tiny_llama
 from ostraca.cli import compose
 from ostraca.loaders import TaskSource, TokenStream
 from ostraca.tasks.errors import ConfigError, OstracaError
-from ostraca.training.base import labelled_logits
-from ostraca.training.data import StreamDataset
+from ostraca.training.base import LanguageModel, labelled_logits
+from ostraca.training.data import Batch, StreamDataset, labelled, parts_of
 from ostraca.training.llama import Llama
+from ostraca.training.objective import Objective
+from ostraca.training.parallel import spread
+from ostraca.training.ranks import Ranks
 from ostraca.training.schedule import learning_rate
 from ostraca.training.settings import EvalSettings, TrainSettings, read_settings
-from ostraca.training.train import batch_loss, isolated, labelled, make_optimizer, part_loss, train
+from ostraca.training.train import Step, isolated, make_optimizer, train
 
 CPU = torch.device("cpu")
+
+
+def steps(model: LanguageModel, batches: StreamDataset, wanted: TrainSettings) -> Iterator[Step]:
+    ranks = Ranks(CPU)
+    return train(spread(model, wanted, ranks), batches, wanted, ranks)
+
+
+def sums(model: LanguageModel, batch: Batch, wanted: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    (part,) = parts_of(batch, 1, wanted.document_mask, CPU)
+    loss, added = Objective(model, wanted, CPU)(part)
+    return loss, added
+
+
+def batch_loss(model: LanguageModel, batch: Batch, wanted: TrainSettings) -> torch.Tensor:
+    return sums(model, batch, wanted)[0] / max(1, labelled(batch))
 
 
 def settings(**changes: object) -> TrainSettings:
@@ -34,18 +53,18 @@ def test_loss_is_the_mean_over_labels_of_the_shifted_logits() -> None:
     model, batch = tiny_llama(), next(iter(data(length=117)))
     logits = model(batch["input_ids"])[:, :-1].flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
-    torch.testing.assert_close(batch_loss(model, batch, settings(), CPU), expected)
-    masked = batch_loss(model, batch, settings(document_mask=True), CPU)
+    torch.testing.assert_close(batch_loss(model, batch, settings()), expected)
+    masked = batch_loss(model, batch, settings(document_mask=True))
     logits = model(batch["input_ids"], batch["position_ids"])[:, :-1].flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, batch["labels"][:, 1:].flatten())
     torch.testing.assert_close(masked, expected)
-    assert abs((masked - batch_loss(model, batch, settings(), CPU)).item()) > 1e-4
+    assert abs((masked - batch_loss(model, batch, settings())).item()) > 1e-4
 
 
 def test_a_batch_without_labels_is_no_step_into_nan() -> None:
     batch = next(iter(data()))
     batch["labels"] = torch.full_like(batch["labels"], -100)
-    loss = batch_loss(tiny_llama(), batch, settings(), CPU)
+    loss = batch_loss(tiny_llama(), batch, settings())
     assert loss.item() == 0.0
     loss.backward()
 
@@ -56,7 +75,7 @@ def test_learns(canon: str, precision: str) -> None:
     with isolated(0, 1):
         model = Llama(VOCABULARY, layers=1, width=16, heads=2, canon=canon, init_std=0.06)
         wanted = settings(max_steps=40, warmup_steps=5, learning_rate=0.01, precision=precision)
-        losses = [float(step.loss) for step in train(model, data(), wanted, CPU)]
+        losses = [float(step.loss) for step in steps(model, data(), wanted)]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
 
@@ -93,10 +112,10 @@ def test_other_schedules_rise_alike() -> None:
 def test_a_batch_worked_on_in_parts_is_the_same_step(parts: int) -> None:
     """Parts have different numbers of labels; the mean is over all of them."""
     found = []
-    for accumulate in (1, parts):
+    for number in (1, parts):
         model = tiny_llama(canon="AC").double()
-        wanted = settings(max_steps=3, warmup_steps=0, accumulate=accumulate, z_loss=0.01)
-        losses = [step.loss for step in train(model, data(length=117), wanted, CPU)]
+        wanted = settings(max_steps=3, warmup_steps=0, parts=number, z_loss=0.01)
+        losses = [step.loss for step in steps(model, data(length=117), wanted)]
         found.append([*losses, *model.parameters()])
     for whole, divided in zip(*found, strict=True):
         torch.testing.assert_close(divided.double(), whole.double(), rtol=1e-5, atol=1e-6)
@@ -104,12 +123,12 @@ def test_a_batch_worked_on_in_parts_is_the_same_step(parts: int) -> None:
 
 def test_z_loss_is_the_squared_logarithm_of_the_sum() -> None:
     model, batch = tiny_llama(), next(iter(data()))
-    loss, added = part_loss(model, batch, settings(z_loss=0.5), CPU)
+    loss, added = sums(model, batch, settings(z_loss=0.5))
     logits, targets = labelled_logits(model, batch["input_ids"], batch["labels"])
-    sums = logits.exp().sum(-1).log()
-    torch.testing.assert_close(added, 0.5 * (sums**2).sum())
-    torch.testing.assert_close(loss, (sums - logits.gather(1, targets[:, None])[:, 0]).sum())
-    assert len(targets) == int(labelled(batch))
+    summed = logits.exp().sum(-1).log()
+    torch.testing.assert_close(added, 0.5 * (summed**2).sum())
+    torch.testing.assert_close(loss, (summed - logits.gather(1, targets[:, None])[:, 0]).sum())
+    assert len(targets) == labelled(batch)
 
 
 def test_decay_spares_norms_embeddings_and_canon() -> None:
@@ -127,7 +146,7 @@ def test_decay_spares_norms_embeddings_and_canon() -> None:
 
 def test_data_that_ends_is_told() -> None:
     with pytest.raises(OstracaError, match=r"ended after \d+ of train.max_steps=400"):
-        list(train(tiny_llama(), data(count=20), settings(), CPU))
+        list(steps(tiny_llama(), data(count=20), settings()))
 
 
 def test_global_state_is_put_back() -> None:
@@ -170,7 +189,7 @@ def test_dataset_goes_through_a_data_loader() -> None:
         ("train", {"precision": "float16"}, "bfloat16"),
         ("train", {"document_mask": 1}, "true or false"),
         ("train", {"schedule": "cosin"}, "did you mean 'cosine'"),
-        ("train", {"accumulate": 3}, r"train.accumulate=3 does not divide train.batch_size=8"),
+        ("train", {"parts": 3}, r"train.parts=3 does not divide train.batch_size=8"),
         ("eval", {"hops": [1.5]}, "must be an integer"),
         ("eval", {"qa": "yes"}, "true or false"),
     ],

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from ...loaders import TaskSource, TokenStream
+from ...tasks import get_task
 from ...tasks.core.batch import LABEL_IGNORED
 from ...tasks.errors import ConfigError
 from ...tasks.vocabulary import Renaming
 from ..base import LanguageModel, labelled_logits
 from ..data import Batch, StreamDataset, to_device
-from ..train import autocast
+from ..objective import autocast
+from ..ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +64,26 @@ def hop_dataset(
     indices: range,
     batch_size: int,
     renaming: Renaming | None = None,
+    ranks: Ranks | None = None,
 ) -> StreamDataset:
     """Examples at `indices` (step 1) of the eval split of `config`, which asks one hop, one a row.
 
-    renaming: to the ids that the model was trained on.
+    renaming: to the ids that the model was trained on. ranks: share the rows, all have as many batches.
     """
     start, count = indices.start, len(indices)
+    rank, world_size = (0, 1) if ranks is None else (ranks.rank, ranks.world_size)
     source = TaskSource(task, config, seed=seed, split="eval", start=start, count=count, renaming=renaming)
     return StreamDataset(
         TokenStream(
             source,
-            batch_size=batch_size,
+            batch_size=-(-batch_size // world_size) * world_size,
+            length=int(get_task(task).max_tokens(source.config)) if world_size > 1 else None,
             mode="padded",
             shuffle=False,
             epochs=1,
             remainder="pad",
-            rank=0,
-            world_size=1,
+            rank=rank,
+            world_size=world_size,
         )
     )
 
@@ -90,8 +95,11 @@ def score_hop(
     *,
     device: torch.device,
     precision: str = "float32",
+    ranks: Ranks | None = None,
 ) -> HopScore:
     """Measure `model` on padded batches, over every question of every example.
+
+    ranks: each has its share of the rows, and all find the score of all of them.
 
     An answer is right when all its tokens are; `<ans>` itself is not counted (it would be a free one).
     The tokens before an answer are the true ones. Within an answer this is the same as greedy
@@ -120,7 +128,10 @@ def score_hop(
             answers.append(torch.bincount(row[begins], minlength=rows))
             correct.append(torch.bincount(row[begins][wrong_tokens == 0], minlength=rows))
     model.train(was_training)
-    return _summed(torch.cat(answers), torch.cat(correct))
+    counted = torch.stack([torch.stack(answers), torch.stack(correct)]).cpu()  # [2, batches, rows]
+    if ranks is not None:
+        counted = torch.cat(ranks.gathered(counted), dim=-1)
+    return _summed(*counted.flatten(1))
 
 
 def _summed(answers: torch.Tensor, correct: torch.Tensor) -> HopScore:

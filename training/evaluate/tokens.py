@@ -9,7 +9,7 @@ import torch
 
 from ..base import LanguageModel, labelled_logits
 from ..data import Batch, to_device
-from ..train import autocast
+from ..objective import autocast
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,271 @@
+"""`ostraca train`: train a model on the stream, written down and saved so that no run is lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ..loaders import TokenStream
+from ..pipeline.build.jobs.stopping import Stopped, held_back
+from ..pipeline.store.atomic import lock, plain_errors
+from ..pipeline.store.open import open_folder
+from ..tasks.core.paths import local_path
+from ..tasks.errors import ConfigError, OstracaError, check_path
+from .base import LanguageModel
+from .checkpoints import Checkpoints
+from .data import StreamDataset
+from .going import Going
+from .losses import DivergedError
+from .models import build_model
+from .parallel import spread
+from .ranks import Ranks, ranks_of
+from .run_folder import claim, run_of
+from .schedule import learning_rate
+from .seeds import for_seeds
+from .settings import LoggingSettings, TrainSettings, WandbSettings, read_settings
+from .source import Data, Seeds, open_data
+from .speed import work_of
+from .train import Done, Step, isolated, train
+from .watch import METRICS, Logging, Watch
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What an evaluation found."""
+
+    values: Mapping[str, float]  # for the trackers
+    line: str  # for people
+
+
+class Evaluation(Protocol):
+    """Measures the model at step 0, every so many steps and at the end."""
+
+    every_steps: int
+    longest: int  # tokens of its longest example
+
+    def opened(self, out: Path, up_to: int | None) -> AbstractContextManager[None]:
+        """Its file in `out`, of whose rows those up to a step stay; on the main rank alone."""
+
+    def __call__(self, model: LanguageModel, number: int, at: Mapping[str, Any], ranks: Ranks) -> Measured:
+        """Measure, on all ranks together, for the `number`-th time; the main one writes rows with `at`."""
+
+    def end(self, out: Path) -> str:
+        """Draw what is to be drawn once all is done; what is said of it."""
+
+
+Evaluator = Callable[[Mapping[str, Any], Data, Seeds], Evaluation]
+
+
+def run(config: Mapping[str, Any]) -> None:
+    """Train as conf/train.yaml says."""
+    for_seeds("train", config, training)
+
+
+def training(config: Mapping[str, Any], evaluator: Evaluator | None = None) -> Path:
+    """Train, and measure where there is an evaluator; the folder in which it is written down.
+
+    A run that was stopped there goes on; ConfigError where the folder holds another one. Everything that can
+    be refused is refused before the first step. OstracaError says why in one line.
+    """
+    settings = read_settings(TrainSettings, "train", config["train"])
+    seeds = Seeds.of(config)
+    given = dict(config["logging"])
+    wandb = read_settings(WandbSettings, "logging.wandb", given.pop("wandb"))
+    logging = read_settings(LoggingSettings, "logging", given)
+    data = open_data(config, seeds)
+    evaluation = None if evaluator is None else evaluator(config, data, seeds)
+    out = local_path(check_path("out", config["out"] or f"runs/{data.name}-{config['model']['name']}"))
+    longest = data.longest() if evaluation is None else evaluation.longest
+    length = context_length(settings.context_length, longest, data.row_length, evaluation is not None)
+    with ranks_of(settings.device) as ranks, isolated(seeds.init, settings.threads), _memory_told():
+        settings.parts_a_rank(ranks.world_size)
+        stream = TokenStream(data.source, batch_size=settings.batch_size, length=length, seed=seeds.order)
+        vocabulary = data.source.vocab_size
+        model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seeds.init)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        work = work_of(model)
+        laid = spread(model.to(ranks.device), settings, ranks)
+        if ranks.main:
+            print(_title(config, parameters, vocabulary, length, settings, ranks), flush=True)
+        with ExitStack() as stack:
+            kept = settings.checkpoint_folder or str(out / CHECKPOINTS)
+            if ranks.main:
+                stack.enter_context(_folder(out, run_of(config, seeds, data.source.identity)))
+                open_folder(kept).remove_unfinished()
+            ranks.wait()
+            checkpoints = Checkpoints(open_folder(kept), settings.keep_checkpoints)
+            going = Going.at_last(StreamDataset(stream), settings, ranks, laid, checkpoints, kept)
+            up_to = going.done.steps if going.goes_on else None
+            written = Logging(settings=logging, wandb=wandb, out=out, config=config)
+            watch = stack.enter_context(Watch(written, settings, ranks, work, up_to))
+            if ranks.main:
+                stack.enter_context(plain_errors(out))
+                (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+                if evaluation is not None:
+                    stack.enter_context(evaluation.opened(out, up_to))
+            _Run(going=going, watch=watch, evaluation=evaluation, seed=seeds.init).all_of_it()
+        if ranks.main:
+            print(f"wrote {out / METRICS}" + ("" if evaluation is None else evaluation.end(out)))
+    return out
+
+
+def _title(
+    config: Mapping[str, Any],
+    parameters: int,
+    vocabulary: int,
+    length: int,
+    settings: TrainSettings,
+    ranks: Ranks,
+) -> str:
+    where = str(ranks.device) if ranks.world_size == 1 else f"{ranks.world_size} x {ranks.device.type}"
+    return (
+        f"{config['model'].get('name', 'model')}: {parameters:,} parameters, {vocabulary:,} ids, "
+        f"{settings.batch_size} x {length:,} tokens a step, on {where}"
+    )
+
+
+@contextmanager
+def _folder(out: Path, run_here: Mapping[str, Any]) -> Iterator[None]:
+    """Hold a folder for this run; ConfigError where it holds another, OstracaError where one is going on."""
+    with plain_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with lock(out / ".run" / "lock", "run"):
+        with plain_errors(out):
+            claim(out, run_here)
+        yield
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    """One line where there is too little memory."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
+            if "can't allocate memory" not in text and "not enough memory" not in text:
+                raise
+        reason = " ".join(text.split("\n")[0].split()) or "the system gives no more"
+        raise OstracaError(
+            f"too little memory for a step ({reason}); raise train.parts, set "
+            "train.activation_checkpointing=true, lower train.batch_size or train.context_length, or take a "
+            "smaller model"
+        ) from error
+
+
+def context_length(asked: int | None, longest: int, packed: int | None = None, measured: bool = True) -> int:
+    """Tokens a window; None is the longest example rounded up to a multiple of 64, or the length that the
+    corpus's rows were packed to, where that is more.
+
+    ConfigError where a packed row does not fit, nor, where it is measured, the longest test example: its last
+    positions would never be trained.
+    """
+    if asked is None:
+        return max(-(-longest // 64) * 64, packed or 0)
+    if packed is not None and asked < packed:
+        raise ConfigError(
+            f"train.context_length={asked} is shorter than the corpus's rows, which were packed to {packed} "
+            f"tokens; set {max(packed, longest)} or more (or null), or take a corpus built without pack"
+        )
+    if measured and asked < longest:
+        raise ConfigError(
+            f"train.context_length={asked} is shorter than a test example can be ({longest} tokens), so its "
+            f"end would never be trained; set {longest} or more (or null), or lower dataset.N or dataset.M"
+        )
+    return asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """All that the loop needs."""
+
+    going: Going
+    watch: Watch
+    evaluation: Evaluation | None
+    seed: int  # of what is random in the model
+
+    def all_of_it(self) -> None:
+        """Train up to the last step.
+
+        A signal to stop waits for the end of a step, and for a checkpoint of it.
+        """
+        going, watch = self.going, self.watch
+        settings, ranks = going.settings, going.ranks
+        if going.goes_on:
+            what = "is finished at" if going.done.steps >= settings.max_steps else "goes on after"
+            watch.say(f"the run in {watch.out} {what} step {going.done.steps:,}")
+        else:
+            self._measure(0, going.done)
+        watch.begin(going.done)
+        try:
+            with held_back() as held:
+                steps = train(
+                    going.spread,
+                    going.data,
+                    settings,
+                    ranks,
+                    optimizer=going.optimizer,
+                    done=going.done,
+                    seed=self.seed,
+                    asked_to_stop=lambda: held.number is not None,
+                )
+                for step in steps:
+                    try:
+                        self._after(step)
+                    except DivergedError as error:
+                        raise going.diverged(error, step.number) from None
+                    if step.stop:
+                        going.checkpoints.wait()
+                        ranks.wait()
+                        held.let_go()
+                        raise Stopped(signal.SIGTERM)  # another rank was asked
+        finally:
+            going.checkpoints.wait()
+
+    def _after(self, step: Step) -> None:
+        """Write down, measure and save what is due after a step."""
+        going, watch, number = self.going, self.watch, step.number
+        going.add(step)
+        watch.step(step)
+        last = number == going.settings.max_steps
+        measures = self.evaluation is not None and (number % self.evaluation.every_steps == 0 or last)
+        if watch.due(number):
+            watch.row(step, going.since_row, going.examples_seen(), quiet=measures)
+        if measures:
+            done = Done(steps=number, tokens=step.tokens, seconds=step.seconds)
+            self._measure(number, done)
+        if number % going.settings.checkpoint_every == 0 or last or step.stop:
+            going.save(step)
+
+    def _measure(self, number: int, done: Done) -> None:
+        """Measure the model and write it down."""
+        if self.evaluation is None:
+            return
+        going, watch = self.going, self.watch
+        loss, examples = going.since_evaluation.mean(), going.examples_seen()
+        going.since_evaluation.clear()
+        rate = learning_rate(number, going.settings) if number else 0.0
+        at = {
+            "step": number,
+            "examples_seen": examples,
+            "train_loss": "" if math.isnan(loss) else f"{loss:.6f}",
+            "learning_rate": f"{rate:.3e}",
+            "tokens_seen": done.tokens,
+            "train_seconds": f"{done.seconds:.2f}",
+        }
+        measured = self.evaluation(going.spread.model, going.evaluations, at, going.ranks)
+        going.evaluations += 1
+        watch.log(measured.values, number)
+        watch.say(
+            f"step {number:>6,}  loss {'  -  ' if math.isnan(loss) else f'{loss:.3f}'}  {measured.line}"
+        )
