@@ -49,7 +49,7 @@ HOMES = {
         False,
     ),
     "hydra": (("ostraca/cli.py",), False),
-    "omegaconf": (("ostraca/cli.py",), False),
+    "omegaconf": (("ostraca/cli.py", "ostraca/help.py"), False),
     "datasets": (("tasks/examples.py",), False),
     "fsspec": (("pipeline/store/urls.py", "pipeline/store/remote.py"), False),
     "wandb": (("training/",), False),

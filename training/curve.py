@@ -16,7 +16,7 @@ from ..tasks.base import Hops
 from ..tasks.errors import ConfigError
 from ..tasks.vocabulary import Renaming
 from .base import LanguageModel
-from .evaluate.hops import HopScore, choose_hops, hop_dataset, score_hop
+from .evaluate.hops import HopScore, HopSet, choose_hops, hop_dataset, score_hop
 from .plots import METRICS, draw_runs
 from .ranks import Ranks
 from .record import COLUMNS, MetricsCsv
@@ -80,15 +80,8 @@ class HopEvaluation:
     def _score(self, model: LanguageModel, hop: int, number: int, ranks: Ranks) -> HopScore:
         config, count = self._sets[hop], self._evaluation.num_examples_per_hop
         start = number * count if self._evaluation.resample_each_eval else 0
-        sets = hop_dataset(
-            self._task,
-            config,
-            seed=self._seed,
-            indices=range(start, start + count),
-            batch_size=self._evaluation.batch_size,
-            renaming=self._renaming,
-            ranks=ranks,
-        )
+        hop_set = HopSet(task=self._task, config=config, seed=self._seed, renaming=self._renaming)
+        sets = hop_dataset(hop_set, range(start, start + count), self._evaluation.batch_size, ranks)
         answer = self._hops.answer(config)
         if self._renaming is not None:
             answer = int(self._renaming.ids(np.array([answer], dtype=np.int32))[0])

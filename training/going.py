@@ -11,8 +11,6 @@ from .checkpoints import Checkpoint, Checkpoints
 from .data import StreamDataset
 from .losses import DivergedError, Losses
 from .parallel import Spread
-from .ranks import Ranks
-from .settings import TrainSettings
 from .train import Done, Step, make_optimizer
 from .whole import load_optimizer, load_weights, optimizer_state, weights_of
 
@@ -22,8 +20,6 @@ class Going:
     """A run, at its beginning or at a checkpoint."""
 
     data: StreamDataset
-    settings: TrainSettings
-    ranks: Ranks
     spread: Spread
     optimizer: torch.optim.Optimizer
     checkpoints: Checkpoints
@@ -36,21 +32,13 @@ class Going:
     since_evaluation: Losses
 
     @staticmethod
-    def at_last(
-        data: StreamDataset,
-        settings: TrainSettings,
-        ranks: Ranks,
-        spread: Spread,
-        checkpoints: Checkpoints,
-        where: str,
-    ) -> Going:
+    def at_last(data: StreamDataset, spread: Spread, checkpoints: Checkpoints, where: str) -> Going:
         """The run as its last checkpoint has it, or its beginning."""
+        ranks = spread.ranks
         going = Going(
             data=data,
-            settings=settings,
-            ranks=ranks,
             spread=spread,
-            optimizer=make_optimizer(spread.model, settings),
+            optimizer=make_optimizer(spread.model, spread.settings),
             checkpoints=checkpoints,
             where=where,
             since_row=Losses(ranks),
@@ -62,12 +50,12 @@ class Going:
         return going
 
     def _go_on(self, last: Checkpoint, where: str) -> None:
-        state, model = last.state, self.spread.model.to_save()[0]
+        state, model, ranks = last.state, self.spread.model.to_save()[0], self.spread.ranks
         load_weights(model, last.weights, where)
         try:
             load_optimizer(self.optimizer, model, last.training["optimizer"])
-            self.since_row = Losses(self.ranks, state["losses_since_row"])
-            self.since_evaluation = Losses(self.ranks, state["losses_since_evaluation"])
+            self.since_row = Losses(ranks, state["losses_since_row"])
+            self.since_evaluation = Losses(ranks, state["losses_since_evaluation"])
             self.data.load_state_dict(state["loader"])
             self.evaluations = state["evaluations"]
             self.done = Done(
@@ -84,7 +72,7 @@ class Going:
     def examples_seen(self) -> int:
         """Of the whole run and all ranks, which must all ask."""
         here = torch.tensor([self.data.examples_seen], dtype=torch.int64)
-        return self.examples + int(self.ranks.total(here))
+        return self.examples + int(self.spread.ranks.total(here))
 
     def add(self, step: Step) -> None:
         """A step was made."""
@@ -93,7 +81,7 @@ class Going:
 
     def diverged(self, error: DivergedError, number: int) -> OstracaError:
         """One line on a run that has no loss any more."""
-        last = self.checkpoints.last_name() if self.ranks.main else None
+        last = self.checkpoints.last_name() if self.spread.ranks.main else None
         good = f" (the last good checkpoint is {self.where}/{last})" if last else ""
         return OstracaError(
             f"{error} at step {number}: training diverged; lower train.learning_rate or train.grad_clip, or "
@@ -108,7 +96,7 @@ class Going:
         if not all(weight.isfinite().all() for weight in weights.values()):
             raise DivergedError("a weight is not finite")
         optimizer, examples = optimizer_state(self.optimizer, model), self.examples_seen()
-        if not self.ranks.main:
+        if not self.spread.ranks.main:
             return
         self.checkpoints.save(
             Checkpoint(

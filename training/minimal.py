@@ -37,8 +37,7 @@ def run(config: Mapping[str, Any]) -> None:
         vocabulary = source.vocab_size
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seed).to(device)
         losses: list[float] = []
-        ranks = Ranks(device)
-        for step in train(spread(model, settings, ranks), data, settings, ranks):
+        for step in train(spread(model, settings, Ranks(device)), data):
             losses.append(float(step.loss))
             if step.number % every == 0 or step.number == settings.max_steps:
                 print(f"step {step.number:>4}  loss {sum(losses) / len(losses):.3f}", flush=True)

@@ -29,10 +29,11 @@ class Spread:
     """
 
     model: LanguageModel
+    settings: TrainSettings
+    ranks: Ranks
     kind: str
     objective: Objective
     called: nn.Module  # the objective, in DDP where that is the kind
-    world_size: int
     compiled: bool  # the model's states
 
     def backward(self, part: Part, last: bool, scale: float) -> Tensor:
@@ -46,7 +47,7 @@ class Spread:
         if self.kind == "fsdp":
             cast(Any, self.model).set_requires_gradient_sync(last)
         if self.kind != "sum":
-            scale *= self.world_size  # torch takes the mean over the ranks
+            scale *= self.ranks.world_size  # torch takes the mean over the ranks
         with waits:
             loss, added = self.called(part)
             ((loss + added) * scale).backward()
@@ -89,10 +90,11 @@ def spread(model: LanguageModel, settings: TrainSettings, ranks: Ranks) -> Sprea
         )
     return Spread(
         model=model,
+        settings=settings,
+        ranks=ranks,
         kind=kind,
         objective=objective,
         called=called,
-        world_size=ranks.world_size,
         compiled=compiled,
     )
 

@@ -104,7 +104,7 @@ def training(config: Mapping[str, Any], evaluator: Evaluator | None = None) -> P
                 open_folder(kept).remove_unfinished()
             ranks.wait()
             checkpoints = Checkpoints(open_folder(kept), settings.keep_checkpoints)
-            going = Going.at_last(StreamDataset(stream), settings, ranks, laid, checkpoints, kept)
+            going = Going.at_last(StreamDataset(stream), laid, checkpoints, kept)
             up_to = going.done.steps if going.goes_on else None
             written = Logging(settings=logging, wandb=wandb, out=out, config=config)
             watch = stack.enter_context(Watch(written, settings, ranks, work, up_to))
@@ -200,7 +200,7 @@ class _Run:
         A signal to stop waits for the end of a step, and for a checkpoint of it.
         """
         going, watch = self.going, self.watch
-        settings, ranks = going.settings, going.ranks
+        settings, ranks = going.spread.settings, going.spread.ranks
         if going.goes_on:
             what = "is finished at" if going.done.steps >= settings.max_steps else "goes on after"
             watch.say(f"the run in {watch.out} {what} step {going.done.steps:,}")
@@ -212,8 +212,6 @@ class _Run:
                 steps = train(
                     going.spread,
                     going.data,
-                    settings,
-                    ranks,
                     optimizer=going.optimizer,
                     done=going.done,
                     seed=self.seed,
@@ -237,14 +235,14 @@ class _Run:
         going, watch, number = self.going, self.watch, step.number
         going.add(step)
         watch.step(step)
-        last = number == going.settings.max_steps
+        last = number == going.spread.settings.max_steps
         measures = self.evaluation is not None and (number % self.evaluation.every_steps == 0 or last)
         if watch.due(number):
             watch.row(step, going.since_row, going.examples_seen(), quiet=measures)
         if measures:
             done = Done(steps=number, tokens=step.tokens, seconds=step.seconds)
             self._measure(number, done)
-        if number % going.settings.checkpoint_every == 0 or last or step.stop:
+        if number % going.spread.settings.checkpoint_every == 0 or last or step.stop:
             going.save(step)
 
     def _measure(self, number: int, done: Done) -> None:
@@ -254,7 +252,7 @@ class _Run:
         going, watch = self.going, self.watch
         loss, examples = going.since_evaluation.mean(), going.examples_seen()
         going.since_evaluation.clear()
-        rate = learning_rate(number, going.settings) if number else 0.0
+        rate = learning_rate(number, going.spread.settings) if number else 0.0
         at = {
             "step": number,
             "examples_seen": examples,
@@ -263,7 +261,7 @@ class _Run:
             "tokens_seen": done.tokens,
             "train_seconds": f"{done.seconds:.2f}",
         }
-        measured = self.evaluation(going.spread.model, going.evaluations, at, going.ranks)
+        measured = self.evaluation(going.spread.model, going.evaluations, at, going.spread.ranks)
         going.evaluations += 1
         watch.log(measured.values, number)
         watch.say(

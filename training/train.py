@@ -15,7 +15,6 @@ from ..tasks.errors import OstracaError
 from .canon import Canon
 from .data import Batch, labelled, parts_of
 from .parallel import Spread
-from .ranks import Ranks
 from .schedule import learning_rate
 from .settings import TrainSettings
 from .sums import TreeSum
@@ -54,22 +53,20 @@ class Done:
 def train(
     spread: Spread,
     batches: Iterable[Batch],
-    settings: TrainSettings,
-    ranks: Ranks,
     *,
     optimizer: torch.optim.Optimizer | None = None,
     done: Done | None = None,
     seed: int = 0,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
-    """Train a model in place up to step `settings.max_steps`, giving a record after each.
+    """Train a model in place up to step `train.max_steps`, giving a record after each.
 
     batches: this rank's share of the global ones. optimizer, done: of a run that goes on, whose batches begin
     with the next one. seed: of what is random in the model (dropout), a function of it, the step and the
     part. The caller may evaluate between two steps: each begins with `model.train()`. OstracaError where the
     batches end early.
     """
-    model = spread.model
+    model, settings, ranks = spread.model, spread.settings, spread.ranks
     optimizer = make_optimizer(model, settings) if optimizer is None else optimizer
     source = iter(batches)
     done = done or Done()
@@ -86,7 +83,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         told = ranks.total(torch.tensor([labelled(batch), asked_to_stop()], dtype=torch.int64)).tolist()
         labels = max(told[0], 1)
-        summed = _backward(spread, batch, settings, ranks, labels, (seed, number))
+        summed = _backward(spread, batch, labels, (seed, number))
         norm = None
         if settings.grad_clip is not None:
             norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip))
@@ -106,18 +103,12 @@ def train(
         )
 
 
-def _backward(
-    spread: Spread,
-    batch: Batch,
-    settings: TrainSettings,
-    ranks: Ranks,
-    labels: int,
-    address: tuple[int, int],
-) -> Tensor:
+def _backward(spread: Spread, batch: Batch, labels: int, address: tuple[int, int]) -> Tensor:
     """Gradients of a global batch with so many labels, part after part; the loss summed over this rank's.
 
     address: seed and step.
     """
+    settings, ranks = spread.settings, spread.ranks
     count = settings.parts_a_rank(ranks.world_size)
     exact = spread.kind == "sum" and ranks.device.type == "cpu" and count * ranks.world_size > 1
     tree, total = TreeSum(), torch.zeros((), device=ranks.device)

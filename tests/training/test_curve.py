@@ -64,9 +64,9 @@ def test_resampling_takes_fresh_examples(
     asked: list[tuple[int, int]] = []
     make = curve.hop_dataset
 
-    def noted(task: str, config: Any, **keys: Any) -> Any:
-        asked.append((config["fixed_k"], keys["indices"].start))
-        return make(task, config, **keys)
+    def noted(hop_set: Any, indices: range, *more: Any) -> Any:
+        asked.append((hop_set.config["fixed_k"], indices.start))
+        return make(hop_set, indices, *more)
 
     monkeypatch.setattr(curve, "hop_dataset", noted)
     curve.run(curve_config(tmp_path, "eval.hops=[2]", f"eval.resample_each_eval={str(resample).lower()}"))

@@ -10,7 +10,7 @@ from small import DEPO, VOCABULARY, Oracle, tiny_llama
 from ostraca.tasks import get_task
 from ostraca.tasks.errors import ConfigError
 from ostraca.training.base import LanguageModel
-from ostraca.training.evaluate.hops import HopScore, choose_hops, hop_dataset, score_hop
+from ostraca.training.evaluate.hops import HopScore, HopSet, choose_hops, hop_dataset, score_hop
 
 TASK = get_task("depo")
 HOPS = TASK.hops
@@ -20,7 +20,8 @@ CPU = torch.device("cpu")
 
 def dataset(hop: int, *, qa: bool = True, start: int = 0, count: int = 13, batch_size: int = 4) -> Any:
     config = HOPS.config(TASK.check(DEPO), hop, qa)
-    return hop_dataset("depo", config, seed=7, indices=range(start, start + count), batch_size=batch_size)
+    hop_set = HopSet(task="depo", config=config, seed=7)
+    return hop_dataset(hop_set, range(start, start + count), batch_size)
 
 
 def score(model: LanguageModel, **keys: Any) -> HopScore:

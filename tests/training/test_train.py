@@ -24,8 +24,7 @@ CPU = torch.device("cpu")
 
 
 def steps(model: LanguageModel, batches: StreamDataset, wanted: TrainSettings) -> Iterator[Step]:
-    ranks = Ranks(CPU)
-    return train(spread(model, wanted, ranks), batches, wanted, ranks)
+    return train(spread(model, wanted, Ranks(CPU)), batches)
 
 
 def sums(model: LanguageModel, batch: Batch, wanted: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:

@@ -56,28 +56,39 @@ def choose_hops(hops: Sequence[int] | None, key: str, largest: int) -> tuple[int
     return tuple(hops)
 
 
-def hop_dataset(
-    task: str,
-    config: Mapping[str, Any],
-    *,
-    seed: int,
-    indices: range,
-    batch_size: int,
-    renaming: Renaming | None = None,
-    ranks: Ranks | None = None,
-) -> StreamDataset:
-    """Examples at `indices` (step 1) of the eval split of `config`, which asks one hop, one a row.
+@dataclass(frozen=True, kw_only=True)
+class HopSet:
+    """Questions of one hop."""
 
-    renaming: to the ids that the model was trained on. ranks: share the rows, all have as many batches.
+    task: str
+    config: Mapping[str, Any]  # which asks this hop
+    seed: int
+    renaming: Renaming | None = None  # to the ids that the model was trained on
+
+
+def hop_dataset(
+    hop_set: HopSet, indices: range, batch_size: int, ranks: Ranks | None = None
+) -> StreamDataset:
+    """Examples at `indices` (step 1) of the eval split of a set, one a row.
+
+    ranks: share the rows, and all have as many batches.
     """
-    start, count = indices.start, len(indices)
+    source = TaskSource(
+        hop_set.task,
+        hop_set.config,
+        seed=hop_set.seed,
+        split="eval",
+        start=indices.start,
+        count=len(indices),
+        renaming=hop_set.renaming,
+    )
     rank, world_size = (0, 1) if ranks is None else (ranks.rank, ranks.world_size)
-    source = TaskSource(task, config, seed=seed, split="eval", start=start, count=count, renaming=renaming)
+    longest = int(get_task(hop_set.task).max_tokens(source.config))
     return StreamDataset(
         TokenStream(
             source,
             batch_size=-(-batch_size // world_size) * world_size,
-            length=int(get_task(task).max_tokens(source.config)) if world_size > 1 else None,
+            length=longest if world_size > 1 else None,  # of all ranks the same
             mode="padded",
             shuffle=False,
             epochs=1,
