@@ -41,7 +41,7 @@ FLOORS = {
 LOADERS_SEE = {"spec", "store", "corpus"}
 # The only homes of each heavy library, and whether it may be imported at the top of the file there.
 HOMES = {
-    "ray": (("pipeline/build/jobs/engine.py",), False),
+    "ray": (("pipeline/build/jobs/engine.py", "training/on_ray.py"), False),
     "torch": (("training/", "loaders/torch_data.py"), True),
     "transformers": (("training/", "tasks/render.py", "tasks/core/tokenizer.py"), False),
     "tokenizers": (

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from ..pipeline.store.atomic import lock, plain_errors
 from ..pipeline.store.open import open_folder
 from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_path
+from . import on_ray
 from .base import LanguageModel
 from .checkpoints import Checkpoints
 from .data import StreamDataset
@@ -33,6 +35,7 @@ from .seeds import for_seeds
 from .settings import LoggingSettings, TrainSettings, WandbSettings, read_settings
 from .source import Data, Seeds, open_data
 from .speed import work_of
+from .stop import Stop
 from .train import Done, Step, isolated, train
 from .watch import METRICS, Logging, Watch
 
@@ -72,7 +75,14 @@ def run(config: Mapping[str, Any]) -> None:
 
 
 def training(config: Mapping[str, Any], evaluator: Evaluator | None = None) -> Path:
-    """Train, and measure where there is an evaluator; the folder in which it is written down.
+    """Train, on Ray where that is wanted, and measure where there is an evaluator; the folder of the run."""
+    if on_ray.wanted(config):
+        return on_ray.train_on_ray(config, partial(one_run, evaluator))
+    return one_run(evaluator, config, Stop())
+
+
+def one_run(evaluator: Evaluator | None, config: Mapping[str, Any], stop: Stop) -> Path:
+    """A run of which this process is one of the ranks; the folder in which it is written down.
 
     A run that was stopped there goes on; ConfigError where the folder holds another one. Everything that can
     be refused is refused before the first step. OstracaError says why in one line.
@@ -113,7 +123,7 @@ def training(config: Mapping[str, Any], evaluator: Evaluator | None = None) -> P
                 (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
                 if evaluation is not None:
                     stack.enter_context(evaluation.opened(out, up_to))
-            _Run(going=going, watch=watch, evaluation=evaluation, seed=seeds.init).all_of_it()
+            _Run(going=going, watch=watch, evaluation=evaluation, seed=seeds.init, stop=stop).all_of_it()
         if ranks.main:
             print(f"wrote {out / METRICS}" + ("" if evaluation is None else evaluation.end(out)))
     return out
@@ -193,6 +203,7 @@ class _Run:
     watch: Watch
     evaluation: Evaluation | None
     seed: int  # of what is random in the model
+    stop: Stop
 
     def all_of_it(self) -> None:
         """Train up to the last step.
@@ -215,7 +226,7 @@ class _Run:
                     optimizer=going.optimizer,
                     done=going.done,
                     seed=self.seed,
-                    asked_to_stop=lambda: held.number is not None,
+                    asked_to_stop=lambda: held.number is not None or self.stop.asked,
                 )
                 for step in steps:
                     try:

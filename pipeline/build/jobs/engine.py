@@ -112,6 +112,17 @@ def open_engine(
         opened.close()
 
 
+@contextmanager
+def open_ray(workers: int, ray: Mapping[str, Any] | None) -> Iterator[Any]:
+    """The library `ray`, connected to what the settings say (see `check_engine`); what was begun ends with
+    the block."""
+    opened = _Ray(lambda: None, workers, check_engine("ray", workers, ray), Times())
+    try:
+        yield opened.start()
+    finally:
+        opened.close()
+
+
 class _Local:
     """Threads: kernels, Parquet and sha256 release the GIL."""
 
@@ -157,14 +168,14 @@ class _Ray:
     def slots(self) -> int:
         if self._workers is not None:
             return self._workers
-        cores = self._start().cluster_resources().get("CPU", 1)
+        cores = self.start().cluster_resources().get("CPU", 1)
         return max(1, int(cores / (self._settings["num_cpus"] or 1)))
 
     def map(self, job: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         items, none = _begun(items)
         if none:  # no Ray is started for nothing
             return
-        ray = self._start()
+        ray = self.start()
         if not self._may_grow and not self._has_room(ray):
             raise OstracaError(self._no_room(ray))
         remote = ray.remote(max_retries=_RETRIES, **self._needs)(_run_warm)
@@ -222,7 +233,8 @@ class _Ray:
             "ask for less, or add nodes and run the same command again: finished shards are kept"
         )
 
-    def _start(self) -> Any:
+    def start(self) -> Any:
+        """The library, connected."""
         if self._ray is not None:
             return self._ray
         require_address_space(ray=True)
