@@ -40,7 +40,7 @@ def train_on_ray(config: Mapping[str, Any], train: Training) -> Path:
 
     The folder `out` must be one that all of them see, or `train.checkpoint_folder` in a store.
     """
-    workers = check_integer("workers", config["workers"] or 1, 1)
+    workers = check_integer("workers", 1 if config["workers"] is None else config["workers"], 1)
     out = None if config["out"] is None else str(local_path(check_path("out", config["out"])).resolve())
     kept = config["train"]["checkpoint_folder"]
     if isinstance(kept, str) and is_local(kept):
@@ -73,6 +73,7 @@ def _fit(ray: Any, config: Mapping[str, Any], train: Training, workers: int, des
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"  # or every line comes twice
     gpus = ray.cluster_resources().get("GPU", 0)
     use_gpu = config["train"]["device"] in ("auto", "cuda") and gpus >= workers
     trainer = TorchTrainer(

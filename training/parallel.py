@@ -35,12 +35,28 @@ class Spread:
     objective: Objective
     called: nn.Module  # the objective, in DDP where that is the kind
     compiled: bool  # the model's states
+    proven: bool = False  # whether what is compiled was tried
 
     def backward(self, part: Part, last: bool, scale: float) -> Tensor:
         """Add the gradients of scale times the objective of a part; its loss, detached.
 
         last: whether it is this rank's last part of the batch, after which gradients go around.
         """
+        if self.proven or not self.compiled:
+            return self._backward(part, last, scale)
+        self.proven = True
+        random = torch.get_rng_state()
+        try:
+            return self._backward(part, last, scale)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of many kinds; where it is the model's own it comes again
+            self._give_up_compiling(error)
+            self.model.zero_grad(set_to_none=True)
+            torch.set_rng_state(random)
+            return self._backward(part, last, scale)
+
+    def _backward(self, part: Part, last: bool, scale: float) -> Tensor:
         waits: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(self.called, DistributedDataParallel) and not last:
             waits = self.called.no_sync()
@@ -54,7 +70,7 @@ class Spread:
         detached: Tensor = loss.detach()
         return detached
 
-    def give_up_compiling(self, error: Exception) -> None:
+    def _give_up_compiling(self, error: Exception) -> None:
         """Go on without, and say why."""
         self.compiled = False
         self.objective.hidden = self.model.hidden

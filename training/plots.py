@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..pipeline.store.atomic import plain_errors
 from ..tasks.core.paths import local_path
@@ -19,12 +19,21 @@ _COLOURS = ("#1d2671", "#1f6fb2", "#18a39b", "#79b943", "#eda31d", "#e4572e")
 _INK, _FAINT, _GRID = "#22262b", "#6b737c", "#e7eaee"
 
 
+class Point(NamedTuple):
+    """A score, 0..1, and the band around it: 95 % of one run's error, or from the least seed to the best."""
+
+    step: float
+    accuracy: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One run: hop -> its points in order of steps, and what stands beside them."""
+    """One run, or one with several seeds: hop -> its points in order of steps."""
 
     label: str
-    hops: Mapping[int, Sequence[tuple[float, float, float]]]  # (step, accuracy, standard error), 0..1
+    hops: Mapping[int, Sequence[Point]]
     chance: float  # NaN where the CSV does not say
     last_step: float
     last_examples: float
@@ -43,21 +52,53 @@ def run(config: Mapping[str, Any]) -> None:
 
 
 def read_curve(folder: Path | str, label: str | None = None) -> Curve:
-    """Read what `ostraca curve` wrote to `folder`; OstracaError where it is not there."""
+    """Read what `ostraca curve` wrote to `folder`; OstracaError where it is not there.
+
+    Of a run with several seeds, whose folders seed-N lie in it, points are their means, at the steps that all
+    of them have.
+    """
     folder = local_path(folder)
+    title = label or folder.resolve().name
+    seeds = sorted(path.parent for path in folder.glob(f"seed-*/{METRICS}"))
+    if (folder / METRICS).exists() or not seeds:
+        return _one(folder, title)
+    curves = [_one(seed, title) for seed in seeds]
+    hops = {
+        hop: _mean([curve.hops[hop] for curve in curves])
+        for hop in curves[0].hops
+        if all(hop in curve.hops for curve in curves)
+    }
+    last = max(points[-1].step for points in hops.values() if points)
+    return replace(curves[0], label=f"{title}, {len(seeds)} seeds", hops=hops, last_step=last)
+
+
+def _one(folder: Path, label: str) -> Curve:
+    """The curve of one run."""
     rows = read_metrics(folder / METRICS)
-    hops: dict[int, list[tuple[float, float, float]]] = {}
+    hops: dict[int, list[Point]] = {}
     for row in rows:
-        point = (row["step"], row["accuracy"], row.get("standard_error", math.nan))
+        wide = 1.96 * row.get("standard_error", math.nan)
+        accuracy = row["accuracy"]
+        point = Point(row["step"], accuracy, accuracy - wide, accuracy + wide)
         hops.setdefault(int(row["hop"]), []).append(point)
     last = rows[-1]
     return Curve(
-        label=label or folder.resolve().name,
+        label=label,
         hops={hop: sorted(hops[hop]) for hop in sorted(hops)},
         chance=last.get("chance", math.nan),
         last_step=last["step"],
         last_examples=last["examples_seen"],
     )
+
+
+def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
+    """The mean of runs that differ in their seeds, and their range."""
+    at = [{point.step: point.accuracy for point in points} for points in runs]
+    found = []
+    for step in sorted(set.intersection(*(set(one) for one in at))):
+        scores = [one[step] for one in at]
+        found.append(Point(step, math.fsum(scores) / len(scores), min(scores), max(scores)))
+    return found
 
 
 def draw_runs(folders: Sequence[Path | str], out: Path | str, labels: Sequence[str] | None = None) -> None:
@@ -106,10 +147,9 @@ def hop_colours(count: int) -> list[str]:
 def _draw_panel(panel: Any, curve: Curve, colours: Mapping[int, str], end: float) -> None:
     labels: list[tuple[float, str, str]] = []  # (accuracy, text, colour)
     for hop, points in curve.hops.items():
-        steps, accuracy, error = zip(*points, strict=True)
-        percent = [100 * value for value in accuracy]
-        low = [value - 196 * wide for value, wide in zip(percent, error, strict=True)]
-        high = [value + 196 * wide for value, wide in zip(percent, error, strict=True)]
+        steps = [point.step for point in points]
+        percent = [100 * point.accuracy for point in points]
+        low, high = [100 * point.low for point in points], [100 * point.high for point in points]
         panel.fill_between(steps, low, high, color=colours[hop], alpha=0.13, linewidth=0)
         panel.plot(
             steps,

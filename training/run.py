@@ -77,6 +77,7 @@ def run(config: Mapping[str, Any]) -> None:
 def training(config: Mapping[str, Any], evaluator: Evaluator | None = None) -> Path:
     """Train, on Ray where that is wanted, and measure where there is an evaluator; the folder of the run."""
     if on_ray.wanted(config):
+        read_settings(TrainSettings, "train", config["train"])  # before Ray is started
         return on_ray.train_on_ray(config, partial(one_run, evaluator))
     return one_run(evaluator, config, Stop())
 
