@@ -26,6 +26,8 @@ class Stream(Protocol):
     def world_size(self) -> int: ...
     @property
     def examples_seen(self) -> int: ...
+    @property
+    def steps_per_epoch(self) -> int | None: ...
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
     def __len__(self) -> int: ...
     def steps_from(self, first: int) -> Steps: ...
@@ -78,9 +80,10 @@ class StreamDataset(IterableDataset[Tensors]):
         return len(self._stream)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the next pass with this epoch."""
-        self._stream.set_epoch(epoch)
-        self._next[0] = self._stream.step
+        """Begin the next pass with this epoch; an endless stream has none, and goes on."""
+        if self._stream.steps_per_epoch is not None:
+            self._stream.set_epoch(epoch)
+            self._next[0] = self._stream.step
 
     @property
     def examples_seen(self) -> int:
@@ -130,8 +133,9 @@ class RowDataset(IterableDataset[Tensors]):
                 yield {name: values[line] for name, values in lines.items()}
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the next pass with this epoch."""
-        self._stream.set_epoch(epoch)
+        """Begin the next pass with this epoch; an endless stream has none, and goes on."""
+        if self._stream.steps_per_epoch is not None:
+            self._stream.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch begins."""

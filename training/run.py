@@ -276,6 +276,5 @@ class _Run:
         measured = self.evaluation(going.spread.model, going.evaluations, at, going.spread.ranks)
         going.evaluations += 1
         watch.log(measured.values, number)
-        watch.say(
-            f"step {number:>6,}  loss {'  -  ' if math.isnan(loss) else f'{loss:.3f}'}  {measured.line}"
-        )
+        shown = "  -  " if math.isnan(loss) else f"{loss:.3f}"
+        watch.say(f"step {number:>6,} of {going.spread.settings.max_steps:,}  loss {shown}  {measured.line}")

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/run.py [part ...]
 
-Parts: kernels fingerprints answers pack build disjoint plan webdataset ray scale memory start loaders (all
-of them where none is named).
+Parts: kernels fingerprints answers pack build disjoint plan webdataset ray scale memory start loaders
+training (all of them where none is named).
 
 Every part runs in processes of its own, so that one core is one core. Figures are the best of several
 repetitions: machines are noisy, and noise only ever slows.
@@ -307,6 +307,38 @@ def loaders() -> list[Row]:
         ("  shards in a batch of 64, of 20", "shards"),
     ):
         rows.append((what, order[name], "", "", f"a full permutation {order[f'full_{name}']:.3f}"))
+    return rows
+
+
+@part
+def training() -> list[Row]:
+    """Run on the CPU, or on a GPU where there is one."""
+
+    def of(script: str, *arguments: str) -> dict[str, Any]:
+        return measured(script, *arguments, core=None, module="training_speed")
+
+    where = of("device")["device"]
+    rows: list[Row] = []
+    if where == "cpu":
+        call = ("depo-demo", "32", "43", "30", "300")
+        theirs = of("trainer", "llama", *call)["tokens"]
+        for model in ("llama@transformers", "llama", "llama_canon"):
+            m = of("ours", model, *call)
+            aim = "Trainer" if model != "llama_canon" else ""
+            beside = f"Trainer on transformers' Llama {theirs:.0f}; waits for data {m['wait']:.1f} %"
+            rows.append((f"train {model}, demo", m["tokens"], "ktok/s", aim, beside))
+        return rows
+    call = ("depo1", "32", "2048", "15", "40")
+    aims = {"llama_8l512d": 40, "llama_8l512d,model.canon=AC": 40}
+    aims |= {"llama_12l768d": 45, "llama_12l768d,model.canon=AC": 42, "llama_12l768d@transformers": 0}
+    for model, aim in aims.items():
+        m = of("ours", model, *call)
+        speed = f"{m['tokens'] / 1e3:.2f} Mtok/s, {m['ms']:.1f} ms a step"
+        beside = f"{speed}, waits for data {m['wait']:.2f} %, {m['memory']:.1f} GiB"
+        rows.append((f"{model}, {where}", m["mfu"], "% MFU", str(aim or ""), beside))
+    rows.append(
+        ("Trainer, Llama 12L768D", of("trainer", "llama_12l768d", *call)["tokens"], "ktok/s", "", where)
+    )
     return rows
 
 

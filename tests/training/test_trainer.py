@@ -122,6 +122,42 @@ def test_trainer_trains_on_what_the_card_shows(corpus: Path, tmp_path: Path) -> 
     assert trainer.state.global_step == 2
 
 
+def test_trainer_trains_on_an_endless_stream(tmp_path: Path) -> None:
+    """Its loss of the first step is that of the stream's first batch."""
+    pytest.importorskip("accelerate")
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+
+    from ostraca.loaders import TaskSource, TokenStream
+
+    stream = TokenStream(TaskSource("mano", CONFIGS["mano"]), batch_size=4, length=32)
+    small = GPT2Config(
+        vocab_size=stream.source.vocab_size,
+        n_positions=32,
+        n_layer=1,
+        n_embd=8,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    model = GPT2LMHeadModel(small).eval()
+    model.train = lambda mode=True: model  # type: ignore[method-assign,assignment]  # no dropout
+    batch = next(iter(stream.dataset()))
+    expected = model(input_ids=batch["input_ids"], labels=batch["labels"]).loss.item()
+    settings = TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        max_steps=2,
+        per_device_train_batch_size=4,
+        use_cpu=True,
+        report_to=[],
+        logging_steps=1,
+        disable_tqdm=True,
+        save_strategy="no",
+    )
+    trainer = Trainer(model=model, args=settings, train_dataset=stream.rows())
+    trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_a_model_of_transformers_shifts_the_labels_itself() -> None:
     """What its loss holds each token's logits to is the label of the next one."""
     from transformers import GPT2Config, GPT2LMHeadModel
