@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..tasks.core.paths import local_or_name
 from ..tasks.errors import ConfigError
-from .base import LanguageModel, document_mask
+from .attention import document_mask
+from .base import LanguageModel
 
 
 @final
