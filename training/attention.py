@@ -99,8 +99,12 @@ def within_borders(
 
 
 def can_pack(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
-    """Whether `within_borders` works on such queries: flash attention on a GPU, in 16 bits."""
-    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+    """Whether `within_borders` works there, with weights of `dtype`: flash attention on a GPU, in 16 bits."""
+    if device.type != "cuda":
+        return False
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+    if dtype not in (torch.bfloat16, torch.float16):
         return False
     return head_dim % 8 == 0 and head_dim <= 256 and _has_flash(device)
 
@@ -113,9 +117,3 @@ def _has_flash(device: torch.device) -> bool:
         return False
     windows = "window_size" in inspect.signature(varlen_attn).parameters  # from torch 2.11 on
     return windows and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-def product_dtype(weight: Tensor) -> torch.dtype:
-    """The dtype that products with `weight` have here: autocast's, where it is on."""
-    kind = weight.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

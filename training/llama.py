@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .attention import Seen, attend, can_pack, product_dtype, seen
+from .attention import Seen, attend, can_pack, seen
 from .base import LanguageModel
 from .canon import Canon
 from .pointwise import RMSNorm, Rope, Turn, rotate, swiglu
@@ -118,8 +118,7 @@ class Llama(LanguageModel):
         self._recompute = True
 
     def _around(self, input_ids: Tensor, position_ids: Tensor | None) -> Around:
-        dtype = product_dtype(self.output.weight)
-        packs = can_pack(input_ids.device, dtype, self._head_dim)
+        packs = can_pack(input_ids.device, self.output.weight.dtype, self._head_dim)
         return Around(
             sees=seen(input_ids, position_ids, self._sliding_window, packs),
             turn=None if self.rope is None else self.rope(input_ids.shape[1], position_ids),
