@@ -10,9 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import ConfigError
 from ostraca.training import canon_llama
 from ostraca.training.canon_llama import put_canon
+from ostraca.training.checkpoints import Checkpoint, Checkpoints, weights_of
 from ostraca.training.hugging_face import HuggingFace
 from ostraca.training.models import build_model
 
@@ -112,6 +114,23 @@ def test_saved_and_loaded_again(form: dict[str, Any], tmp_path: Path) -> None:
     model.generate(ids(), max_new_tokens=3, do_sample=False, pad_token_id=0)
     with pytest.raises(ValueError, match="keeps no cache"):
         model(ids(), use_cache=True)
+
+
+@torch.no_grad()
+def test_a_checkpoint_of_ours_is_loaded(tmp_path: Path) -> None:
+    """By our `from_pretrained`, and once the model type is registered by that of transformers."""
+    model = HuggingFace(put_canon(llama(), "ABCD"))
+    saved, config = model.to_save()
+    checkpoints = Checkpoints(open_folder(str(tmp_path)), keep=1)
+    checkpoints.save(Checkpoint(step=3, weights=weights_of(saved), training={}, state={}, config=config))
+    checkpoints.wait()
+    folder = str(tmp_path / "step-00000003")
+    ours = build_model(
+        {"kind": "from_pretrained", "name_or_path": folder}, vocab_size=18, positions=40, seed=0
+    )
+    theirs = AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.equal(ours.eval()(ids()), model(ids()))
+    assert torch.equal(theirs.eval()(ids()).logits, model(ids()))
 
 
 @torch.no_grad()
