@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..tasks.core.batch import LABEL_IGNORED
-from ..tasks.errors import OstracaError
+from ..tasks.errors import ConfigError, OstracaError
 
 
 class LanguageModel(nn.Module):
@@ -20,6 +20,7 @@ class LanguageModel(nn.Module):
     """
 
     max_positions: int | None = None
+    compiled: bool = False
 
     def hidden(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """int64 [B, L] -> [B, L, width].
@@ -34,9 +35,33 @@ class LanguageModel(nn.Module):
         """[..., width] -> logits [..., vocabulary]."""
         raise NotImplementedError
 
+    def compile_hidden(self, **options: Any) -> None:
+        """From now on, in training, `torch.compile` (with these options) makes the code of `hidden`.
+
+        As long as `compiled` is true. A model leaves out what depends on the data or would be computed anew
+        in each layer.
+        """
+        self.hidden = self.in_training(self.hidden, **options)  # type: ignore[method-assign]
+
+    def in_training(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """A function that is compiled in training; it is as it stands in evaluation, where lengths differ."""
+        self.compiled = True
+        made = torch.compile(function, **options)
+
+        def chosen(*arguments: Any) -> Any:
+            return (made if self.training and self.compiled else function)(*arguments)
+
+        return chosen
+
     def recompute_activations(self) -> None:
-        """From now on the backward pass computes activations again; ConfigError where the model cannot."""
-        raise NotImplementedError
+        """From now on the backward pass computes each block again, and memory holds one block's activations.
+
+        The gradients are the same, for about a third more work. ConfigError where a model cannot.
+        """
+        raise ConfigError(
+            f"train.activation_checkpointing=true: of a {type(self).__name__} ostraca knows no blocks to "
+            "compute again; leave it out, or give the model a method recompute_activations()"
+        )
 
     def to_save(self) -> tuple[nn.Module, Mapping[str, Any] | None]:
         """The module whose weights a checkpoint keeps, and the config that `transformers` makes it from."""
@@ -59,17 +84,6 @@ def labelled_logits(
     wanted = targets != LABEL_IGNORED
     hidden = model.hidden(input_ids, position_ids)[:, :-1]
     return model.head(hidden[wanted]), targets[wanted]
-
-
-def document_mask(position_ids: Tensor) -> Tensor:
-    """bool [B, 1, L, L], true where query t may see key s: s <= t and both in one example.
-
-    An example starts where `position_ids` (int64 [B, L]) is 0: positions 0 1 2 0 1 are two examples, of
-    three tokens and of two.
-    """
-    example = (position_ids == 0).cumsum(dim=1)
-    same = example[:, None, :, None] == example[:, None, None, :]
-    return same.tril()
 
 
 def resolve_device(name: str) -> torch.device:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+
+from .pointwise import by_hand
 
 PLACES = "ABCD"  # before attention, in its queries, keys and values, before the MLP, inside it
 
@@ -48,13 +50,51 @@ class Canon(nn.Module):
         """
         weight = self.weight.to(x.dtype)
         linear = self.residual and not self.activation
-        y = torch.addcmul(x, x, weight[0]) if linear else x * weight[0]
-        for j in range(1, min(self.kernel, x.shape[1])):
-            past = x[:, :-j] * weight[j]
-            if position_ids is not None:
-                past = past * (position_ids[:, j:, None] >= j)
-            y = y + nn.functional.pad(past, (0, 0, j, 0))
+        near = _near(position_ids, min(self.kernel, x.shape[1]))
+        if by_hand(x, self.weight):
+            y: Tensor = _Sum.apply(x, weight, linear, near)  # type: ignore[no-untyped-call]
+        else:
+            y = torch.addcmul(x, x, weight[0]) if linear else x * weight[0]
+            for j in range(1, min(self.kernel, x.shape[1])):
+                past = x[:, :-j] * weight[j]
+                if near is not None:
+                    past = past * near[j - 1]
+                y = y + nn.functional.pad(past, (0, 0, j, 0))
         if self.activation:
             y = nn.functional.silu(y)
             return x + y if self.residual else y
         return y
+
+
+def _near(position_ids: Tensor | None, kernel: int) -> tuple[Tensor, ...] | None:
+    """For j = 1 .. kernel - 1: bool [B, L - j, 1], whether the token j places back is of the same example."""
+    if position_ids is None:
+        return None
+    return tuple(position_ids[:, j:, None] >= j for j in range(1, kernel))
+
+
+class _Sum(torch.autograd.Function):
+    """The weighted sum by hand, see `pointwise`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, linear: bool, near: tuple[Tensor, ...] | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.linear, ctx.near = linear, near
+        y = torch.addcmul(x, x, weight[0]) if linear else x * weight[0]
+        for j in range(1, min(len(weight), x.shape[1])):
+            past = x[:, :-j] if near is None else x[:, :-j] * near[j - 1]
+            y[:, j:].addcmul_(past, weight[j])
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, weight = ctx.saved_tensors
+        to_x = torch.addcmul(grad, grad, weight[0]) if ctx.linear else grad * weight[0]
+        to_weight = torch.zeros_like(weight)
+        torch.sum(grad * x, (0, 1), out=to_weight[0])
+        for j in range(1, min(len(weight), x.shape[1])):
+            later = grad[:, j:] if ctx.near is None else grad[:, j:] * ctx.near[j - 1]
+            to_x[:, :-j].addcmul_(later, weight[j])
+            torch.sum(later * x[:, :-j], (0, 1), out=to_weight[j])
+        return to_x, to_weight, None, None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from .base import LanguageModel, document_mask
+from .attention import Seen, attend, can_pack, seen
+from .base import LanguageModel
 from .canon import Canon
-
-_EPS = 1e-6
+from .pointwise import RMSNorm, Rope, Turn, rotate, swiglu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,6 @@ class Form:
     width: int
     heads: int
     mlp_width: int
-    rotated: int  # channels of a head that RoPE turns
     qk_norm: bool
     canon: str
     canon_kernel: int
@@ -39,8 +38,8 @@ class Form:
 class Around(NamedTuple):
     """What every block needs beside the stream."""
 
-    turn: tuple[Tensor, Tensor] | None  # cosine and sine, each [1 or B, 1, L, rotated / 2]; None: no RoPE
-    mask: Tensor | None  # bool [1 or B, 1, L, L]; None: plain causal
+    sees: Seen
+    turn: Turn | None  # None: no RoPE
     position_ids: Tensor | None  # int64 [B, L] where examples must not see one another
 
 
@@ -84,21 +83,19 @@ class Llama(LanguageModel):
             width=width,
             heads=heads,
             mlp_width=mlp_width,
-            rotated=rotated,
             qk_norm=qk_norm,
             canon=canon,
             canon_kernel=canon_kernel,
             canon_residual=canon_residual,
             canon_activation=canon_activation,
         )
-        self.loops, self.sliding_window = loops, sliding_window
+        self.loops, self._sliding_window = loops, sliding_window
+        self._head_dim, self._recompute = width // heads, False
         self.embedding = nn.Embedding(vocab_size, width)
         self.blocks = nn.ModuleList(Block(form) for _ in range(layers))
-        self.norm = nn.RMSNorm(width, eps=_EPS)
+        self.norm = RMSNorm(width)
         self.output = nn.Linear(width, vocab_size, bias=False)
-        # float32 [rotated / 2]: radians a position turns each pair of channels by.
-        frequencies = rope_theta ** (-torch.arange(0, rotated, 2) / max(rotated, 1))
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.rope = Rope(width // heads, rotated, rope_theta) if rotated else None
         self._initialise(init_std, layers * loops)
 
     def _initialise(self, std: float, layers: int) -> None:
@@ -110,35 +107,35 @@ class Llama(LanguageModel):
 
     def hidden(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """See `LanguageModel.hidden`; normed, ready for `head`."""
-        around = Around(
-            turn=self._turn(input_ids, position_ids),
-            mask=self._mask(input_ids, position_ids),
+        return self._through(input_ids, self._around(input_ids, position_ids))
+
+    def compile_hidden(self, **options: Any) -> None:
+        """See `LanguageModel.compile_hidden`; angles, masks and borders stay outside, made once a step."""
+        self._through = self.in_training(self._through, **options)  # type: ignore[method-assign]
+
+    def recompute_activations(self) -> None:
+        """See `LanguageModel.recompute_activations`."""
+        self._recompute = True
+
+    def _around(self, input_ids: Tensor, position_ids: Tensor | None) -> Around:
+        packs = can_pack(input_ids.device, self.output.weight.dtype, self._head_dim)
+        return Around(
+            sees=seen(input_ids, position_ids, self._sliding_window, packs),
+            turn=None if self.rope is None else self.rope(input_ids.shape[1], position_ids),
             position_ids=position_ids,
         )
+
+    def _through(self, input_ids: Tensor, around: Around) -> Tensor:
         x = self.embedding(input_ids)
+        again = self._recompute and torch.is_grad_enabled()
         for _ in range(self.loops):
             for block in self.blocks:
-                x = block(x, around)
+                if again:  # nothing in a block is random
+                    x = checkpoint(block, x, around, use_reentrant=False, preserve_rng_state=False)
+                else:
+                    x = block(x, around)
         normed: Tensor = self.norm(x)
         return normed
-
-    def _turn(self, input_ids: Tensor, position_ids: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        frequencies = self.get_buffer("frequencies")
-        if not len(frequencies):
-            return None
-        positions = position_ids
-        if positions is None:
-            positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
-        angles = positions[..., None].float() * frequencies
-        return angles.cos()[:, None], angles.sin()[:, None]
-
-    def _mask(self, input_ids: Tensor, position_ids: Tensor | None) -> Tensor | None:
-        length, window = input_ids.shape[1], self.sliding_window
-        mask = None if position_ids is None else document_mask(position_ids)
-        if window is None or window >= length:
-            return mask
-        seen = torch.ones(length, length, dtype=torch.bool, device=input_ids.device).tril().triu(1 - window)
-        return seen[None, None] if mask is None else mask & seen
 
     def head(self, hidden: Tensor) -> Tensor:
         """[..., width] -> logits [..., vocab_size]."""
@@ -152,16 +149,16 @@ class Block(nn.Module):
 
     def __init__(self, form: Form) -> None:
         super().__init__()
-        self.heads, self.rotated, width = form.heads, form.rotated, form.width
-        self.attention_norm = nn.RMSNorm(width, eps=_EPS)
+        self.heads, width = form.heads, form.width
+        self.attention_norm = RMSNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.mlp_norm = nn.RMSNorm(width, eps=_EPS)
+        self.mlp_norm = RMSNorm(width)
         self.gate_up = nn.Linear(width, 2 * form.mlp_width, bias=False)
         self.down = nn.Linear(form.mlp_width, width, bias=False)
         head_width = width // form.heads
-        self.q_norm = nn.RMSNorm(head_width, eps=_EPS) if form.qk_norm else None
-        self.k_norm = nn.RMSNorm(head_width, eps=_EPS) if form.qk_norm else None
+        self.q_norm = RMSNorm(head_width) if form.qk_norm else None
+        self.k_norm = RMSNorm(head_width) if form.qk_norm else None
         self.attention_canon = form.canon_at("A", width)
         self.qkv_canon = form.canon_at("B", 3 * width)
         self.mlp_canon = form.canon_at("C", width)
@@ -171,26 +168,22 @@ class Block(nn.Module):
         """[B, L, width] -> [B, L, width]."""
         x = x + self._attend(self.attention_norm(x), around)
         y = _canon(self.mlp_canon, self.mlp_norm(x), around)
-        gate, up = _canon(self.gate_up_canon, self.gate_up(y), around).chunk(2, dim=-1)
-        added: Tensor = self.down(functional.silu(gate) * up)
+        added: Tensor = self.down(swiglu(_canon(self.gate_up_canon, self.gate_up(y), around)))
         return x + added
 
     def _attend(self, y: Tensor, around: Around) -> Tensor:
         y = _canon(self.attention_canon, y, around)
-        batch, length, width = y.shape
-        # [3, B, heads, L, head_dim]
-        split = _canon(self.qkv_canon, self.qkv(y), around).view(
-            batch, length, 3, self.heads, width // self.heads
-        )
-        q, k, v = split.permute(2, 0, 3, 1, 4).unbind()
+        qkv = _canon(self.qkv_canon, self.qkv(y), around)
+        # [B, L, heads, head_dim] each; queries and keys lie side by side.
+        parts = qkv.unflatten(-1, (3 * self.heads, -1))  # type: ignore[no-untyped-call]
+        qk, v = parts.tensor_split((2 * self.heads,), dim=2)
         if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+            q, k = qk.chunk(2, dim=2)
+            qk = torch.cat((self.q_norm(q), self.k_norm(k)), dim=2)
         if around.turn is not None:
-            q, k = (rotate(part, around.turn, self.rotated) for part in (q, k))
-        seen = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=around.mask, is_causal=around.mask is None
-        )
-        added: Tensor = self.out(seen.transpose(1, 2).reshape(batch, length, width))
+            qk = rotate(qk, around.turn)
+        q, k = qk.chunk(2, dim=2)
+        added: Tensor = self.out(attend(q, k, v, around.sees))
         return added
 
 
@@ -199,15 +192,3 @@ def _canon(layer: nn.Module | None, x: Tensor, around: Around) -> Tensor:
         return x
     y: Tensor = layer(x, around.position_ids)
     return y
-
-
-def rotate(x: Tensor, turn: tuple[Tensor, Tensor], rotated: int) -> Tensor:
-    """RoPE: turn the pairs (i, i + rotated / 2) of `x` [B, heads, L, head_dim] by their angles.
-
-    `turn` is (cos, sin), each [1 or B, 1, L, rotated / 2] float32. Channels from `rotated` on stay as they
-    are. Dot products of turned vectors depend on the difference of their positions alone.
-    """
-    cos, sin = (part.to(x.dtype) for part in turn)
-    first, second, rest = x.tensor_split((rotated // 2, rotated), dim=-1)
-    turned = (first * cos - second * sin, second * cos + first * sin)
-    return torch.cat(turned if rotated == x.shape[-1] else (*turned, rest), dim=-1)

@@ -18,6 +18,11 @@ from .own_model import own_model
 _LAYERS = Key(default=REQUIRED, low=1, help="how many blocks")
 _WIDTH = Key(default=REQUIRED, low=1, help="channels of the residual stream")
 
+_HEADS = Key(default=None, low=1, optional=True, help="attention heads")
+_CANON = Key(default="", kind=object, help="where Canon layers stand")
+_CANON_KERNEL = Key(default=4, low=1, help="tokens a Canon layer sums over")
+_OPTIONS = Key(default=None, kind=object, help="what the model is made with beside its sizes")
+
 
 def _above_0(default: float, what: str) -> Key:
     return Key(default=default, kind=float, low=math.ulp(0.0), high=math.inf, help=what)
@@ -25,31 +30,39 @@ def _above_0(default: float, what: str) -> Key:
 
 # kind -> the other keys of its file in conf/model.
 KINDS: dict[str, dict[str, Key]] = {
-    "tiny_gpt2": {
-        "layers": _LAYERS,
-        "width": _WIDTH,
-        "heads": Key(default=REQUIRED, low=1, help="attention heads"),
-    },
+    "tiny_gpt2": {"layers": _LAYERS, "width": _WIDTH, "heads": _HEADS},
+    "gpt2": {"layers": _LAYERS, "width": _WIDTH, "heads": _HEADS},
     "llama": {
         "layers": _LAYERS,
         "width": _WIDTH,
-        "heads": Key(default=None, low=1, optional=True, help="attention heads"),
+        "heads": _HEADS,
         "mlp_width": Key(default=None, low=1, optional=True, help="inner channels of the MLP"),
         "rope_theta": _above_0(10000.0, "RoPE's base"),
         "rope_fraction": Key(default=1.0, kind=float, low=0, high=1, help="share of channels RoPE turns"),
         "qk_norm": Key(default=False, kind=bool, help="RMSNorm of queries and keys"),
         "sliding_window": Key(default=None, low=1, optional=True, help="tokens that a token sees"),
         "loops": Key(default=1, low=1, help="how often the blocks are passed"),
-        "canon": Key(default="", kind=object, help="where Canon layers stand"),
-        "canon_kernel": Key(default=4, low=1, help="tokens a Canon layer sums over"),
+        "canon": _CANON,
+        "canon_kernel": _CANON_KERNEL,
         "canon_residual": Key(default=True, kind=bool, help="whether a Canon layer adds to its input"),
         "canon_activation": Key(default=False, kind=bool, help="whether a Canon layer takes SiLU"),
         "init_std": _above_0(0.02, "of the first weights"),
     },
-    "from_pretrained": {"name_or_path": Key(default=None, kind=object, help="a folder or a name")},
+    "transformers": {
+        "model_type": Key(default=REQUIRED, kind=str, help="an architecture, e.g. mamba2"),
+        "layers": _LAYERS,
+        "width": _WIDTH,
+        "heads": _HEADS,
+        "options": _OPTIONS,
+    },
+    "from_pretrained": {
+        "name_or_path": Key(default=None, kind=object, help="a folder or a name"),
+        "canon": _CANON,
+        "canon_kernel": _CANON_KERNEL,
+    },
     "own": {
         "target": Key(default=REQUIRED, kind=str, help="module:name of what makes the model"),
-        "options": Key(default=None, kind=object, help="what it is called with beside vocab_size"),
+        "options": _OPTIONS,
     },
 }
 
@@ -68,10 +81,15 @@ def build_model(config: Mapping[str, Any], *, vocab_size: int, positions: int, s
             return Llama(vocab_size, **sizes)
         if kind == "own":
             return own_model(vocab_size, **sizes)
-        from . import hugging_face
+        from .architectures import by_model_type, gpt2
+        from .hugging_face import from_pretrained
 
-        make = hugging_face.tiny_gpt2 if kind == "tiny_gpt2" else hugging_face.from_pretrained
-        return make(vocab_size, positions, **sizes)
+        if kind == "from_pretrained":
+            return from_pretrained(vocab_size, positions, **sizes)
+        if kind == "transformers":
+            model_type, options = sizes.pop("model_type"), sizes.pop("options")
+            return by_model_type(vocab_size, positions, model_type, sizes, options)
+        return gpt2(vocab_size, positions, **sizes)
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,13 +99,13 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"model.kind={kind!r}{nearest(kind, KINDS)} must be one of {', '.join(KINDS)}")
     given = {key: value for key, value in config.items() if key not in ("name", "kind")}
     sizes = check_keys("model.", given, KINDS[kind])
-    if kind == "own" and sizes["options"] is None:
+    if "options" in sizes and sizes["options"] is None:
         sizes["options"] = {}
-    if kind == "own" and not isinstance(sizes["options"], Mapping):
+    if "options" in sizes and not isinstance(sizes["options"], Mapping):
         raise ConfigError(f"model.options={sizes['options']!r} must be a mapping, e.g. {{width: 64}}")
     if "canon" in sizes:
         sizes["canon"] = _places(sizes["canon"])
-    if "width" in sizes:
+    if "width" in sizes and kind != "transformers":
         heads = sizes["heads"] or max(1, sizes["width"] // 64)
         step = heads * (2 if kind == "llama" else 1)  # RoPE turns pairs of channels
         if sizes["width"] % step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +14,17 @@ from .settings import TrainSettings
 
 
 class Objective(nn.Module):
-    """A model's loss. `hidden` is how its states are found: the model's own way, or that compiled."""
+    """A model's loss."""
 
     def __init__(self, model: LanguageModel, settings: TrainSettings, device: torch.device) -> None:
         super().__init__()
         self.model = model
-        self.hidden: Callable[[Tensor, Tensor | None], Tensor] = model.hidden
         self._settings, self._device = settings, device
 
     def forward(self, part: Part) -> tuple[Tensor, Tensor]:
         """Sums over the labelled tokens, float32 []: of the cross entropy, and of what z_loss adds to it."""
         with autocast(self._settings.precision, self._device):
-            states = self.hidden(part.input_ids, part.position_ids).flatten(0, 1)
+            states = self.model.hidden(part.input_ids, part.position_ids).flatten(0, 1)
             logits = self.model.head(states.index_select(0, part.places))
         logits = logits.float()
         if not len(part.targets):  # cut-off examples only; the gradients are zeros

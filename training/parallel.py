@@ -32,17 +32,15 @@ class Spread:
     settings: TrainSettings
     ranks: Ranks
     kind: str
-    objective: Objective
     called: nn.Module  # the objective, in DDP where that is the kind
-    compiled: bool  # the model's states
-    proven: bool = False  # whether what is compiled was tried
+    proven: bool  # whether what is compiled, if anything, was tried
 
     def backward(self, part: Part, last: bool, scale: float) -> Tensor:
         """Add the gradients of scale times the objective of a part; its loss, detached.
 
         last: whether it is this rank's last part of the batch, after which gradients go around.
         """
-        if self.proven or not self.compiled:
+        if self.proven:
             return self._backward(part, last, scale)
         self.proven = True
         random = torch.get_rng_state()
@@ -72,8 +70,7 @@ class Spread:
 
     def _give_up_compiling(self, error: Exception) -> None:
         """Go on without, and say why."""
-        self.compiled = False
-        self.objective.hidden = self.model.hidden
+        self.model.compiled = False
         for module in blocks_of(self.model):
             module._compiled_call_impl = None
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
@@ -96,7 +93,7 @@ def spread(model: LanguageModel, settings: TrainSettings, ranks: Ranks) -> Sprea
         _shard(model, settings, device, compiled)
     objective = Objective(model, settings, device)
     if compiled and kind != "fsdp":
-        objective.hidden = torch.compile(model.hidden, dynamic=False)
+        model.compile_hidden(dynamic=False)
     called: nn.Module = objective
     if kind == "ddp":
         called = DistributedDataParallel(
@@ -109,9 +106,8 @@ def spread(model: LanguageModel, settings: TrainSettings, ranks: Ranks) -> Sprea
         settings=settings,
         ranks=ranks,
         kind=kind,
-        objective=objective,
         called=called,
-        compiled=compiled,
+        proven=not compiled,
     )
 
 

@@ -105,6 +105,8 @@ def one_run(evaluator: Evaluator | None, config: Mapping[str, Any], stop: Stop) 
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seeds.init)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         work = work_of(model)
+        if settings.document_mask:  # refused where the model cannot keep examples apart
+            model.hidden(torch.zeros(1, 4, dtype=torch.int64), torch.tensor([[0, 1, 0, 1]]))
         laid = spread(model.to(ranks.device), settings, ranks)
         if ranks.main:
             print(_title(config, parameters, vocabulary, length, settings, ranks), flush=True)
