@@ -25,7 +25,7 @@ class Model(GPT2LMHeadModel): config_class = Config
 
 
 def load_model(folder: str) -> object:
-    from ostraca.training.models import build_model
+    from ostraca.training.models.build import build_model
 
     config = {"kind": "from_pretrained", "name_or_path": folder}
     return build_model(config, vocab_size=18, positions=40, seed=0)

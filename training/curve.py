@@ -15,10 +15,10 @@ from ..tasks import TASKS, get_task
 from ..tasks.base import Hops
 from ..tasks.errors import ConfigError
 from ..tasks.vocabulary import Renaming
-from .base import LanguageModel
 from .evaluate.hops import HopScore, HopSet, choose_hops, hop_dataset, score_hop
+from .loop.ranks import Ranks
+from .models.base import LanguageModel
 from .plots import METRICS, draw_runs
-from .ranks import Ranks
 from .record import COLUMNS, MetricsCsv
 from .run import Measured, training
 from .seeds import for_seeds

@@ -8,10 +8,10 @@ import torch
 
 from ..tasks.errors import OstracaError
 from .checkpoints import Checkpoint, Checkpoints
-from .data import StreamDataset
-from .losses import DivergedError, Losses
-from .parallel import Spread
-from .train import Done, Step, make_optimizer
+from .loop.data import StreamDataset
+from .loop.losses import DivergedError, Losses
+from .loop.parallel import Spread
+from .loop.train import Done, Step, make_optimizer
 from .whole import load_optimizer, load_weights, optimizer_state, weights_of
 
 

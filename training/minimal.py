@@ -9,15 +9,14 @@ from ..loaders import TaskSource, TokenStream
 from ..tasks import get_task
 from ..tasks.errors import check_integer
 from ..tasks.examples import check_seed
-from .base import resolve_device
-from .data import StreamDataset
 from .evaluate.hops import score_hop
 from .evaluate.tokens import score_tokens
-from .models import build_model
-from .parallel import spread
-from .ranks import Ranks
+from .loop.data import StreamDataset
+from .loop.parallel import spread
+from .loop.ranks import Ranks, resolve_device
+from .loop.train import isolated, train
+from .models.build import build_model
 from .settings import TrainSettings, read_settings
-from .train import isolated, train
 
 MAX_LENGTH = 1024  # tokens a window, unless train.context_length says otherwise
 

@@ -21,22 +21,22 @@ from ..pipeline.store.open import open_folder
 from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_path
 from . import on_ray
-from .base import LanguageModel
 from .checkpoints import Checkpoints
-from .data import StreamDataset
 from .going import Going
-from .losses import DivergedError
-from .models import build_model
-from .parallel import spread
-from .ranks import Ranks, ranks_of
+from .loop.data import StreamDataset
+from .loop.losses import DivergedError
+from .loop.parallel import spread
+from .loop.ranks import Ranks, ranks_of
+from .loop.schedule import learning_rate
+from .loop.train import Done, Step, isolated, train
+from .models.base import LanguageModel
+from .models.build import build_model
 from .run_folder import claim, run_of
-from .schedule import learning_rate
 from .seeds import for_seeds
 from .settings import LoggingSettings, TrainSettings, WandbSettings, read_settings
 from .source import Data, Seeds, open_data
 from .speed import work_of
 from .stop import Stop
-from .train import Done, Step, isolated, train
 from .watch import METRICS, Logging, Watch
 
 CHECKPOINTS = "checkpoints"

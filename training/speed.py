@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .base import LanguageModel
-from .hugging_face import HuggingFace
-from .llama import Llama
+from .models.base import LanguageModel
+from .models.hugging_face import HuggingFace
+from .models.llama import Llama
 
 # Dense bfloat16, in TFLOP/s, as the makers say; a part of the device's name, the longest that fits.
 _PEAKS = {

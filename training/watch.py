@@ -12,13 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO, final
 
-from .losses import Losses
-from .ranks import Ranks
+from .loop.losses import Losses
+from .loop.ranks import Ranks
+from .loop.schedule import learning_rate
+from .loop.train import Done, Step
 from .record import STEPS, MetricsCsv, TensorBoard, Wandb
-from .schedule import learning_rate
 from .settings import LoggingSettings, TrainSettings, WandbSettings
 from .speed import Work, memory_of, peak_of
-from .train import Done, Step
 
 METRICS = "metrics.csv"
 

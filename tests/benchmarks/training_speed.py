@@ -17,15 +17,14 @@ import torch
 
 from ostraca.cli import compose
 from ostraca.loaders import TaskSource, TokenStream
-from ostraca.training.base import resolve_device
-from ostraca.training.data import StreamDataset
-from ostraca.training.hugging_face import HuggingFace
-from ostraca.training.models import build_model
-from ostraca.training.parallel import spread
-from ostraca.training.ranks import Ranks
+from ostraca.training.loop.data import StreamDataset
+from ostraca.training.loop.parallel import spread
+from ostraca.training.loop.ranks import Ranks, resolve_device
+from ostraca.training.loop.train import Step, train
+from ostraca.training.models.build import build_model
+from ostraca.training.models.hugging_face import HuggingFace
 from ostraca.training.settings import TrainSettings, read_settings
 from ostraca.training.speed import memory_of, peak_of, work_of
-from ostraca.training.train import Step, train
 
 
 def device() -> None:

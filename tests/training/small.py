@@ -10,8 +10,8 @@ from harness.words import over
 from torch import Tensor
 
 from ostraca.cli import compose
-from ostraca.training.base import LanguageModel
-from ostraca.training.llama import Llama
+from ostraca.training.models.base import LanguageModel
+from ostraca.training.models.llama import Llama
 
 # Two-token words out of 6, compact ids; an example has at most 1 + 5*4 + 3*6 = 39 tokens.
 DEPO = {

@@ -12,11 +12,11 @@ from small import tiny_llama
 
 from ostraca.cli import compose
 from ostraca.tasks.errors import ConfigError
-from ostraca.training.architectures import by_model_type
-from ostraca.training.base import LanguageModel
-from ostraca.training.hugging_face import HuggingFace
-from ostraca.training.models import build_model
-from ostraca.training.own_model import OwnModel
+from ostraca.training.models.architectures import by_model_type
+from ostraca.training.models.base import LanguageModel
+from ostraca.training.models.build import build_model
+from ostraca.training.models.hugging_face import HuggingFace
+from ostraca.training.models.own_model import OwnModel
 
 FILES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 SIZES = {"layers": 2, "width": 32, "heads": 2}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from small import tiny_llama
 from torch.nn.functional import scaled_dot_product_attention
 
-from ostraca.training import attention, llama
-from ostraca.training.attention import Seen, attend, can_pack, document_borders, document_mask, seen
+from ostraca.training.models import attention, llama
+from ostraca.training.models.attention import Seen, attend, can_pack, document_borders, document_mask, seen
 
 LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostraca.training.canon import Canon
+from ostraca.training.models.canon import Canon
 
 
 def by_loop(canon: Canon, x: torch.Tensor, position_ids: torch.Tensor | None) -> torch.Tensor:

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from ostraca.pipeline.store.open import open_folder
 from ostraca.tasks.errors import ConfigError
-from ostraca.training import canon_llama
-from ostraca.training.canon_llama import put_canon
 from ostraca.training.checkpoints import Checkpoint, Checkpoints
-from ostraca.training.hugging_face import HuggingFace
-from ostraca.training.models import build_model
+from ostraca.training.models import canon_llama
+from ostraca.training.models.build import build_model
+from ostraca.training.models.canon_llama import put_canon
+from ostraca.training.models.hugging_face import HuggingFace
 from ostraca.training.whole import weights_of
 
 POSITIONS = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3]])

@@ -116,6 +116,16 @@ def test_it_goes_on_as_if_it_had_not_stopped(
         assert_equal(saved(out, step), saved(whole, step))
 
 
+def test_it_goes_on_from_a_store(s3: str, whole: Path, tmp_path: Path) -> None:
+    config = curve_config(tmp_path / "run", *LONG, f"train.checkpoint_folder={s3}/run")
+    run_until(7, config)
+    curve.run(config)
+    assert rows(tmp_path / "run") == rows(whole)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    names = {name.partition("/")[0] for name in open_folder(f"{s3}/run").names()}
+    assert names == {f"step-{step:08}" for step in (3, 6, 9, 12)}
+
+
 def test_dropout_goes_on_too(tmp_path: Path) -> None:
     """What is random in training is in the checkpoint; what it holds is loaded by transformers."""
     inner = GPT2LMHeadModel(GPT2Config(vocab_size=18, n_positions=64, n_layer=1, n_embd=8, n_head=2))

@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from ostraca import cli
 from ostraca.tasks.errors import ConfigError, OstracaError
 from ostraca.training import curve, minimal
-from ostraca.training.base import resolve_device
+from ostraca.training.loop.ranks import resolve_device
 from ostraca.training.record import COLUMNS
 from ostraca.training.run import context_length
 

@@ -9,8 +9,8 @@ from small import DEPO, VOCABULARY, Oracle, tiny_llama
 
 from ostraca.tasks import get_task
 from ostraca.tasks.errors import ConfigError
-from ostraca.training.base import LanguageModel
 from ostraca.training.evaluate.hops import HopScore, HopSet, choose_hops, hop_dataset, score_hop
+from ostraca.training.models.base import LanguageModel
 
 TASK = get_task("depo")
 HOPS = TASK.hops

@@ -10,11 +10,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from ostraca.cli import compose
 from ostraca.tasks.errors import ConfigError, OstracaError
-from ostraca.training.architectures import gpt2
-from ostraca.training.base import LanguageModel, labelled_logits
-from ostraca.training.hugging_face import HuggingFace
-from ostraca.training.models import build_model
-from ostraca.training.pointwise import Rope, rotate
+from ostraca.training.models.architectures import gpt2
+from ostraca.training.models.base import LanguageModel, labelled_logits
+from ostraca.training.models.build import build_model
+from ostraca.training.models.hugging_face import HuggingFace
+from ostraca.training.models.pointwise import Rope, rotate
 
 MODELS = {
     "llama": lambda: tiny_llama(),

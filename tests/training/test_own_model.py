@@ -11,7 +11,7 @@ from small import curve_config, curve_words
 from ostraca import cli
 from ostraca.tasks.errors import ConfigError
 from ostraca.training import curve
-from ostraca.training.models import build_model
+from ostraca.training.models.build import build_model
 
 README = Path(__file__).parents[2] / "training" / "README.md"
 HEAD = "import torch\nfrom torch import nn\n"

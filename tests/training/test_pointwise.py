@@ -11,9 +11,9 @@ from small import tiny_llama
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from ostraca.training import canon, pointwise
-from ostraca.training.canon import Canon
-from ostraca.training.pointwise import RMSNorm, Rope, rotate, swiglu
+from ostraca.training.models import canon, pointwise
+from ostraca.training.models.canon import Canon
+from ostraca.training.models.pointwise import RMSNorm, Rope, rotate, swiglu
 
 STARTS = torch.tensor([[0, 1, 2, 0, 1, 2, 3], [0, 0, 1, 2, 3, 4, 5]])
 

@@ -139,6 +139,36 @@ def test_the_seed_of_the_order_orders_a_corpus(corpora: Path, tmp_path: Path) ->
     assert rows(tmp_path / "0")[-1]["train_loss"] != rows(tmp_path / "3")[-1]["train_loss"]
 
 
+def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> None:
+    losses = []
+    for word in ("true", "false"):
+        out = tmp_path / word
+        words = [
+            f"train.activation_checkpointing={word}",
+            "train.document_mask=true",
+            "logging.every_steps=1",
+        ]
+        assert cli.main(["train", *train_words(out, *words, "model.canon=AC")]) == 0
+        losses.append([row["train_loss"] for row in rows(out)])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "mamba2", "tiny_gpt2", "llama_looped"])
+def test_trains_models_of_all_kinds(name: str, tmp_path: Path) -> None:
+    small = ["model.layers=1", "model.width=16", "model.heads=2"]
+    if name == "mamba2":
+        small[-1:] = [
+            "model.heads=4",
+            "model.options={head_dim: 8, expand: 2, state_size: 8, n_groups: 1, chunk_size: 16}",
+        ]
+    words = train_words(
+        tmp_path / "run", "dataset=depo-demo", f"model={name}", *small, "logging.every_steps=1"
+    )
+    assert cli.main(["train", *(word for word in words if not word.startswith("dataset."))]) == 0
+    losses = [float(row["train_loss"]) for row in rows(tmp_path / "run")]
+    assert losses[-1] < losses[0]
+
+
 def test_mfu_counts_what_the_issue_says(tmp_path: Path) -> None:
     """6 (inside + head x labelled share + layers x width x context) x tokens/s, of the peak."""
     out = tmp_path / "run"
@@ -214,6 +244,7 @@ class Narrow(Hungry):
         (["train.parallel=dpp"], "did you mean 'ddp'"),
         (["train.compile=true"], "train.compile"),
         (["logging.every_steps=0"], "logging.every_steps=0"),
+        (["model=mamba2", "train.document_mask=true"], "document_mask"),
         (["experiment=depo9"], "experiment=depo9: no such experiment"),
     ],
 )

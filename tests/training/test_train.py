@@ -10,15 +10,15 @@ from small import DEPO, VOCABULARY, tiny_llama
 from ostraca.cli import compose
 from ostraca.loaders import TaskSource, TokenStream
 from ostraca.tasks.errors import ConfigError, OstracaError
-from ostraca.training.base import LanguageModel, labelled_logits
-from ostraca.training.data import Batch, StreamDataset, labelled, parts_of
-from ostraca.training.llama import Llama
-from ostraca.training.objective import Objective
-from ostraca.training.parallel import spread
-from ostraca.training.ranks import Ranks
-from ostraca.training.schedule import learning_rate
+from ostraca.training.loop.data import Batch, StreamDataset, labelled, parts_of
+from ostraca.training.loop.objective import Objective
+from ostraca.training.loop.parallel import spread
+from ostraca.training.loop.ranks import Ranks
+from ostraca.training.loop.schedule import learning_rate
+from ostraca.training.loop.train import Step, isolated, make_optimizer, train
+from ostraca.training.models.base import LanguageModel, labelled_logits
+from ostraca.training.models.llama import Llama
 from ostraca.training.settings import EvalSettings, TrainSettings, read_settings
-from ostraca.training.train import Step, isolated, make_optimizer, train
 
 CPU = torch.device("cpu")
 

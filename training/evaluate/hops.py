@@ -14,10 +14,10 @@ from ...tasks import get_task
 from ...tasks.core.batch import LABEL_IGNORED
 from ...tasks.errors import ConfigError
 from ...tasks.vocabulary import Renaming
-from ..base import LanguageModel, labelled_logits
-from ..data import Batch, StreamDataset, to_device
-from ..objective import autocast
-from ..ranks import Ranks
+from ..loop.data import Batch, StreamDataset, to_device
+from ..loop.objective import autocast
+from ..loop.ranks import Ranks
+from ..models.base import LanguageModel, labelled_logits
 
 
 @dataclass(frozen=True, kw_only=True)

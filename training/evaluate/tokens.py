@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..base import LanguageModel, labelled_logits
-from ..data import Batch, to_device
-from ..objective import autocast
+from ..loop.data import Batch, to_device
+from ..loop.objective import autocast
+from ..models.base import LanguageModel, labelled_logits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ..tasks.errors import ConfigError
-from ..tasks.registry import import_own
+from ...tasks.errors import ConfigError
+from ...tasks.registry import import_own
 from .base import LanguageModel
 
 

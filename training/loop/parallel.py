@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..tasks.errors import ConfigError
-from .base import LanguageModel
+from ...tasks.errors import ConfigError
+from ..models.base import LanguageModel
+from ..settings import TrainSettings
 from .data import Part
 from .objective import Objective, resolve_precision
 from .ranks import Ranks
-from .settings import TrainSettings
 
 
 @dataclass(kw_only=True)

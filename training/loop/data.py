@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..loaders.torch_data import StreamDataset, Tensors, move
-from ..tasks.core.batch import LABEL_IGNORED
+from ...loaders.torch_data import StreamDataset, Tensors, move
+from ...tasks.core.batch import LABEL_IGNORED
 
 __all__ = ["Batch", "Part", "StreamDataset", "parts_of", "to_device"]
 

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..tasks.errors import OstracaError
+from ...tasks.errors import OstracaError
 from .ranks import Ranks
 
 

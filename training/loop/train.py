@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..tasks.errors import OstracaError
-from .canon import Canon
+from ...tasks.errors import OstracaError
+from ..models.canon import Canon
+from ..settings import TrainSettings
 from .data import Batch, labelled, parts_of
 from .parallel import Spread
 from .schedule import learning_rate
-from .settings import TrainSettings
 from .sums import TreeSum
 
 

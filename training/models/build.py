@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..tasks.errors import ConfigError, nearest
-from ..tasks.keys import REQUIRED, Key, check_keys
+from ...tasks.errors import ConfigError, nearest
+from ...tasks.keys import REQUIRED, Key, check_keys
 from .base import LanguageModel
 from .canon import PLACES
 from .llama import Llama

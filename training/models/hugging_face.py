@@ -9,8 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ..tasks.core.paths import local_or_name
-from ..tasks.errors import ConfigError
+from ...tasks.core.paths import local_or_name
+from ...tasks.errors import ConfigError
 from .attention import document_mask
 from .base import LanguageModel
 

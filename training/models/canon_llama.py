@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from ..tasks.errors import ConfigError
+from ...tasks.errors import ConfigError
 from .canon import Canon
 
 _OF_THE_CLASS = ("model_type", "architectures", "transformers_version")  # of a config, not of the model

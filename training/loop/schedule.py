@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .settings import TrainSettings
+from ..settings import TrainSettings
 
 
 def learning_rate(number: int, settings: TrainSettings) -> float:

@@ -11,8 +11,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, distributed
 
-from ..loaders.ranks import rank_and_world
-from .base import resolve_device
+from ...loaders.ranks import rank_and_world
+from ...tasks.errors import OstracaError
 from .sums import tree_sum
 
 _PATIENCE = timedelta(hours=2)  # one writes a checkpoint or draws a picture while the others wait
@@ -100,3 +100,21 @@ def _of_rank(device: str, local: int) -> str:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return f"cuda:{local}" if device == "cuda" else device
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the first CUDA GPU, else the CPU; anything else is torch's own name of a device.
+
+    OstracaError where the machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either where it lacks the device
+        reason = str(error).splitlines()[0]
+        raise OstracaError(
+            f"train.device={name!r} cannot be used ({reason}); use auto, cpu, or cuda where there is a GPU"
+        ) from error
+    return device

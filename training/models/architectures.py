@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..tasks.errors import ConfigError, nearest, shown
+from ...tasks.errors import ConfigError, nearest, shown
 from .hugging_face import HuggingFace
 
 # What follows from the task and the sizes; everything else that a config has may be an option.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .base import LanguageModel
+from ..models.base import LanguageModel
+from ..settings import TrainSettings
 from .data import Part
-from .settings import TrainSettings
 
 
 class Objective(nn.Module):

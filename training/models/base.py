@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..tasks.core.batch import LABEL_IGNORED
-from ..tasks.errors import ConfigError, OstracaError
+from ...tasks.core.batch import LABEL_IGNORED
+from ...tasks.errors import ConfigError
 
 
 class LanguageModel(nn.Module):
@@ -84,21 +84,3 @@ def labelled_logits(
     wanted = targets != LABEL_IGNORED
     hidden = model.hidden(input_ids, position_ids)[:, :-1]
     return model.head(hidden[wanted]), targets[wanted]
-
-
-def resolve_device(name: str) -> torch.device:
-    """`auto` is the first CUDA GPU, else the CPU; anything else is torch's own name of a device.
-
-    OstracaError where the machine has no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either where it lacks the device
-        reason = str(error).splitlines()[0]
-        raise OstracaError(
-            f"train.device={name!r} cannot be used ({reason}); use auto, cpu, or cuda where there is a GPU"
-        ) from error
-    return device

@@ -1,0 +1,1 @@
+"""The training loop: batches in, steps out, on one process or several."""

@@ -1,0 +1,1 @@
+"""The models: ours, those of `transformers`, and the user's own."""
