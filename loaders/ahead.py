@@ -82,6 +82,7 @@ class Workers:
             threading.Thread(target=_work, args=(self._waiting,), daemon=True, name=f"ostraca-read-{number}")
             for number in range(count)
         ]
+        self._over = False
         _running.add(self)
         for thread in self._threads:
             thread.start()
@@ -105,6 +106,9 @@ class Workers:
 
     def stop(self) -> None:
         """No job is begun any more; those that are under way are waited for."""
+        if self._over:  # what Python takes away at its end is not needed again
+            return
+        self._over = True
         with suppress(queue.Empty):
             while True:
                 self._waiting.get_nowait()
@@ -155,6 +159,8 @@ class _Ahead:
 
     def stop(self) -> None:
         """No item is begun any more; the one that is under way is waited for."""
+        if self._stopped.is_set():
+            return
         self._stopped.set()
         with suppress(queue.Empty):
             self.ready.get_nowait()  # one who waits to put something there goes on

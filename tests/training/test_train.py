@@ -1,6 +1,8 @@
 """The loop: rate, decay groups, loss, and that it learns."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -204,3 +206,28 @@ def test_a_missing_key_is_named() -> None:
     del values["qa"]
     with pytest.raises(ConfigError, match=r"eval\.qa is missing"):
         read_settings(EvalSettings, "eval", values)
+
+
+def test_a_program_that_ends_in_the_midst_of_training_says_nothing() -> None:
+    """What is still held then is taken away after Python's own modules."""
+    code = """
+import torch
+from ostraca.cli import compose
+from ostraca.loaders import TaskSource, TokenStream
+from ostraca.training.loop.data import StreamDataset
+from ostraca.training.loop.parallel import spread
+from ostraca.training.loop.ranks import Ranks
+from ostraca.training.loop.train import train
+from ostraca.training.models.build import build_model
+from ostraca.training.settings import TrainSettings, read_settings
+
+config = compose("curve", ["dataset=depo-demo", "model=llama", "train=demo"])
+source = TaskSource("depo", config["dataset"]["config"])
+data = StreamDataset(TokenStream(source, batch_size=2, length=43))
+model = build_model(config["model"], vocab_size=source.vocab_size, positions=43, seed=0)
+settings = read_settings(TrainSettings, "train", config["train"])
+steps = train(spread(model, settings, Ranks(torch.device("cpu"))), data)
+next(steps)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
