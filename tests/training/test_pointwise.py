@@ -107,3 +107,13 @@ def test_a_compiled_llama_is_the_same(form: dict[str, Any]) -> None:
     torch.testing.assert_close(compiled(tokens, STARTS), plain(tokens, STARTS), rtol=1e-4, atol=1e-5)
     for mine, other in zip(plain.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_norms_give_what_autocast_works_in() -> None:
+    x = torch.randn(2, 5, 8)
+    plain = pointwise.RMSNorm(8)(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = pointwise.RMSNorm(8)(x)
+        assert canon.Canon(8)(half).dtype == torch.bfloat16
+    assert (plain.dtype, half.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(half.float(), plain, rtol=1e-2, atol=1e-2)
