@@ -50,7 +50,8 @@ def _commented(config: dict[str, Any], files: list[Path]) -> list[str]:
             own = _comments([dataset])
         helps = (known.get(place) for place in ((parent, key), ("*", key)) for known in (own, comments))
         comment = next((text for text in helps if text), "")
-        lines.append(f"  {line}  # {comment}" if comment else f"  {line}")
+        goes_on = line.count("'") % 2 == 1  # a text of several lines
+        lines.append(f"  {line}  # {comment}" if comment and not goes_on else f"  {line}")
     return lines
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from ostraca import cli
 from ostraca.conf import CONF
+from ostraca.tasks import get_task
 
 # Name of a preset and of its dataset -> tokens a window, windows a step, steps.
 PUBLISHED = {
@@ -51,6 +52,7 @@ OPTIMIZER = {
 }
 OWN = [f"{task}-{size}" for task in OPTIMIZER for size in ("small", "tiny")]
 ALL = [*PUBLISHED, *OWN]
+FILLED_IN = {"tokenizer_sha256", "attributes"}
 DEPO_ALL = [name for name in ALL if name.startswith("depo")]
 
 
@@ -94,6 +96,20 @@ def test_the_small_depo_is_the_one_that_was_measured() -> None:
     assert (train["schedule"], train["warmup_steps"]) == ("constant", 200)
     assert 107e6 < train["context_length"] * train["batch_size"] * train["max_steps"] < 109e6
     assert (model["layers"], model["width"], model["canon"]) == (8, 512, "AC")
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "dataset/small").glob("*.yaml")), ids=lambda path: path.stem)
+def test_their_own_datasets_are_complete_and_valid(path: Path) -> None:
+    text = path.read_text()
+    entry = yaml.safe_load(text)
+    task = get_task(entry["task"])
+    assert text.startswith("# ")
+    assert (entry["name"], path.stem.partition("-")[0]) == (path.stem, entry["task"])
+    assert list(entry["config"]) == list(task.keys)
+    checked = task.check(entry["config"])
+    assert {key for key in entry["config"] if checked.get(key) != entry["config"][key]} <= FILLED_IN
+    for key, value in task.keys.items():
+        assert value.help in text, key
 
 
 @pytest.mark.parametrize("name", ALL)
