@@ -45,12 +45,14 @@ def _commented(config: dict[str, Any], files: list[Path]) -> list[str]:
     lines = []
     for line, parent, key in _keys(OmegaConf.to_yaml(OmegaConf.create(config))):
         line = re.sub(r"^(\s*)'(\w+)':", r"\1\2:", line)  # YAML 1.1 takes N for no, and quotes it
-        dataset = CONF / "dataset" / f"{line.partition(': ')[2]}.yaml"
-        if key == "name" and dataset.is_file():
-            own = _comments([dataset])
+        if key == "name":
+            file = f"{line.partition(': ')[2]}.yaml"
+            places = (CONF / "dataset" / file, CONF / "dataset/small" / file)
+            own = next((_comments([place]) for place in places if place.is_file()), own)
         helps = (known.get(place) for place in ((parent, key), ("*", key)) for known in (own, comments))
         comment = next((text for text in helps if text), "")
-        lines.append(f"  {line}  # {comment}" if comment else f"  {line}")
+        goes_on = line.count("'") % 2 == 1  # a text of several lines
+        lines.append(f"  {line}  # {comment}" if comment and not goes_on else f"  {line}")
     return lines
 
 
