@@ -29,7 +29,8 @@ def run(config: Mapping[str, Any]) -> None:
     task = get_task(dataset["task"])
     source = TaskSource(task.name, dataset["config"], seed=seed)
     length = settings.context_length or min(int(task.max_tokens(source.config)), MAX_LENGTH)
-    data = StreamDataset(TokenStream(source, batch_size=settings.batch_size, length=length))
+    stream = TokenStream(source, batch_size=settings.batch_size, length=length, mode=settings.packing)
+    data = StreamDataset(stream)
     test = TaskSource(task.name, dataset["config"], seed=seed, split="eval", count=eval_examples)
     device = resolve_device(settings.device)
     with isolated(seed, settings.threads):

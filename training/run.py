@@ -100,7 +100,13 @@ def one_run(evaluator: Evaluator | None, config: Mapping[str, Any], stop: Stop) 
     length = context_length(settings.context_length, longest, data.row_length, evaluation is not None)
     with ranks_of(settings.device) as ranks, isolated(seeds.init, settings.threads), _memory_told():
         settings.parts_a_rank(ranks.world_size)
-        stream = TokenStream(data.source, batch_size=settings.batch_size, length=length, seed=seeds.order)
+        stream = TokenStream(
+            data.source,
+            batch_size=settings.batch_size,
+            length=length,
+            mode=settings.packing,
+            seed=seeds.order,
+        )
         vocabulary = data.source.vocab_size
         model = build_model(config["model"], vocab_size=vocabulary, positions=length, seed=seeds.init)
         parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -18,6 +18,7 @@ class TrainSettings:
     max_steps: int
     batch_size: int
     context_length: int | None
+    packing: str | None
     learning_rate: float
     min_learning_rate_ratio: float
     warmup_steps: int
@@ -95,6 +96,7 @@ def _key(kind: type = int, low: float = 0, high: float | None = None, **more: An
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _SCHEDULES = ("cosine", "linear", "wsd", "constant")  # see `schedule.py`
+_PACKINGS = ("left_aligned", "concat", "padded", "packed")  # see `loaders.TokenStream`
 _PARALLEL = ("auto", "sum", "ddp", "fsdp")  # see `parallel.py`
 _COMPILE = ("auto", "always", "never")
 _MODES = ("online", "offline", "disabled")
@@ -103,6 +105,7 @@ _KEYS: dict[type, dict[str, Key]] = {
         "max_steps": _key(),
         "batch_size": _key(low=1),
         "context_length": _key(low=2, optional=True),
+        "packing": _key(str, choices=_PACKINGS, optional=True),
         "learning_rate": _key(float),
         "min_learning_rate_ratio": _key(float, high=1),
         "warmup_steps": _key(),

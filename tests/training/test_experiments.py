@@ -86,6 +86,8 @@ def test_published_settings_hold_the_published_numbers(name: str) -> None:
     assert train["learning_rate"] in rates
     assert (train["betas"], train["eps"], train["warmup_steps"]) == ([0.9, 0.98], 1e-6, 1000)
     assert (train["schedule"], train["min_learning_rate_ratio"]) == ("cosine", 0.1)
+    # Sentences and paragraphs one after another, cut into windows; of the others a window begins with one.
+    assert (train["packing"] == "concat") == (config["dataset"]["task"] in ("lano", "capo"))
 
 
 def test_the_small_depo_is_the_one_that_was_measured() -> None:
