@@ -28,6 +28,7 @@ from torch import Tensor
 from ..pipeline.store.folder import Folder, json_bytes, read_json, write_bytes
 from ..tasks.errors import OstracaError
 
+_PROBE = "can-be-written"
 FORMAT = 2
 _MODEL, _TRAINING, _STATE, _CONFIG = "model.safetensors", "training.pt", "state.json", "config.json"
 _NAME = re.compile(r"step-(\d{8,})")
@@ -107,10 +108,14 @@ class Checkpoints:
         self.wait()
         return max(self._steps(), default=None)
 
-    def last_name(self) -> str | None:
-        """The folder of the last whole one; None where there is none."""
-        step = self.last_step()
-        return None if step is None else f"step-{step:08}"
+    def where(self, step: int) -> str:
+        """The folder of the checkpoint of a step."""
+        return f"{self._folder}/step-{step:08}"
+
+    def require_writable(self) -> None:
+        """OstracaError where nothing can be written there."""
+        write_bytes(self._folder, _PROBE, b"")
+        self._folder.remove(_PROBE)
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step; OstracaError where it is not there, or not as it was written."""

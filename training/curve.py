@@ -18,7 +18,7 @@ from ..tasks.vocabulary import Renaming
 from .evaluate.hops import HopScore, HopSet, choose_hops, hop_dataset, score_hop
 from .loop.ranks import Ranks
 from .models.base import LanguageModel
-from .plots import METRICS, draw_runs
+from .plots import METRICS, draw_curves, draw_runs, read_curve
 from .record import COLUMNS, MetricsCsv
 from .run import Measured, training
 from .seeds import for_seeds
@@ -36,7 +36,7 @@ def run(config: Mapping[str, Any]) -> None:
     folders = for_seeds("curve", config, lambda one: training(one, HopEvaluation))
     if len(folders) > 1:
         out = folders[0].parent
-        draw_runs([out], out / PICTURE)
+        draw_curves([read_curve(out, seeds=folders)], out / PICTURE)
         print(f"wrote {out / PICTURE}")
 
 
@@ -66,16 +66,21 @@ class HopEvaluation:
     def __call__(self, model: LanguageModel, number: int, at: Mapping[str, Any], ranks: Ranks) -> Measured:
         """See `run.Evaluation`."""
         scores = {hop: self._score(model, hop, number, ranks) for hop in self._sets}
+        with ranks.on_main():
+            self._write(scores, at)
+        return Measured(
+            values={f"accuracy/hop_{hop}": score.accuracy for hop, score in scores.items()},
+            line="  ".join(f"{hop}-hop {score.accuracy:6.1%}" for hop, score in scores.items()),
+        )
+
+    def _write(self, scores: Mapping[int, HopScore], at: Mapping[str, Any]) -> None:
+        """Rows, on the main rank."""
         if self._table is not None:
             for hop, score in scores.items():
                 error = "" if math.isnan(score.standard_error) else f"{score.standard_error:.6f}"
                 found = {"hop": hop, "accuracy": f"{score.accuracy:.6f}", "answers": score.answers}
                 chance = f"{self._hops.chance(self._sets[hop]):.6f}"
                 self._table.write({**at, **found, "standard_error": error, "chance": chance})
-        return Measured(
-            values={f"accuracy/hop_{hop}": score.accuracy for hop, score in scores.items()},
-            line="  ".join(f"{hop}-hop {score.accuracy:6.1%}" for hop, score in scores.items()),
-        )
 
     def _score(self, model: LanguageModel, hop: int, number: int, ranks: Ranks) -> HopScore:
         config, count = self._sets[hop], self._evaluation.num_examples_per_hop

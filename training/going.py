@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from ..tasks.errors import OstracaError
 from .checkpoints import Checkpoint, Checkpoints
+from .loop.clock import Clock
 from .loop.data import StreamDataset
 from .loop.losses import DivergedError, Losses
 from .loop.parallel import Spread
 from .loop.train import Done, Step, make_optimizer
+from .run_folder import require_same
 from .whole import load_optimizer, load_weights, optimizer_state, weights_of
 
 
@@ -23,36 +27,43 @@ class Going:
     spread: Spread
     optimizer: torch.optim.Optimizer
     checkpoints: Checkpoints
-    where: str  # the checkpoints' folder
-    goes_on: bool = False
-    done: Done = field(default_factory=Done)
-    examples: int = 0  # of this rank, before this process
-    evaluations: int = 0
+    run: Mapping[str, Any]  # what decides it
+    measured: bool  # whether there are evaluations
+    clock: Clock
     since_row: Losses
     since_evaluation: Losses
+    goes_on: bool = False
+    done: Done = field(default_factory=Done)
+    examples: int = 0  # of all ranks, before this process
+    evaluations: int = 0
 
     @staticmethod
-    def at_last(data: StreamDataset, spread: Spread, checkpoints: Checkpoints, where: str) -> Going:
-        """The run as its last checkpoint has it, or its beginning."""
+    def at_last(
+        data: StreamDataset, spread: Spread, checkpoints: Checkpoints, run: Mapping[str, Any], measured: bool
+    ) -> Going:
+        """As the last checkpoint has it, or at its beginning; ConfigError where that is another run's."""
         ranks = spread.ranks
         going = Going(
             data=data,
             spread=spread,
             optimizer=make_optimizer(spread.model, spread.settings),
             checkpoints=checkpoints,
-            where=where,
+            run=run,
+            measured=measured,
+            clock=Clock(ranks.device),
             since_row=Losses(ranks),
             since_evaluation=Losses(ranks),
         )
         step = ranks.told(checkpoints.last_step() if ranks.main else None)
         if step is not None:
-            going._go_on(checkpoints.read(step), f"{where}/step-{step:08}")
+            going._go_on(checkpoints.read(step), checkpoints.where(step))
         return going
 
     def _go_on(self, last: Checkpoint, where: str) -> None:
         state, model, ranks = last.state, self.spread.model.to_save()[0], self.spread.ranks
-        load_weights(model, last.weights, where)
         try:
+            require_same(where, self.run, state["run"])
+            load_weights(model, last.weights, where)
             load_optimizer(self.optimizer, model, last.training["optimizer"])
             self.since_row = Losses(ranks, state["losses_since_row"])
             self.since_evaluation = Losses(ranks, state["losses_since_evaluation"])
@@ -76,43 +87,50 @@ class Going:
 
     def add(self, step: Step) -> None:
         """A step was made."""
-        self.since_row.add(step.summed, step.labels)
-        self.since_evaluation.add(step.summed, step.labels)
+        self.since_row.add(step)
+        if self.measured:
+            self.since_evaluation.add(step)
 
-    def diverged(self, error: DivergedError, number: int) -> OstracaError:
+    def diverged(self, error: DivergedError) -> OstracaError:
         """One line on a run that has no loss any more."""
-        last = self.checkpoints.last_name() if self.spread.ranks.main else None
-        good = f" (the last good checkpoint is {self.where}/{last})" if last else ""
+        last = self.checkpoints.last_step() if self.spread.ranks.main else None
+        good = "" if last is None else f" (the last good checkpoint is {self.checkpoints.where(last)})"
         return OstracaError(
-            f"{error} at step {number}: training diverged; lower train.learning_rate or train.grad_clip, or "
-            f"raise train.warmup_steps{good}"
+            f"{error}: training diverged; lower train.learning_rate or train.grad_clip, or raise "
+            f"train.warmup_steps{good}"
         )
 
     def save(self, step: Step) -> None:
         """Begin to write a checkpoint of this step; DivergedError where it would hold no numbers."""
         since_row, since_evaluation = self.since_row.settle(), self.since_evaluation.settle()
-        model, config = self.spread.model.to_save()
-        weights = weights_of(model)
-        if not all(weight.isfinite().all() for weight in weights.values()):
-            raise DivergedError("a weight is not finite")
-        optimizer, examples = optimizer_state(self.optimizer, model), self.examples_seen()
-        if not self.spread.ranks.main:
-            return
-        self.checkpoints.save(
-            Checkpoint(
-                step=step.number,
-                weights=weights,
-                config=config,
-                training={"optimizer": optimizer},
-                state={
-                    "tokens": step.tokens,
-                    "seconds": step.seconds,
-                    "waited": step.waited,
-                    "examples": examples,
-                    "evaluations": self.evaluations,
-                    "losses_since_row": since_row,
-                    "losses_since_evaluation": since_evaluation,
-                    "loader": self.data.state_dict(),
-                },
-            )
-        )
+        with self.clock.aside():
+            self._save(step, since_row, since_evaluation)
+
+    def _save(self, step: Step, since_row: list[float], since_evaluation: list[float]) -> None:
+        ranks, (model, config) = self.spread.ranks, self.spread.model.to_save()
+        finite = all(bool(weight.isfinite().all()) for weight in model.parameters())
+        if int(ranks.total(torch.tensor([not finite], dtype=torch.int64))):
+            raise DivergedError(f"a weight is not finite after step {step.number}")
+        weights = weights_of(model, ranks.main)
+        optimizer, examples = optimizer_state(self.optimizer, model, ranks.main), self.examples_seen()
+        with ranks.on_main() as mine:
+            if mine:
+                self.checkpoints.save(
+                    Checkpoint(
+                        step=step.number,
+                        weights=weights,
+                        config=config,
+                        training={"optimizer": optimizer},
+                        state={
+                            "run": self.run,
+                            "tokens": step.tokens,
+                            "seconds": self.clock.seconds(),
+                            "waited": step.waited,
+                            "examples": examples,
+                            "evaluations": self.evaluations,
+                            "losses_since_row": since_row,
+                            "losses_since_evaluation": since_evaluation,
+                            "loader": self.data.state_dict(),
+                        },
+                    )
+                )

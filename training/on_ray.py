@@ -25,6 +25,7 @@ Training = Callable[[Mapping[str, Any], Stop], Path]
 
 _LOST = 3  # times that workers may be lost
 _POLL_SECONDS = 0.25
+_GRACE_SECONDS = 10.0  # for workers to end by themselves where one has failed
 
 
 def wanted(config: Mapping[str, Any]) -> bool:
@@ -50,15 +51,23 @@ def train_on_ray(config: Mapping[str, Any], train: Training) -> Path:
     with held_back() as held, open_ray(workers, {"address": config["ray"].get("address")}) as ray:
         desk = ray.remote(num_cpus=0)(_Desk).remote()
         done: list[Any] = []
-        fitting = threading.Thread(target=lambda: done.append(_fit(ray, config, train, workers, desk)))
+        fitting = threading.Thread(
+            target=lambda: done.append(_fit(ray, config, train, workers, desk)), daemon=True
+        )
         fitting.start()
+        ended: float | None = None
         while fitting.is_alive():
             fitting.join(_POLL_SECONDS)
             _print(ray.get(desk.lines.remote(held.number)))
+            if ended is None and ray.get(desk.end.remote()).get("kind"):
+                ended = time.monotonic()
+            # Workers that wait for one that has failed end with Ray.
+            if ended is not None and time.monotonic() - ended > _GRACE_SECONDS:
+                break
         _print(ray.get(desk.lines.remote(None)))
         if held.number is not None:
             held.let_go()
-        told = done[0]
+        told = done[0] if done else ray.get(desk.end.remote())
     if isinstance(told, BaseException):
         raise OstracaError(f"Ray Train failed: {_line(told)}; the same call goes on") from told
     if told["kind"] == "ConfigError":
@@ -116,8 +125,9 @@ class _Desk:
         return self._stop is not None
 
     def tell(self, kind: str, text: str) -> None:
-        """How the main worker's run ended."""
-        self._end = {"kind": kind, "text": text}
+        """How the run ended; the first failure counts."""
+        if not self._end.get("kind"):
+            self._end = {"kind": kind, "text": text}
 
     def end(self) -> dict[str, str]:
         """What `tell` was told."""
@@ -168,11 +178,17 @@ def _work(given: dict[str, Any]) -> None:
         kind, text = type(error).__name__, str(error)
     except Stopped:
         kind, text = "Stopped", "stopped"
+    except Exception:
+        # Of a worker that waited for one that failed; otherwise Ray Train starts all anew.
+        if not ray.get(desk.end.remote()).get("kind"):
+            raise
     finally:
         stop.over = True
         sys.stdout, sys.stderr = before
-    if main:
+    if kind or main:
         ray.get(desk.tell.remote(kind, text))
+    if kind and kind != "Stopped":
+        distributed.destroy_process_group()  # nobody waits for this one any more
 
 
 def _listen(ray: Any, desk: Any, stop: Stop) -> None:

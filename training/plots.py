@@ -45,29 +45,34 @@ def run(config: Mapping[str, Any]) -> None:
     runs = [runs] if isinstance(runs, str) else runs
     if not isinstance(runs, list) or not runs or not all(isinstance(run, (str, int)) for run in runs):
         raise ConfigError("runs must be folders that `ostraca curve` wrote, e.g. runs=[runs/a,runs/b]")
-    if labels is not None and (not isinstance(labels, list) or len(labels) != len(runs)):
+    if labels is not None and (not isinstance(labels, list) or len(labels) != len(runs) or None in labels):
         raise ConfigError(f"labels={shown(labels)} must be a list of {len(runs)} titles, one a run, or null")
     draw_runs([str(run) for run in runs], check_path("out", config["out"]), labels)
     print(f"wrote {config['out']}")
 
 
-def read_curve(folder: Path | str, label: str | None = None) -> Curve:
+def read_curve(folder: Path | str, label: str | None = None, seeds: Sequence[Path] | None = None) -> Curve:
     """Read what `ostraca curve` wrote to `folder`; OstracaError where it is not there.
 
-    Of a run with several seeds, whose folders seed-N lie in it, points are their means, at the steps that all
-    of them have.
+    Of a run with several seeds, whose folders seed-N lie in it (or are `seeds`), points are their means, at
+    the steps that all of them have.
     """
     folder = local_path(folder)
     title = label or folder.resolve().name
-    seeds = sorted(path.parent for path in folder.glob(f"seed-*/{METRICS}"))
-    if (folder / METRICS).exists() or not seeds:
-        return _one(folder, title)
+    if seeds is None:
+        seeds = sorted(path.parent for path in folder.glob(f"seed-*/{METRICS}"))
+        if (folder / METRICS).exists() or not seeds:
+            return _one(folder, title)
     curves = [_one(seed, title) for seed in seeds]
     hops = {
         hop: _mean([curve.hops[hop] for curve in curves])
         for hop in curves[0].hops
         if all(hop in curve.hops for curve in curves)
     }
+    if not any(hops.values()):
+        raise OstracaError(
+            f"{folder}: its seeds have no step and hop in common; they are no runs of one call"
+        )
     last = max(points[-1].step for points in hops.values() if points)
     return replace(curves[0], label=f"{title}, {len(seeds)} seeds", hops=hops, last_step=last)
 
@@ -102,6 +107,17 @@ def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 def draw_runs(folders: Sequence[Path | str], out: Path | str, labels: Sequence[str] | None = None) -> None:
+    """`draw_curves` of what lies in these folders."""
+    draw_curves(
+        [
+            read_curve(folder, str(labels[number]) if labels else None)
+            for number, folder in enumerate(folders)
+        ],
+        out,
+    )
+
+
+def draw_curves(curves: Sequence[Curve], out: Path | str) -> None:
     """One panel a run: a line a hop, its colour the same in all panels, chance dashed.
 
     OstracaError where a run cannot be read or `out` has an ending that cannot be drawn.
@@ -112,9 +128,6 @@ def draw_runs(folders: Sequence[Path | str], out: Path | str, labels: Sequence[s
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     out = local_path(out)
-    curves = [
-        read_curve(folder, str(labels[number]) if labels else None) for number, folder in enumerate(folders)
-    ]
     hops = sorted({hop for curve in curves for hop in curve.hops})
     colours = dict(zip(hops, hop_colours(len(hops)), strict=True))
     width = 12 if len(curves) == 2 else max(7.5, 5 * len(curves))

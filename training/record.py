@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +57,7 @@ class MetricsCsv:
         if up_to is not None and path.exists():
             # A last line without its end was cut off, on a full disk say: it is of a step that comes again.
             lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-            kept = [row for row in csv.DictReader(lines) if int(row["step"]) <= up_to]
+            kept = _rows_up_to(path, lines, columns, up_to)
         with atomic_file(path) as whole:
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -69,6 +71,7 @@ class MetricsCsv:
         """Add one row; its keys are the columns."""
         self._writer.writerow(row)
         self._file.flush()
+        os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +80,20 @@ class MetricsCsv:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _rows_up_to(path: Path, lines: list[str], columns: Sequence[str], up_to: int) -> list[dict[str, str]]:
+    """The rows of the first steps; OstracaError where these are not rows of such a table."""
+    reader = csv.DictReader(lines)
+    try:
+        if tuple(reader.fieldnames or ()) != tuple(columns):
+            raise ValueError(f"its columns are {reader.fieldnames}")
+        return [row for row in reader if int(row["step"]) <= up_to]
+    except (TypeError, ValueError) as error:
+        raise OstracaError(
+            f"{path} is not as ostraca wrote it ({error}); restore it, or remove it: rows are then written "
+            "from the last checkpoint on"
+        ) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -98,7 +115,9 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 class Wandb:
     """A Weights & Biases run; does nothing where it is not enabled."""
 
-    def __init__(self, settings: WandbSettings, config: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self, settings: WandbSettings, config: Mapping[str, Any], folder: Path, goes_on: bool = False
+    ) -> None:
         self._run: Any = None
         if not settings.enabled:
             return
@@ -117,6 +136,7 @@ class Wandb:
                 mode=settings.mode,
                 config=dict(config),
                 dir=str(folder),
+                **_same_run(folder, goes_on and settings.mode == "online"),
             )
         except library.Error as error:
             raise OstracaError(
@@ -139,6 +159,15 @@ class Wandb:
             self._run.finish(exit_code=0 if kind is None else 1)
 
 
+def _same_run(folder: Path, goes_on: bool) -> dict[str, str]:
+    """What makes a run that goes on the same one at Weights & Biases: an id that stays in its folder."""
+    kept = folder / ".run" / "wandb"
+    known = kept.read_text().strip() if goes_on and kept.exists() else secrets.token_hex(8)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(known + "\n")
+    return {"id": known, **({"resume": "allow"} if goes_on else {})}
+
+
 @final
 class TensorBoard:
     """Event files for TensorBoard in a folder; nothing where it is not wanted."""
@@ -156,7 +185,7 @@ class TensorBoard:
             ) from error
         make: Any = SummaryWriter
         # Of a run that goes on, what was written after its checkpoint comes again: TensorBoard drops it.
-        self._writer = make(str(folder / "tensorboard"), purge_step=None if up_to is None else up_to + 1)
+        self._writer = make(str(folder / "tensorboard"), purge_step=0 if up_to is None else up_to + 1)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write `values` for `step`."""

@@ -6,7 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from ..loaders import TokenStream
 from ..pipeline.build.jobs.stopping import Stopped, held_back
 from ..pipeline.store.atomic import lock, plain_errors
+from ..pipeline.store.folder import Folder
 from ..pipeline.store.open import open_folder
 from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_path
@@ -97,8 +98,14 @@ def one_run(evaluator: Evaluator | None, config: Mapping[str, Any], stop: Stop) 
     evaluation = None if evaluator is None else evaluator(config, data, seeds)
     out = local_path(check_path("out", config["out"] or f"runs/{data.name}-{config['model']['name']}"))
     longest = data.longest() if evaluation is None else evaluation.longest
+    if evaluation is not None and len(data.sources) > 1:
+        longest = max(longest, data.longest())
     length = context_length(settings.context_length, longest, data.row_length, evaluation is not None)
-    with ranks_of(settings.device) as ranks, isolated(seeds.init, settings.threads), _memory_told():
+    with (
+        ranks_of(settings.device) as ranks,
+        isolated(seeds.init, settings.threads, ranks.device),
+        _memory_told(),
+    ):
         settings.parts_a_rank(ranks.world_size)
         stream = TokenStream(
             data.source,
@@ -113,28 +120,36 @@ def one_run(evaluator: Evaluator | None, config: Mapping[str, Any], stop: Stop) 
         work = work_of(model)
         if settings.document_mask:  # refused where the model cannot keep examples apart
             model.hidden(torch.zeros(1, 4, dtype=torch.int64), torch.tensor([[0, 1, 0, 1]]))
-        laid = spread(model.to(ranks.device), settings, ranks)
+        laid = spread(model.to(ranks.device), settings, ranks, seeds.init)
         if ranks.main:
             print(_title(config, parameters, vocabulary, length, settings, ranks), flush=True)
+        run_here = run_of(config, seeds, data.source.identity)
+        kept = open_folder(settings.checkpoint_folder or str(out / CHECKPOINTS))
+        checkpoints = Checkpoints(kept, settings.keep_checkpoints)
         with ExitStack() as stack:
-            kept = settings.checkpoint_folder or str(out / CHECKPOINTS)
-            if ranks.main:
-                stack.enter_context(_folder(out, run_of(config, seeds, data.source.identity)))
-                open_folder(kept).remove_unfinished()
-            ranks.wait()
-            checkpoints = Checkpoints(open_folder(kept), settings.keep_checkpoints)
-            going = Going.at_last(StreamDataset(stream), laid, checkpoints, kept)
+            with ranks.on_main() as mine:
+                if mine:
+                    stack.enter_context(_folder(out, run_here, settings.checkpoint_folder))
+                    stack.enter_context(_alone_in(kept, settings.checkpoint_folder))
+                    kept.remove_unfinished()
+                    checkpoints.require_writable()
+            data_here = StreamDataset(stream)
+            going = Going.at_last(data_here, laid, checkpoints, run_here, evaluation is not None)
             up_to = going.done.steps if going.goes_on else None
-            written = Logging(settings=logging, wandb=wandb, out=out, config=config)
-            watch = stack.enter_context(Watch(written, settings, ranks, work, up_to))
-            if ranks.main:
-                stack.enter_context(plain_errors(out))
-                (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-                if evaluation is not None:
-                    stack.enter_context(evaluation.opened(out, up_to))
-            _Run(going=going, watch=watch, evaluation=evaluation, seed=seeds.init, stop=stop).all_of_it()
-        if ranks.main:
-            print(f"wrote {out / METRICS}" + ("" if evaluation is None else evaluation.end(out)))
+            watch = Watch(
+                Logging(settings=logging, wandb=wandb, out=out, config=config), laid, work, going.clock
+            )
+            with ranks.on_main() as mine:
+                if mine:
+                    stack.enter_context(plain_errors(out))
+                    (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+                    stack.enter_context(watch.opened(up_to))
+                    if evaluation is not None:
+                        stack.enter_context(evaluation.opened(out, up_to))
+            _Run(going=going, watch=watch, evaluation=evaluation, stop=stop).all_of_it()
+            with ranks.on_main() as mine:
+                if mine:
+                    print(f"wrote {out / METRICS}" + ("" if evaluation is None else evaluation.end(out)))
     return out
 
 
@@ -154,14 +169,19 @@ def _title(
 
 
 @contextmanager
-def _folder(out: Path, run_here: Mapping[str, Any]) -> Iterator[None]:
+def _folder(out: Path, run_here: Mapping[str, Any], checkpoints: str | None) -> Iterator[None]:
     """Hold a folder for this run; ConfigError where it holds another, OstracaError where one is going on."""
     with plain_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".run" / "lock", "run"):
         with plain_errors(out):
-            claim(out, run_here)
+            claim(out, run_here, checkpoints)
         yield
+
+
+def _alone_in(kept: Folder, asked: str | None) -> AbstractContextManager[Any]:
+    """Hold a checkpoint folder of the user's own: two runs would remove one another's."""
+    return nullcontext() if asked is None else kept.lock(".run/lock")
 
 
 @contextmanager
@@ -211,7 +231,6 @@ class _Run:
     going: Going
     watch: Watch
     evaluation: Evaluation | None
-    seed: int  # of what is random in the model
     stop: Stop
 
     def all_of_it(self) -> None:
@@ -221,6 +240,7 @@ class _Run:
         """
         going, watch = self.going, self.watch
         settings, ranks = going.spread.settings, going.spread.ranks
+        going.clock.go_on(going.done.seconds)
         if going.goes_on:
             what = "is finished at" if going.done.steps >= settings.max_steps else "goes on after"
             watch.say(f"the run in {watch.out} {what} step {going.done.steps:,}")
@@ -234,19 +254,20 @@ class _Run:
                     going.data,
                     optimizer=going.optimizer,
                     done=going.done,
-                    seed=self.seed,
+                    clock=going.clock,
                     asked_to_stop=lambda: held.number is not None or self.stop.asked,
                 )
                 for step in steps:
                     try:
                         self._after(step)
                     except DivergedError as error:
-                        raise going.diverged(error, step.number) from None
+                        raise going.diverged(error) from None
                     if step.stop:
                         going.checkpoints.wait()
                         ranks.wait()
                         held.let_go()
                         raise Stopped(signal.SIGTERM)  # another rank was asked
+                held.let_go()  # one that came in the last step
         finally:
             going.checkpoints.wait()
 
@@ -260,8 +281,8 @@ class _Run:
         if watch.due(number):
             watch.row(step, going.since_row, going.examples_seen(), quiet=measures)
         if measures:
-            done = Done(steps=number, tokens=step.tokens, seconds=step.seconds)
-            self._measure(number, done)
+            with going.clock.aside():
+                self._measure(number, Done(steps=number, tokens=step.tokens, seconds=going.clock.seconds()))
         if number % going.spread.settings.checkpoint_every == 0 or last or step.stop:
             going.save(step)
 

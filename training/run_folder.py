@@ -18,24 +18,35 @@ NAME = "run.json"
 _FORMER = ("depo_hop_metrics.csv", "metrics.csv")  # what a run of an older release left
 # Of a config what decides no loss and no score, or stands elsewhere.
 _NOTHING = {
-    *("out", "logging", "corpus_path", "corpus_dataset", "corpus_where", "mixture", "task_modules"),
-    *(
-        "overrides",
-        "hydra",
-        "seed",
-        "data_seed",
-        "init_seed",
-        "order_seed",
-        "seeds",
-        "at_once",
-        "ray",
-        "workers",
-    ),
+    "at_once",
+    "corpus_dataset",
+    "corpus_path",
+    "corpus_where",
+    "data_seed",
     "experiment",
+    "hydra",
+    "init_seed",
+    "logging",
+    "mixture",
+    "order_seed",
+    "out",
+    "overrides",
+    "ray",
+    "seed",
+    "seeds",
+    "task_modules",
+    "workers",
 }
 _NOTHING_IN_TRAIN = {
-    *("device", "threads", "parts", "parallel", "compile", "activation_checkpointing"),
-    *("checkpoint_every", "keep_checkpoints", "checkpoint_folder"),
+    "activation_checkpointing",
+    "checkpoint_every",
+    "checkpoint_folder",
+    "compile",
+    "device",
+    "keep_checkpoints",
+    "parallel",
+    "parts",
+    "threads",
 }
 
 
@@ -51,16 +62,14 @@ def run_of(config: Mapping[str, Any], seeds: Seeds, data: Mapping[str, Any]) -> 
     return plain
 
 
-def claim(out: Path, run: Mapping[str, Any]) -> None:
-    """Say in a folder which run it holds; ConfigError where it holds another, with the first difference."""
-    path = out / NAME
+def claim(out: Path, run: Mapping[str, Any], checkpoints: str | None) -> None:
+    """Say in a folder which run it holds, and where its checkpoints are (None: there).
+
+    ConfigError where it holds another, or others elsewhere, with the first difference.
+    """
+    path, mine = out / NAME, {**run, "train.checkpoint_folder": checkpoints}
     if path.exists():
-        there = parse_json(f"{path}:", path.read_bytes())
-        for name, mine, its in _differences(run, there):
-            raise ConfigError(
-                f"{out} holds another run: {name} is {shown(its)} there and {shown(mine)} here; take another "
-                "out=, or remove the folder to begin anew"
-            )
+        require_same(str(out), mine, parse_json(f"{path}:", path.read_bytes()))
         return
     for former in _FORMER:
         if (out / former).exists():
@@ -68,7 +77,16 @@ def claim(out: Path, run: Mapping[str, Any]) -> None:
                 f"{out} holds a {former} and no {NAME}, so nobody knows of which run; take another out=, or "
                 "remove the folder to begin anew"
             )
-    write_json(open_folder(out), NAME, run)
+    write_json(open_folder(out), NAME, mine)
+
+
+def require_same(where: str, mine: Mapping[str, Any], its: Mapping[str, Any]) -> None:
+    """ConfigError where a folder holds another run than this one, with the first difference."""
+    for name, here, there in _differences(dict(mine), its):
+        raise ConfigError(
+            f"{where} holds another run: {name} is {shown(there)} there and {shown(here)} here; take another "
+            "out= (and train.checkpoint_folder=), or remove the folder to begin anew"
+        )
 
 
 def _differences(mine: Any, its: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

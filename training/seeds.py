@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ..tasks.core.paths import local_path
 from ..tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
 from ..tasks.examples import check_seed
 
-_KEYS = ("seed", "seeds", "at_once", "out", "task_modules")
+_KEYS = ("seed", "seeds", "at_once", "out", "train.checkpoint_folder")
 _DEVICE = "train.device"
 
 
@@ -40,22 +41,25 @@ def for_seeds(
     folders = [out / f"seed-{seed}" for seed in seeds]
     gpus = torch.cuda.device_count() if config["train"]["device"] in ("auto", "cuda") else 0
     at_once = max(1, gpus) if config["at_once"] is None else check_integer("at_once", config["at_once"], 1)
+    kept = config["train"]["checkpoint_folder"]
     if at_once == 1:
         for seed, folder in zip(seeds, folders, strict=True):
             print(f"seed {seed}", flush=True)
-            train({**config, "seed": seed, "seeds": None, "out": str(folder)})
+            of_seed = None if kept is None else f"{kept}/seed-{seed}"
+            settings = {**config["train"], "checkpoint_folder": of_seed}
+            train({**config, "train": settings, "seed": seed, "seeds": None, "out": str(folder)})
         return folders
     words = [word for word in config["overrides"] if word.partition("=")[0] not in _KEYS]
     if gpus:
         words = [word for word in words if not word.startswith(f"{_DEVICE}=")]
-    calls = []
-    for number, (seed, folder) in enumerate(zip(seeds, folders, strict=True)):
-        place = [f"{_DEVICE}=cuda:{number % gpus}"] if gpus else []
-        calls.append(
-            [sys.executable, "-m", "ostraca", command, *words, *place, f"seed={seed}", f"out={folder}"]
-        )
+    calls = {}
+    for seed, folder in zip(seeds, folders, strict=True):
+        own = [f"seed={seed}", f"out={folder}"]
+        if kept is not None:
+            own.append(f"train.checkpoint_folder={kept}/seed-{seed}")
+        calls[seed] = [sys.executable, "-m", "ostraca", command, *words, *own]
     print(f"seeds {', '.join(map(str, seeds))}, {at_once} at a time", flush=True)
-    _beside(dict(zip(seeds, calls, strict=True)), at_once)
+    _beside(calls, at_once, gpus)
     return folders
 
 
@@ -68,19 +72,25 @@ def _checked(given: Any) -> list[int]:
     return seeds
 
 
-def _beside(calls: Mapping[int, Sequence[str]], at_once: int) -> None:
-    """Make these calls, so many at a time; OstracaError where one fails, once the others have ended.
+def _beside(calls: Mapping[int, Sequence[str]], at_once: int, gpus: int) -> None:
+    """Make these calls, so many at a time, each on the GPU that has the fewest.
 
-    Where this process is stopped, they are told to, and waited for: each saves a checkpoint.
+    OstracaError where one fails, once the others have ended. Where this process is stopped, they are told to,
+    and waited for: each saves a checkpoint.
     """
     waiting = dict(calls)
     running: dict[int, subprocess.Popen[bytes]] = {}
+    places: dict[int, int] = {}  # of those that run: their GPU
     failed: list[str] = []
     try:
         while waiting or running:
             while waiting and len(running) < at_once and not failed:
                 seed, call = next(iter(waiting.items()))
                 del waiting[seed]
+                if gpus:
+                    used = Counter(places[other] for other in running)
+                    places[seed] = min(range(gpus), key=lambda gpu: used[gpu])
+                    call = [*call, f"{_DEVICE}=cuda:{places[seed]}"]
                 running[seed] = subprocess.Popen(call)
             for seed, process in list(running.items()):
                 if process.poll() is not None:

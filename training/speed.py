@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +12,11 @@ from .models.base import LanguageModel
 from .models.hugging_face import HuggingFace
 from .models.llama import Llama
 
-# Dense bfloat16, in TFLOP/s, as the makers say; a part of the device's name, the longest that fits.
+# Dense bfloat16, in TFLOP/s, as the makers say; words of the device's name, the longest that fit.
 _PEAKS = {
     "A100": 312.0,
     "A10": 125.0,
+    "A10G": 70.0,
     "A30": 165.0,
     "A40": 149.7,
     "B200": 2250.0,
@@ -23,7 +25,9 @@ _PEAKS = {
     "H100 NVL": 835.0,
     "H100 PCIe": 756.0,
     "H200": 989.0,
+    "H200 NVL": 835.0,
     "L4": 121.0,
+    "L40": 181.0,
     "L40S": 362.0,
     "RTX 3090": 71.0,
     "RTX 4090": 165.2,
@@ -88,8 +92,12 @@ def peak_of(device: torch.device, said: float | None) -> float | None:
         return said * 1e12
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    known = [part for part in _PEAKS if part in name]
+    return known_peak(torch.cuda.get_device_name(device))
+
+
+def known_peak(name: str) -> float | None:
+    """FLOP/s of a GPU by its name; None: unknown."""
+    known = [part for part in _PEAKS if re.search(rf"(?<![\w]){re.escape(part)}(?![\w])", name)]
     return _PEAKS[max(known, key=len)] * 1e12 if known else None
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TextIO, final
+from typing import Any, TextIO, final
 
+from ..tasks.errors import OstracaError
+from .loop.clock import Clock
 from .loop.losses import Losses
-from .loop.ranks import Ranks
+from .loop.parallel import Spread
 from .loop.schedule import learning_rate
 from .loop.train import Done, Step
 from .record import STEPS, MetricsCsv, TensorBoard, Wandb
-from .settings import LoggingSettings, TrainSettings, WandbSettings
+from .settings import LoggingSettings, WandbSettings
 from .speed import Work, memory_of, peak_of
 
 METRICS = "metrics.csv"
@@ -35,40 +36,34 @@ class Logging:
 
 @final
 class Watch:
-    """Writes down what a run does; on other ranks than the main one it only helps to find what is written.
+    """Writes down what a run does; on other ranks than the main one it only helps to find what is written."""
 
-    up_to: the step after which the run goes on; None: it begins.
-    """
-
-    def __init__(
-        self, logging: Logging, train: TrainSettings, ranks: Ranks, work: Work, up_to: int | None
-    ) -> None:
-        self._logging, self._train, self._ranks, self._work = logging, train, ranks, work
-        self._up_to = up_to
+    def __init__(self, logging: Logging, spread: Spread, work: Work, clock: Clock) -> None:
         self.out = logging.out
-        self._peak = peak_of(ranks.device, logging.settings.peak_tflops)
+        self._logging, self._train, self._ranks = logging, spread.settings, spread.ranks
+        self._work, self._clock = work, clock
+        self._peak = peak_of(self._ranks.device, logging.settings.peak_tflops)
         self._since = _Since()
-        self._progress = Progress(train.max_steps, sys.stderr if ranks.main else None)
-        self._stack = ExitStack()
+        self._begun = (0, time.perf_counter())  # steps that were made before, and when this process began
+        self._progress = Progress(sys.stderr if self._ranks.main else None)
 
-    def __enter__(self) -> Self:
-        out, wanted = self._logging.out, self._ranks.main
-        if wanted:
-            enter = self._stack.enter_context
-            self._wandb = enter(Wandb(self._logging.wandb, self._logging.config, out))
-            self._board = enter(TensorBoard(self._logging.settings.tensorboard, out, self._up_to))
-            self._table = enter(MetricsCsv(out / METRICS, STEPS, self._up_to))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.clear()
-        self._stack.__exit__(kind, error, trace)
+    @contextmanager
+    def opened(self, up_to: int | None) -> Iterator[None]:
+        """What is written to, on the main rank. up_to: the step after which it goes on; None: it begins."""
+        with (
+            Wandb(self._logging.wandb, self._logging.config, self.out, up_to is not None) as self._wandb,
+            TensorBoard(self._logging.settings.tensorboard, self.out, up_to) as self._board,
+            MetricsCsv(self.out / METRICS, STEPS, up_to) as self._table,
+        ):
+            try:
+                yield
+            finally:
+                self._progress.clear()
 
     def begin(self, done: Done) -> None:
         """The run begins, or goes on after what it has done."""
         self._since = _Since(tokens=done.tokens, seconds=done.seconds, waited=done.waited)
+        self._begun = done.steps, time.perf_counter()
 
     def due(self, number: int) -> bool:
         """Whether a row is written after this step."""
@@ -77,47 +72,67 @@ class Watch:
     def step(self, step: Step) -> None:
         """A step was made."""
         self._since.labels += step.labels
-        self._progress.show(step, self._ranks.world_size)
+        if self._progress.due():
+            # Of this rank's share of the batch, which is as good as any.
+            loss = float(step.loss) * self._ranks.world_size
+            self._progress.show(self._line(step, {**self._values(step), "train_loss": loss}))
 
-    def row(self, step: Step, losses: Losses, examples: int, quiet: bool) -> None:
-        """Write the row of this step, and its line where there is a pipe. quiet: another line tells of it."""
-        loss, since = losses.mean(), self._since
-        losses.clear()
+    def _values(self, step: Step) -> dict[str, float]:
+        """What was measured since the last row, but the loss."""
+        since, seconds = self._since, max(self._clock.seconds() - self._since.seconds, 1e-9)
         tokens = step.tokens - since.tokens
-        seconds = max(step.seconds - since.seconds, 1e-9)
         flops = self._work.flops(tokens, since.labels, step.length)
-        values = {
-            "train_loss": loss,
-            "gradient_norm": math.nan if step.norm is None else float(step.norm),
+        return {
             "learning_rate": learning_rate(step.number, self._train),
             "tokens_per_second": tokens / seconds,
             "mfu": math.nan if self._peak is None else flops / seconds / self._peak / self._ranks.world_size,
             "data_wait": (step.waited - since.waited) / seconds,
             "memory_gib": memory_of(self._ranks.device),
         }
-        self._since = _Since(tokens=step.tokens, seconds=step.seconds, waited=step.waited)
-        if not self._ranks.main:
-            return
-        known = {name: value for name, value in values.items() if not math.isnan(value)}
-        written = {name: _FORMS[name].format(value) for name, value in known.items()}
-        counts = {"step": step.number, "examples_seen": examples, "tokens_seen": step.tokens}
-        row = {**dict.fromkeys(STEPS, ""), **counts, **written, "train_seconds": f"{step.seconds:.2f}"}
-        self._table.write(row)
-        self.log({**known, "examples_seen": float(examples), "tokens_seen": float(step.tokens)}, step.number)
-        if not self._progress.live and not quiet:
-            print(self._line(step, values), flush=True)
+
+    def row(self, step: Step, losses: Losses, examples: int, quiet: bool) -> None:
+        """Write the row of this step, and its line where there is a pipe. quiet: another line tells of it.
+
+        OstracaError where none of its steps had a label.
+        """
+        loss = losses.mean()  # waits for the GPU, so that the clock is right
+        losses.clear()
+        if not self._since.labels:
+            raise OstracaError(
+                f"no token of the steps up to {step.number} was in the loss: with "
+                f"train.context_length={step.length} examples are cut before there is one; set more, or null"
+            )
+        norm = math.nan if step.norm is None else float(step.norm)
+        values = {"train_loss": loss, "gradient_norm": norm, **self._values(step)}
+        seconds = self._clock.seconds()
+        self._since = _Since(tokens=step.tokens, seconds=seconds, waited=step.waited)
+        with self._ranks.on_main() as mine:
+            if not mine:
+                return
+            known = {name: value for name, value in values.items() if not math.isnan(value)}
+            written = {name: _FORMS[name].format(value) for name, value in known.items()}
+            counts = {"step": step.number, "examples_seen": examples, "tokens_seen": step.tokens}
+            times = {"train_seconds": f"{seconds:.2f}"}
+            self._table.write({**dict.fromkeys(STEPS, ""), **counts, **written, **times})
+            sent = {**known, "examples_seen": float(examples), "tokens_seen": float(step.tokens)}
+            self.log(sent, step.number)
+            if not quiet and not (self._progress.live and sys.stdout.isatty()):
+                self.say(self._line(step, values))
 
     def _line(self, step: Step, values: Mapping[str, float]) -> str:
         parts = [
             f"step {step.number:>6,} of {self._train.max_steps:,}",
             f"loss {values['train_loss']:.3f}",
+            f"rate {values['learning_rate']:.1e}",
             f"{values['tokens_per_second'] / 1000:,.0f}k tokens/s",
         ]
         if not math.isnan(values["mfu"]):
             parts.append(f"MFU {values['mfu']:.1%}")
         parts += [f"data {values['data_wait']:.1%}", f"{values['memory_gib']:.1f} GiB"]
-        left = step.seconds / step.number * (self._train.max_steps - step.number)
-        return "  ".join([*parts, f"{_time(left)} left"])
+        # All that there is counts here, evaluations and checkpoints too.
+        steps, since = self._begun
+        pace = (time.perf_counter() - since) / max(step.number - steps, 1)
+        return "  ".join([*parts, f"{_time(pace * (self._train.max_steps - step.number))} left"])
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Tell the trackers."""
@@ -145,7 +160,7 @@ _FORMS = {
 
 @dataclass(kw_only=True)
 class _Since:
-    """Counts at the last row, and labels since."""
+    """How the counts stood at the last row; and the labels since."""
 
     tokens: int = 0
     seconds: float = 0.0
@@ -163,28 +178,27 @@ def _time(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+@final
 class Progress:
-    """A line that is written over: step, loss, tokens a second, time left. Nothing where it is a pipe."""
+    """A line that is written over. Nothing where it is a pipe."""
 
-    def __init__(self, steps: int, stream: TextIO | None) -> None:
-        self._steps, self._stream, self._shown, self._next = steps, stream, False, 0.0
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream, self._shown, self._next = stream, False, 0.0
         self.live = stream is not None and stream.isatty()
 
-    def show(self, step: Step, world_size: int = 1) -> None:
-        """Show `step`, at most four times a second (reading the loss waits for the GPU)."""
-        if not self.live or self._stream is None or time.perf_counter() < self._next:
-            return
+    def due(self) -> bool:
+        """Whether to show it: four times a second at most, since reading the loss waits for the GPU."""
+        if not self.live or time.perf_counter() < self._next:
+            return False
         self._next = time.perf_counter() + 0.25
-        left = step.seconds / step.number * (self._steps - step.number)
-        rate = step.tokens / max(step.seconds, 1e-9)
-        # Of this rank's share of the batch, which is as good as any.
-        loss = float(step.loss) * world_size
-        self._stream.write(
-            f"\r\033[Kstep {step.number:,} of {self._steps:,}  loss {loss:.3f}  "
-            f"{rate / 1000:,.0f}k tokens/s  {_time(left)} left"
-        )
-        self._stream.flush()
-        self._shown = True
+        return True
+
+    def show(self, line: str) -> None:
+        """Show a line in place of the last."""
+        if self._stream is not None:
+            self._stream.write(f"\r\033[K{line}")
+            self._stream.flush()
+            self._shown = True
 
     def clear(self) -> None:
         """Remove the line, so that a lasting one can be printed."""

@@ -11,48 +11,56 @@ from torch import Tensor, nn
 from ..tasks.errors import OstracaError
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of a model's weights and buffers on the CPU; what shares a storage comes once, by one name.
+def weights_of(model: nn.Module, keep: bool = True) -> dict[str, Tensor]:
+    """Copies of a model's weights and buffers on the CPU; what is tied comes once, by its first name.
 
-    Where ranks hold shares of weights all must call this.
+    Where ranks hold shares of weights all must call this; those that do not keep them get none.
     """
-    seen: set[tuple[Any, ...]] = set()
     found = {}
-    for name, tensor in model.state_dict().items():
-        own = _local(tensor)
-        key = own.data_ptr(), own.storage_offset(), tuple(tensor.shape)
-        if own.numel() and key in seen:
-            continue
-        seen.add(key)
-        found[name] = to_cpu(tensor)
+    for name, tensor in _named(model).items():
+        whole = _whole(tensor)
+        if keep:
+            found[name] = whole.detach().to("cpu", copy=True).contiguous()
     return found
+
+
+def _named(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model, without the further names of tied weights."""
+    once = {name for name, _ in model.named_parameters()}
+    tied = {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Put weights that `weights_of` gave into a model; OstracaError where they are another model's."""
-    own = model.state_dict()
-    named = weights_of(model)
-    wrong = [name for name in {**named, **weights} if name not in named or name not in weights]
-    wrong += [name for name in named if name in weights and named[name].shape != weights[name].shape]
+    own = _named(model)
+    wrong = [name for name in {**own, **weights} if name not in own or name not in weights]
+    wrong += [name for name in own if name in weights and own[name].shape != weights[name].shape]
     if wrong:
-        shapes = [tuple(side[wrong[0]].shape) if wrong[0] in side else "none" for side in (weights, named)]
+        shapes = [tuple(side[wrong[0]].shape) if wrong[0] in side else "none" for side in (weights, own)]
         raise OstracaError(
             f"{where} is of another model: of {wrong[0]} it has {shapes[0]}, the model {shapes[1]}; take the "
             "model that it was written with, or another out="
         )
     with torch.no_grad():
-        for name, weight in weights.items():  # those that share a storage are named once
+        for name, weight in weights.items():
             own[name].copy_(_like(weight, own[name]))
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, dict[str, Any]]:
-    """What the optimizer knows of each parameter, by the parameter's name."""
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, model: nn.Module, keep: bool = True
+) -> dict[str, dict[str, Any]]:
+    """What the optimizer knows of each parameter, by the parameter's name; nothing of one without a gradient.
+
+    keep: as of `weights_of`.
+    """
     names = {parameter: name for name, parameter in model.named_parameters()}
-    return {
-        names[parameter]: {key: to_cpu(value) for key, value in optimizer.state[parameter].items()}
-        for parameter in _optimized(optimizer)
-        if parameter in optimizer.state
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for parameter in _optimized(optimizer):
+        whole = {key: _whole(value) for key, value in optimizer.state.get(parameter, {}).items()}
+        if keep:
+            found[names[parameter]] = {key: to_cpu(value) for key, value in whole.items()}
+    return found
 
 
 def load_optimizer(
@@ -61,24 +69,19 @@ def load_optimizer(
     """Put what `optimizer_state` gave into an optimizer; KeyError where a parameter is missing."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     for parameter in _optimized(optimizer):
-        if names[parameter] not in state and state:
-            raise KeyError(names[parameter])
-    for parameter in _optimized(optimizer):
-        if names[parameter] in state:
-            known = state[names[parameter]]
+        known = state[names[parameter]]
+        if known:
             optimizer.state[parameter] = {key: _placed(value, parameter) for key, value in known.items()}
 
 
 def to_cpu(value: Any) -> Any:
-    """The same nested value with copies of its tensors on the CPU, whole."""
-    if isinstance(value, Tensor):
-        whole = value.full_tensor() if hasattr(value, "full_tensor") else value
-        return whole.detach().to("cpu", copy=True).contiguous()
-    if isinstance(value, Mapping):
-        return {key: to_cpu(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(to_cpu(one) for one in value)
-    return value
+    """A value with a copy of its tensor on the CPU."""
+    return value.detach().to("cpu", copy=True).contiguous() if isinstance(value, Tensor) else value
+
+
+def _whole(value: Any) -> Any:
+    """A tensor, put together where ranks hold shares of it."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def _optimized(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:

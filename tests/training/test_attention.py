@@ -50,9 +50,11 @@ def test_borders_are_where_examples_begin(lengths: list[list[int]], padding: boo
     if padding:
         positions[:, -2:] = 0
     expected = []
-    for at, position in enumerate(positions.flatten().tolist()):
-        if position == 0:
-            expected.append(at)
+    for row, values in enumerate(positions.tolist()):
+        rest = len(values)  # from here on the row is filled up
+        while rest > 1 and values[rest - 1] == values[rest - 2] == 0:
+            rest -= 1
+        expected += [row * len(values) + at for at, value in enumerate(values[:rest]) if value == 0]
     borders = document_borders(positions)
     assert borders.dtype == torch.int32
     assert borders[: len(expected)].tolist() == expected
@@ -86,7 +88,7 @@ def test_packed_rows_are_the_masked_ones(
 
 def test_more_examples_than_a_gpu_takes_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_MOST_BORDERS", 4)
-    positions = torch.tensor([[0, 0, 0, 0]])
+    positions = torch.tensor([[0, 1, 0, 1, 0, 1, 0, 1]])
     assert isinstance(seen(positions, positions, None, True).mask, torch.Tensor)
     assert isinstance(seen(positions[:, :3], positions[:, :3], None, True).borders, torch.Tensor)
 
@@ -117,3 +119,9 @@ def test_a_cpu_does_not_pack() -> None:
     assert not can_pack(torch.device("cuda"), torch.float32, 64)
     assert not can_pack(torch.device("cuda"), torch.bfloat16, 12)
     assert seen(torch.zeros(1, 4), None, None, False) == Seen()
+
+
+def test_what_fills_a_row_up_is_one_example() -> None:
+    positions = torch.tensor([[0, 1, 2, 0, 1, 0, 0, 0], [0, 1, 0, 0, 1, 2, 3, 4]])
+    borders = attention.document_borders(positions)
+    assert borders.unique().tolist() == [0, 3, 5, 8, 10, 11, 16]

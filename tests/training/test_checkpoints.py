@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import curve_config, curve_words, tiny_llama
+from small import curve_config, curve_words, tiny_llama, train_words
 from torch import nn
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
@@ -253,7 +253,7 @@ def test_the_last_few_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000300"]
     last = last_of(kept)
     assert last is not None
-    assert (last.step, last.state["b"], kept.last_name()) == (300, [1], "step-00000300")
+    assert (last.step, last.state["b"], kept.where(300)) == (300, [1], f"{tmp_path}/step-00000300")
     assert_equal(dict(last.weights), weights_of(tiny_llama(seed=300)))
 
 
@@ -330,3 +330,93 @@ def test_the_command_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "is finished at step 4" in capsys.readouterr().out
     assert cli.main(["curve", *words, "seed=4"]) == 2
     assert "holds another run: seed is 0 there and 4 here" in capsys.readouterr().err
+
+
+def test_checkpoints_elsewhere_are_one_run_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of another run are not taken, and a run does not begin anew where its own are not."""
+
+    def call(name: str, folder: str | None, *words: str) -> int:
+        given = [] if folder is None else [f"train.checkpoint_folder={tmp_path / folder}"]
+        return cli.main(["train", *train_words(tmp_path / name, *given, *words)])
+
+    assert call("a", "kept") == 0
+    assert call("b", "kept", "train.learning_rate=0.1") == 2
+    assert (
+        f"{tmp_path}/kept/step-00000004 holds another run: train.learning_rate is" in capsys.readouterr().err
+    )
+    assert call("a", "others") == 2
+    assert call("a", None) == 2
+    assert "holds another run: train.checkpoint_folder is" in capsys.readouterr().err
+    assert call("c", "each", "seeds=[0,1]", "order_seed=5", "data_seed=5") == 0
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["seed-0", "seed-1"]
+    assert call("d", "/proc/none") in (1, 2)
+    assert not (tmp_path / "d" / "metrics.csv").exists()
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Spare(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, 8)
+        self.output = nn.Linear(8, vocab_size)
+        self.spare = nn.Linear(8, 8)  # gets no gradient
+        self.register_buffer("mask", torch.full((3, 3), float("-inf")).triu(1))
+
+    def forward(self, input_ids):
+        return self.output(self.embedding(input_ids))
+"""
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_parameter_without_a_gradient_stays_as_it_is(
+    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And neither that nor a buffer that holds an infinity keeps a run from going on."""
+    (tmp_path / "sparing.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = [*LONG, "model=sparing:Spare", f"train.parts={parts}"]
+    curve.run(curve_config(tmp_path / "a", *words))
+    run_until(7, curve_config(tmp_path / "b", *words))
+    curve.run(curve_config(tmp_path / "b", *words))
+    assert_equal(saved(tmp_path / "a", 12), saved(tmp_path / "b", 12))
+    for name in ("spare.weight", "mask"):
+        assert torch.equal(
+            saved(tmp_path / "a", 3)["weights"][name], saved(tmp_path / "a", 12)["weights"][name]
+        )
+
+
+def test_a_signal_in_the_last_step_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done is kept; what would come after it, another seed say, is not begun."""
+    real = running.Watch.row
+
+    def signalled(self: Any, step: Any, *more: Any, **keys: Any) -> None:
+        if step.number == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(self, step, *more, **keys)
+
+    monkeypatch.setattr(running.Watch, "row", signalled)
+    assert cli.main(["train", *train_words(tmp_path / "run", "seeds=[0,1]")]) == 143
+    assert (tmp_path / "run/seed-0/checkpoints/step-00000004/state.json").exists()
+    assert not (tmp_path / "run/seed-1").exists()
+
+
+def test_a_table_that_was_edited_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = train_words(tmp_path / "run")
+    assert cli.main(["train", *words]) == 0
+    table = tmp_path / "run" / "metrics.csv"
+    whole = table.read_text()
+    for text in (whole.replace("\n4,", "\nfoo,"), whole.replace("step,", "stop,"), "a,b\n1,2\n"):
+        table.write_text(text)
+        assert cli.main(["train", *words]) == 1
+        (said,) = capsys.readouterr().err.splitlines()
+        assert f"{table} is not as ostraca wrote it" in said
+
+
+def test_losses_are_kept_for_what_is_written_alone(tmp_path: Path) -> None:
+    assert cli.main(["train", *train_words(tmp_path / "run", "logging.every_steps=3")]) == 0
+    state = json.loads((tmp_path / "run/checkpoints/step-00000004/state.json").read_text())
+    assert (state["losses_since_row"], state["losses_since_evaluation"]) == ([], [])
+    assert state["run"]["train"]["max_steps"] == 4

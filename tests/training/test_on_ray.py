@@ -59,6 +59,17 @@ def test_what_a_worker_finds_is_one_line(
     assert line in said
 
 
+@pytest.mark.usefixtures("ray_session")
+def test_what_the_main_worker_alone_finds_ends_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert cli.main(["train", *train_words(out, *WORDS)]) == 0
+    assert cli.main(["train", *train_words(out, *WORDS, *RAY, "train.learning_rate=0.5")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "holds another run: train.learning_rate" in said
+
+
 LONG = ["train.max_steps=100000", "train.schedule=constant", "train.checkpoint_every=50"]
 
 

@@ -121,6 +121,11 @@ def test_scores_are_those_of_one_process(tmp_path: Path) -> None:
     name = "depo_hop_metrics.csv"
     assert rows(one, name) == rows(two, name)
     assert (two / "depo_hop_curves.png").exists()
+    shared = run(tmp_path / "fsdp", 2, *words, "train.parallel=fsdp", command="curve")
+    for found, wanted in zip(rows(shared, name), rows(one, name), strict=True):
+        for column in ("step", "hop", "answers"):
+            assert found[column] == wanted[column]
+        assert float(found["accuracy"]) == pytest.approx(float(wanted["accuracy"]), abs=0.1)
 
 
 def told(running: subprocess.Popen[str]) -> list[str]:

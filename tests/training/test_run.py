@@ -16,7 +16,9 @@ from ostraca import cli
 from ostraca.loaders import CorpusSource, TokenStream
 from ostraca.pipeline.build.build import build
 from ostraca.training import run as running
+from ostraca.training.loop.ranks import ranks_of
 from ostraca.training.record import STEPS
+from ostraca.training.speed import known_peak
 
 TASKS = {
     "depo": ["dataset=depo-demo"],
@@ -232,6 +234,8 @@ class Narrow(Hungry):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["train.context_length=8"], "no token of the steps up to 4 was in the loss"),
+        (["train.device=meta"], "train.device='meta' cannot be used (training is on cpu, cuda, mps)"),
         (["train.device=cuda:99"], "train.device='cuda:99' cannot be used"),
         (["model=hungry:Hungry"], "too little memory for a step"),
         (["model=hungry:Narrow"], "hungry:Narrow"),
@@ -266,7 +270,7 @@ def test_bad_input_is_one_line(
     assert cli.main(["train", *dataset]) in (1, 2)
     (said,) = capsys.readouterr().err.splitlines()
     assert line in said
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not list(tmp_path.glob("run/checkpoints/*"))
 
 
 def test_a_packed_corpus_wants_its_context(
@@ -282,3 +286,42 @@ def test_a_packed_corpus_wants_its_context(
     assert "train.context_length=64 is shorter than the corpus's rows" in capsys.readouterr().err
     assert cli.main(["train", f"out={tmp_path / 'b'}", *words]) == 0
     assert " 2 x 90 tokens a step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA A100-SXM4-40GB", 312),
+        ("NVIDIA L40", 181),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA RTX A4000", None),
+        ("NVIDIA RTX A1000", None),
+    ],
+)
+def test_what_gpus_can_do_is_known_by_whole_words(name: str, peak: float | None) -> None:
+    assert known_peak(name) == (None if peak is None else peak * 1e12)
+
+
+def test_a_gpu_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch takes none without one as the current GPU."""
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "empty", lambda *shape, device: None)
+    for name in ("auto", "cuda", "cuda:2"):
+        with ranks_of(name) as ranks:
+            assert ranks.device.index is not None
+    assert chosen == [torch.device("cuda:0"), torch.device("cuda:0"), torch.device("cuda:2")]
+
+
+def test_processes_that_do_not_find_one_another_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert cli.main(["train", *train_words(tmp_path / "run")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "the processes do not find one another" in said

@@ -121,7 +121,7 @@ def score_hop(
     answers, correct = [], []
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch in batches:
             moved = to_device(batch, device)
             with autocast(precision, device):

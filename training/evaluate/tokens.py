@@ -32,7 +32,7 @@ def score_tokens(
     tokens = correct = 0
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch in batches:
             moved = to_device(batch, device)
             with autocast(precision, device):

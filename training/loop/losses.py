@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...tasks.errors import OstracaError
 from .ranks import Ranks
+from .train import Step
 
 
 class DivergedError(OstracaError):
@@ -24,21 +25,24 @@ class Losses:
     def __init__(self, ranks: Ranks, settled: Sequence[float] = ()) -> None:
         self._ranks = ranks
         self._settled = list(settled)
-        self._pending: list[tuple[Tensor, int]] = []
+        self._pending: list[tuple[int, Tensor, int]] = []
 
-    def add(self, summed: Tensor, labels: int) -> None:
-        """A step's loss: float32 [], summed over this rank's labels, and how many labels all ranks have."""
-        self._pending.append((summed, labels))
+    def add(self, step: Step) -> None:
+        """A step was made; one without a label has no loss."""
+        if step.labels:
+            self._pending.append((step.number, step.summed, step.labels))
 
     def settle(self) -> list[float]:
         """Each step's loss, float64; DivergedError where one is not finite."""
         if self._pending:
-            summed = self._ranks.total(torch.stack([summed for summed, _ in self._pending]).cpu()).tolist()
-            self._settled += [loss / labels for loss, (_, labels) in zip(summed, self._pending, strict=True)]
+            shares = torch.stack([summed for _, summed, _ in self._pending]).cpu()
+            for summed, (number, _, labels) in zip(
+                self._ranks.total(shares).tolist(), self._pending, strict=True
+            ):
+                if not math.isfinite(summed):
+                    raise DivergedError(f"the loss of step {number} is {summed}")
+                self._settled.append(summed / labels)
             self._pending.clear()
-        for loss in self._settled:
-            if not math.isfinite(loss):
-                raise DivergedError(f"the loss is {loss}")
         return list(self._settled)
 
     def mean(self) -> float:

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...tasks.errors import ConfigError
 from ..models.base import LanguageModel
+from ..models.own_model import OwnModel
 from ..settings import TrainSettings
 from .data import Part
 from .objective import Objective, resolve_precision
@@ -32,7 +33,9 @@ class Spread:
     settings: TrainSettings
     ranks: Ranks
     kind: str
+    objective: Objective
     called: nn.Module  # the objective, in DDP where that is the kind
+    seed: int  # of what is random in the model (dropout)
     proven: bool  # whether what is compiled, if anything, was tried
 
     def backward(self, part: Part, last: bool, scale: float) -> Tensor:
@@ -40,21 +43,8 @@ class Spread:
 
         last: whether it is this rank's last part of the batch, after which gradients go around.
         """
-        if self.proven:
-            return self._backward(part, last, scale)
-        self.proven = True
-        random = torch.get_rng_state()
-        try:
-            return self._backward(part, last, scale)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # of many kinds; where it is the model's own it comes again
-            self._give_up_compiling(error)
-            self.model.zero_grad(set_to_none=True)
-            torch.set_rng_state(random)
-            return self._backward(part, last, scale)
-
-    def _backward(self, part: Part, last: bool, scale: float) -> Tensor:
+        if not self.proven:
+            self._prove(part)
         waits: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(self.called, DistributedDataParallel) and not last:
             waits = self.called.no_sync()
@@ -68,16 +58,40 @@ class Spread:
         detached: Tensor = loss.detach()
         return detached
 
-    def _give_up_compiling(self, error: Exception) -> None:
-        """Go on without, and say why."""
-        self.model.compiled = False
-        for module in blocks_of(self.model):
-            module._compiled_call_impl = None
-        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
-        print(f"ostraca: train.compile: going on without, since it failed: {reason}", file=sys.stderr)
+    def _prove(self, part: Part) -> None:
+        """Try what is compiled once, to no effect; where it fails, go on without, and say why."""
+        self.proven = True
+        device = self.ranks.device
+        kept = [buffer.clone() for buffer in self.model.buffers()]
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            failed = self._tried(part)
+            if failed is not None:
+                self.model.compiled = False
+                again = self._tried(part)
+                if again is not None:
+                    raise again
+                reason = " ".join(str(failed).split("\n")[0].split()) or type(failed).__name__
+                print(f"ostraca: train.compile: going on without, since it failed: {reason}", file=sys.stderr)
+        with torch.no_grad():
+            for buffer, value in zip(
+                self.model.buffers(), kept, strict=False
+            ):  # RoPE's tables may have grown
+                if buffer.shape == value.shape:
+                    buffer.copy_(value)
+
+    def _tried(self, part: Part) -> Exception | None:
+        """Forward and backward pass of a part; the gradients are thrown away."""
+        try:
+            loss, added = self.objective(part)
+            (loss + added).backward()
+        except Exception as error:  # of many kinds
+            return error
+        finally:
+            self.model.zero_grad(set_to_none=True)
+        return None
 
 
-def spread(model: LanguageModel, settings: TrainSettings, ranks: Ranks) -> Spread:
+def spread(model: LanguageModel, settings: TrainSettings, ranks: Ranks, seed: int = 0) -> Spread:
     """Lay a model, which is on the rank's device, over the ranks; ConfigError where that cannot be."""
     device, kind = ranks.device, settings.parallel
     if ranks.world_size == 1:
@@ -100,13 +114,17 @@ def spread(model: LanguageModel, settings: TrainSettings, ranks: Ranks) -> Sprea
             objective,
             device_ids=[device] if device.type == "cuda" else None,
             gradient_as_bucket_view=True,
+            broadcast_buffers=False,  # RoPE's tables
+            find_unused_parameters=isinstance(model, OwnModel),
         )
     return Spread(
         model=model,
         settings=settings,
         ranks=ranks,
         kind=kind,
+        objective=objective,
         called=called,
+        seed=seed,
         proven=not compiled,
     )
 
@@ -123,7 +141,7 @@ def _shard(model: LanguageModel, settings: TrainSettings, device: torch.device, 
     )
     for block in blocks_of(model):
         if compiled:
-            block.compile(dynamic=False)
+            block.forward = model.in_training(block.forward, dynamic=False)
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     for name in ("hidden", "head"):

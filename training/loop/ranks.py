@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from ...loaders.ranks import rank_and_world
-from ...tasks.errors import OstracaError
+from ...tasks.errors import ConfigError, OstracaError
 from .sums import tree_sum
 
 _PATIENCE = timedelta(hours=2)  # one writes a checkpoint or draws a picture while the others wait
@@ -27,7 +27,9 @@ class Ranks:
 
     def __init__(self, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
         self.device, self.rank, self.world_size = device, rank, world_size
-        self._host: Any = distributed.new_group(backend="gloo") if world_size > 1 else None
+        self._host: Any = None
+        if world_size > 1:
+            self._host = distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     @property
     def main(self) -> bool:
@@ -64,6 +66,24 @@ class Ranks:
         distributed.broadcast_object_list(box, src=0, group=self._host)
         return box[0]
 
+    @contextmanager
+    def on_main(self) -> Iterator[bool]:
+        """A block in which the main rank does something (true there) that all wait for.
+
+        Where it fails with an Exception, all raise; otherwise some would wait for ever.
+        """
+        failed: Exception | None = None
+        try:
+            yield self.main
+        except Exception as error:
+            failed = error
+        said = None if failed is None else (isinstance(failed, ConfigError), str(failed))
+        told = self.told(said)
+        if failed is not None:
+            raise failed
+        if told is not None:
+            raise (ConfigError if told[0] else OstracaError)(told[1])
+
     def wait(self) -> None:
         """Until all are here."""
         self.total(torch.zeros(1))
@@ -87,7 +107,13 @@ def ranks_of(device: str) -> Iterator[Ranks]:
     made_here = not distributed.is_initialized()
     if made_here:
         backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        try:
+            distributed.init_process_group(backend, timeout=_PATIENCE)
+        except ValueError as error:  # what torchrun sets is not all there
+            raise ConfigError(
+                f"RANK and WORLD_SIZE are set, but the processes do not find one another ({error}); start "
+                "them with torchrun, or unset both"
+            ) from error
     try:
         yield Ranks(place, rank, world_size)
     finally:
@@ -102,19 +128,24 @@ def _of_rank(device: str, local: int) -> str:
     return f"cuda:{local}" if device == "cuda" else device
 
 
+_DEVICES = ("cpu", "cuda", "mps")
+
+
 def resolve_device(name: str) -> torch.device:
     """`auto` is the first CUDA GPU, else the CPU; anything else is torch's own name of a device.
 
-    OstracaError where the machine has no such device.
+    A GPU has a number. OstracaError where the machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device("cuda:0" if name == "cuda" else name)
         torch.empty(0, device=device)
+        reason = f"training is on {', '.join(_DEVICES)}"
     except (RuntimeError, AssertionError) as error:  # torch raises either where it lacks the device
-        reason = str(error).splitlines()[0]
+        device, reason = torch.device("meta"), str(error).splitlines()[0]
+    if device.type not in _DEVICES:
         raise OstracaError(
             f"train.device={name!r} cannot be used ({reason}); use auto, cpu, or cuda where there is a GPU"
-        ) from error
+        )
     return device

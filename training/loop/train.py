@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...tasks.errors import OstracaError
 from ..models.canon import Canon
 from ..settings import TrainSettings
+from .clock import Clock
 from .data import Batch, labelled, parts_of
 from .parallel import Spread
 from .schedule import learning_rate
@@ -27,17 +28,17 @@ class Step:
     number: int  # of this step, from 1
     summed: Tensor  # float32 [], loss over this rank's labels, nats; on the model's device
     norm: Tensor | None  # float32 [], of the gradient before it was clipped; None: it was not looked at
-    labels: int  # tokens in the loss, of all ranks; at least 1
+    labels: int  # tokens in the loss, of all ranks
     length: int  # tokens of a window
     tokens: int  # of all ranks and steps so far, of this one too
-    seconds: float  # spent in steps so far; on a GPU the work may still be under way
+    seconds: float  # spent in steps so far (see `Clock`); on a GPU the work may still be under way
     waited: float  # of them, for data
     stop: bool  # whether a rank was asked to stop
 
     @property
     def loss(self) -> Tensor:
         """This rank's share of the mean over the global batch's labels, nats: float32 []."""
-        return self.summed / self.labels
+        return self.summed / max(self.labels, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +57,21 @@ def train(
     *,
     optimizer: torch.optim.Optimizer | None = None,
     done: Done | None = None,
-    seed: int = 0,
+    clock: Clock | None = None,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Train a model in place up to step `train.max_steps`, giving a record after each.
 
     batches: this rank's share of the global ones. optimizer, done: of a run that goes on, whose batches begin
-    with the next one. seed: of what is random in the model (dropout), a function of it, the step and the
-    part. The caller may evaluate between two steps: each begins with `model.train()`. OstracaError where the
-    batches end early.
+    with the next one. clock: whose time is the steps' (None: one that begins now). The caller may evaluate
+    between two steps: each begins with `model.train()`. OstracaError where the batches end early.
     """
     model, settings, ranks = spread.model, spread.settings, spread.ranks
     optimizer = make_optimizer(model, settings) if optimizer is None else optimizer
     source = iter(batches)
     done = done or Done()
-    tokens, seconds, waited = done.tokens, done.seconds, done.waited
+    clock = clock or Clock(ranks.device, done.seconds)
+    tokens, waited = done.tokens, done.waited
     for number in range(done.steps + 1, settings.max_steps + 1):
         begin = time.perf_counter()
         batch = next(source, None)
@@ -82,49 +83,47 @@ def train(
             group["lr"] = learning_rate(number, settings)
         optimizer.zero_grad(set_to_none=True)
         told = ranks.total(torch.tensor([labelled(batch), asked_to_stop()], dtype=torch.int64)).tolist()
-        labels = max(told[0], 1)
-        summed = _backward(spread, batch, labels, (seed, number))
+        summed = _backward(spread, batch, max(told[0], 1), number)
         norm = None
         if settings.grad_clip is not None:
             norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip))
         optimizer.step()
         tokens += batch["input_ids"].numel() * ranks.world_size
-        seconds += time.perf_counter() - begin
         yield Step(
             number=number,
             summed=summed,
             norm=norm,
-            labels=labels,
+            labels=told[0],
             length=batch["input_ids"].shape[1],
             tokens=tokens,
-            seconds=seconds,
+            seconds=clock.seconds(),
             waited=waited,
             stop=told[1] > 0,
         )
 
 
-def _backward(spread: Spread, batch: Batch, labels: int, address: tuple[int, int]) -> Tensor:
+def _backward(spread: Spread, batch: Batch, labels: int, step: int) -> Tensor:
     """Gradients of a global batch with so many labels, part after part; the loss summed over this rank's.
 
-    address: seed and step.
+    What is random in the model is a function of seed, step and part.
     """
     settings, ranks = spread.settings, spread.ranks
     count = settings.parts_a_rank(ranks.world_size)
     exact = spread.kind == "sum" and ranks.device.type == "cpu" and count * ranks.world_size > 1
     tree, total = TreeSum(), torch.zeros((), device=ranks.device)
     for number, part in enumerate(parts_of(batch, count, settings.document_mask, ranks.device)):
-        torch.manual_seed(_seed(*address, ranks.rank * count + number))
+        torch.manual_seed(_seed(spread.seed, step, ranks.rank * count + number))
         loss = spread.backward(part, number == count - 1, 1 / labels)
         if exact:
-            tree.add([loss, *_taken(spread.model)])
+            tree.add([loss, *_taken(spread.model, ranks.device)])
         else:
             total += loss
     if not exact:
         return total
-    total, *gradients = tree.total()
-    ranks.add_up(gradients)
-    for parameter, gradient in zip(_trained(spread.model), gradients, strict=True):
-        parameter.grad = gradient
+    total, has, *gradients = tree.total()
+    ranks.add_up([has, *gradients])
+    for parameter, found, gradient in zip(_trained(spread.model), has.tolist(), gradients, strict=True):
+        parameter.grad = gradient if found else None
     return total
 
 
@@ -138,13 +137,14 @@ def _trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _taken(model: nn.Module) -> list[Tensor]:
-    """The gradients, which the parameters lose; zeros where one has none."""
-    found = []
+def _taken(model: nn.Module, device: torch.device) -> list[Tensor]:
+    """Which parameters have a gradient, 0 or 1 each, and the gradients, which they lose; zeros for none."""
+    has, found = [], []
     for parameter in _trained(model):
         gradient, parameter.grad = parameter.grad, None
+        has.append(gradient is not None)
         found.append(torch.zeros_like(parameter) if gradient is None else gradient)
-    return found
+    return [torch.tensor(has, dtype=torch.float32, device=device), *found]
 
 
 def _whole(norm: Tensor) -> Tensor:
@@ -177,10 +177,11 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
 
 
 @contextlib.contextmanager
-def isolated(seed: int, threads: int | None) -> Iterator[None]:
-    """Torch with its own random state and number of threads; both are put back afterwards."""
+def isolated(seed: int, threads: int | None, device: torch.device | None = None) -> Iterator[None]:
+    """Torch with its own random state, also of a GPU, and number of threads; put back afterwards."""
     before = torch.get_num_threads()
-    with torch.random.fork_rng():
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
         try:
             if threads is not None:

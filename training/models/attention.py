@@ -40,6 +40,9 @@ def document_borders(position_ids: Tensor) -> Tensor:
     """
     begins = position_ids == 0
     begins[:, 0] = True
+    # What a row is filled up with has position 0 too: it is one example, not one a token.
+    filled = position_ids.flip(1).cumsum(1).flip(1) == 0
+    begins[:, 1:] &= ~(filled[:, 1:] & filled[:, :-1])
     found = begins.flatten().nonzero().flatten()
     size = 1 << len(found).bit_length()  # at least one more than there are examples
     return functional.pad(found, (0, size - len(found)), value=begins.numel()).int()

@@ -75,7 +75,7 @@ def build_model(config: Mapping[str, Any], *, vocab_size: int, positions: int, s
     """
     sizes = _checked(config)
     kind = config["kind"]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # weights are made on the CPU
         torch.manual_seed(seed)
         if kind == "llama":
             return Llama(vocab_size, **sizes)
