@@ -320,10 +320,15 @@ def training() -> list[Row]:
     where = of("device")["device"]
     rows: list[Row] = []
     if where == "cpu":
-        call = ("depo-demo", "32", "43", "30", "300")
-        theirs = of("trainer", "llama", *call)["tokens"]
-        for model in ("llama@transformers", "llama", "llama_canon"):
-            m = of("ours", model, *call)
+        call = ("depo-demo", "64", "23", "30", "300")
+        models = ("llama@transformers", "llama", "llama_canon")
+        theirs, best = 0.0, dict[str, dict[str, Any]]()
+        for _ in range(3):  # in turns: the machine has its moods
+            theirs = max(theirs, of("trainer", "llama", *call)["tokens"])
+            for model in models:
+                found = of("ours", model, *call)
+                best[model] = max(best.get(model, found), found, key=lambda one: one["tokens"])
+        for model, m in best.items():
             aim = "Trainer" if model != "llama_canon" else ""
             beside = f"Trainer on transformers' Llama {theirs:.0f}; waits for data {m['wait']:.1f} %"
             rows.append((f"train {model}, demo", m["tokens"], "ktok/s", aim, beside))
