@@ -20,7 +20,16 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+TRAINING = [
+    line.partition("  #")[0].strip().removesuffix("...").strip()
+    for line in (Path(ostraca.__file__).resolve().parent.parent / "training/README.md")
+    .read_text()
+    .splitlines()
+    if line.strip().startswith("ostraca ")
+]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *TRAINING])
 def test_every_command_has_the_keys_it_is_called_with(command: str) -> None:
     _, name, *overrides = shlex.split(command)
     cli.compose(name, overrides)
@@ -28,6 +37,7 @@ def test_every_command_has_the_keys_it_is_called_with(command: str) -> None:
 
 def test_commands_are_found() -> None:
     assert len(COMMANDS) > 12
+    assert len(TRAINING) > 5
     assert {command.split()[1] for command in COMMANDS} == set(cli.COMMANDS)
 
 

@@ -1,11 +1,14 @@
 """Canon against a loop, and against the borders it must not look across."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostraca.training.models.canon import Canon
+from ostraca.training.models.canon import Canon, _FusedSum
 
 
 def by_loop(canon: Canon, x: torch.Tensor, position_ids: torch.Tensor | None) -> torch.Tensor:
@@ -42,6 +45,14 @@ def test_is_the_loop(
             row.append(0 if t == 0 or t in starts else row[-1] + 1)
         positions = torch.tensor([row, list(range(length))])
     torch.testing.assert_close(canon(x, positions), by_loop(canon, x, positions))
+    # What `torch.compile` takes in its place, and its gradients.
+    linear = residual
+    if not activation:
+        fused = _FusedSum.apply(x, canon.weight, linear, positions)
+        torch.testing.assert_close(fused, by_loop(canon, x, positions))
+        if kernel * length < 20:
+            given = (x.requires_grad_(), canon.weight, linear, positions)
+            torch.autograd.gradcheck(_FusedSum.apply, given)
 
 
 def test_is_a_depthwise_convolution() -> None:
@@ -64,3 +75,22 @@ def test_begins_with_neighbours_in_sight_and_a_sane_size() -> None:
 
 def test_keeps_bfloat16() -> None:
     assert Canon(4)(torch.randn(1, 6, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_compiled_it_is_few_kernels() -> None:
+    """One forward; back one for x, one pass for the sums of all weights, and what puts these together."""
+    code = """
+import torch
+from torch._inductor import metrics
+from ostraca.training.models.canon import Canon
+
+canon, x = Canon(64), torch.randn(2, 64, 64, requires_grad=True)
+y = torch.compile(canon, dynamic=False)(x)
+print(metrics.generated_kernel_count)
+y.backward(torch.randn_like(y))
+print(metrics.generated_kernel_count)
+torch.testing.assert_close(y, canon(x))
+"""
+    # In a process of its own: torch's compiler warns of its own ways.
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1", "4"]

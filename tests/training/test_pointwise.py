@@ -96,6 +96,8 @@ def test_sixteen_bits_stay_sixteen_bits(name: str) -> None:
     assert function(numbers(*shape, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
+# torch's compiler is told by torch's autograd not to do as it does.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("form", [{}, {"rope_fraction": 0.5, "canon": "ABCD", "qk_norm": True}])
 def test_a_compiled_llama_is_the_same(form: dict[str, Any]) -> None:
     """With `eager` as its compiler: what is captured, not what is made of it."""

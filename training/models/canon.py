@@ -50,16 +50,12 @@ class Canon(nn.Module):
         """
         weight = self.weight.to(x.dtype)
         linear = self.residual and not self.activation
-        near = _near(position_ids, min(self.kernel, x.shape[1]))
+        y: Tensor
         if by_hand(x, self.weight):
-            y: Tensor = _Sum.apply(x, weight, linear, near)  # type: ignore[no-untyped-call]
+            near = _near(position_ids, min(self.kernel, x.shape[1]))
+            y = _Sum.apply(x, weight, linear, near)  # type: ignore[no-untyped-call]
         else:
-            y = torch.addcmul(x, x, weight[0]) if linear else x * weight[0]
-            for j in range(1, min(self.kernel, x.shape[1])):
-                past = x[:, :-j] * weight[j]
-                if near is not None:
-                    past = past * near[j - 1]
-                y = y + nn.functional.pad(past, (0, 0, j, 0))
+            y = _FusedSum.apply(x, weight, linear, position_ids)  # type: ignore[no-untyped-call]
         if self.activation:
             y = nn.functional.silu(y)
             return x + y if self.residual else y
@@ -71,6 +67,47 @@ def _near(position_ids: Tensor | None, kernel: int) -> tuple[Tensor, ...] | None
     if position_ids is None:
         return None
     return tuple(position_ids[:, j:, None] >= j for j in range(1, kernel))
+
+
+class _FusedSum(torch.autograd.Function):
+    """The weighted sum for `torch.compile`: one kernel forward; back one for `x` and one for all the weights.
+
+    By itself it would keep the shifted products, or sum them up one by one: shifted tensors all have the
+    length of the row here, filled with zeros, so that their sums have one shape.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, linear: bool, position_ids: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight, position_ids)
+        ctx.linear = linear
+        y = torch.addcmul(x, x, weight[0]) if linear else x * weight[0]
+        for j in range(1, min(len(weight), x.shape[1])):
+            y = y + _seen_from(_back(x, j), position_ids, j) * weight[j]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, weight, position_ids = ctx.saved_tensors
+        to_x = torch.addcmul(grad, grad, weight[0]) if ctx.linear else grad * weight[0]
+        to_weight = [(grad * x).sum((0, 1))]
+        for j in range(1, len(weight)):
+            if j >= x.shape[1]:
+                to_weight.append(torch.zeros_like(weight[j]))
+                continue
+            later = _seen_from(grad, position_ids, j)
+            to_x = to_x + nn.functional.pad(later[:, j:], (0, 0, 0, j)) * weight[j]
+            to_weight.append((later * _back(x, j)).sum((0, 1)))
+        return to_x, torch.stack(to_weight), None, None
+
+
+def _back(x: Tensor, j: int) -> Tensor:
+    """At t what stands at t - j, zeros before the start."""
+    return nn.functional.pad(x[:, :-j], (0, 0, j, 0))
+
+
+def _seen_from(x: Tensor, position_ids: Tensor | None, j: int) -> Tensor:
+    """Zeros where the token j places back is of another example."""
+    return x if position_ids is None else x * (position_ids[..., None] >= j)
 
 
 class _Sum(torch.autograd.Function):
