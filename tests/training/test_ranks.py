@@ -70,7 +70,7 @@ def test_two_processes_are_one(alone: Path, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_at_another_world_size(alone: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     running = started(out, 2, *EXACT)
-    for _ in range(3000):
+    for _ in range(9000):
         if (out / "checkpoints/step-00000003/state.json").exists() or running.poll() is not None:
             break
         time.sleep(0.02)
@@ -138,7 +138,7 @@ def test_sigterm_saves_a_step_that_all_have_made(tmp_path: Path) -> None:
     out = tmp_path / "run"
     long = ["train.max_steps=100000", "train.schedule=constant", "train.checkpoint_every=100000"]
     running = started(out, 2, *EXACT, *long)
-    for _ in range(3000):
+    for _ in range(9000):
         if (out / "metrics.csv").exists() and len(rows(out)) > 1:
             break
         time.sleep(0.02)
@@ -173,7 +173,7 @@ def test_one_process_of_a_folder_at_a_time(tmp_path: Path, capsys: pytest.Captur
     out = tmp_path / "run"
     long = ["train.max_steps=100000", "train.schedule=constant"]
     running = started(out, 1, *long)
-    for _ in range(3000):
+    for _ in range(9000):
         if (out / "metrics.csv").exists():
             break
         time.sleep(0.02)

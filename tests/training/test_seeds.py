@@ -61,7 +61,7 @@ def test_sigterm_reaches_all(tmp_path: Path) -> None:
     running = subprocess.Popen(
         [sys.executable, "-m", "ostraca", "train", *words], stderr=subprocess.PIPE, text=True, env=environment
     )
-    for _ in range(3000):
+    for _ in range(9000):
         if all((out / f"seed-{seed}" / "metrics.csv").exists() for seed in (0, 1)):
             break
         time.sleep(0.02)
