@@ -149,7 +149,7 @@ def one_run(evaluator: Evaluator | None, config: Mapping[str, Any], stop: Stop) 
             _Run(going=going, watch=watch, evaluation=evaluation, stop=stop).all_of_it()
             with ranks.on_main() as mine:
                 if mine:
-                    print(f"wrote {out / METRICS}" + ("" if evaluation is None else evaluation.end(out)))
+                    watch.say(f"wrote {out / METRICS}" + ("" if evaluation is None else evaluation.end(out)))
     return out
 
 

@@ -116,7 +116,9 @@ class Watch:
             self._table.write({**dict.fromkeys(STEPS, ""), **counts, **written, **times})
             sent = {**known, "examples_seen": float(examples), "tokens_seen": float(step.tokens)}
             self.log(sent, step.number)
-            if not quiet and not (self._progress.live and sys.stdout.isatty()):
+            # On a terminal the line that is written over tells of all but the last.
+            live = self._progress.live and sys.stdout.isatty()
+            if not quiet and (not live or step.number == self._train.max_steps):
                 self.say(self._line(step, values))
 
     def _line(self, step: Step, values: Mapping[str, float]) -> str:

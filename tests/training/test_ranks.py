@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import signal
@@ -68,16 +69,19 @@ def test_two_processes_are_one(alone: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_at_another_world_size(alone: Path, tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
     out = tmp_path / "run"
     running = started(out, 2, *EXACT)
     for _ in range(9000):
         if (out / "checkpoints/step-00000003/state.json").exists() or running.poll() is not None:
             break
         time.sleep(0.02)
-    workers = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=False)
+    workers = psutil.Process(running.pid).children()
+    assert len(workers) >= 2
     running.kill()
-    for worker in workers.stdout.split():
-        os.kill(int(worker), signal.SIGKILL)
+    for worker in workers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()
     running.communicate()
     assert_same(run(out, 1, *EXACT), alone)
 
