@@ -25,6 +25,7 @@ os.register_at_fork(after_in_child=_running.clear)  # threads are not there in a
 def _end_all() -> None:
     for each in list(_running):
         each.stop()
+        _join(each.threads)  # also where it was stopped by a thread of its own, or ran out of patience
 
 
 def _join(threads: list[threading.Thread]) -> None:
@@ -78,18 +79,18 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._waiting: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
-        self._threads = [
+        self.threads = [
             threading.Thread(target=_work, args=(self._waiting,), daemon=True, name=f"ostraca-read-{number}")
             for number in range(count)
         ]
         self._over = False
         _running.add(self)
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def give(self, job: Job[Any]) -> None:
         """Have a job done."""
-        if self._threads:
+        if self.threads:
             self._waiting.put(job)
 
     def help(self) -> bool:
@@ -112,9 +113,9 @@ class Workers:
         with suppress(queue.Empty):
             while True:
                 self._waiting.get_nowait()
-        for _ in self._threads:
+        for _ in self.threads:
             self._waiting.put(None)
-        _join(self._threads)
+        _join(self.threads)
 
 
 def _work(waiting: queue.SimpleQueue[Job[Any] | None]) -> None:
@@ -153,9 +154,9 @@ class _Ahead:
         self.ready: queue.Queue[tuple[bool, Any]] = queue.Queue(count)
         self._items = items
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._make, daemon=True, name="ostraca-batches")
+        self.threads = [threading.Thread(target=self._make, daemon=True, name="ostraca-batches")]
         _running.add(self)
-        self._thread.start()
+        self.threads[0].start()
 
     def stop(self) -> None:
         """No item is begun any more; the one that is under way is waited for."""
@@ -164,7 +165,7 @@ class _Ahead:
         self._stopped.set()
         with suppress(queue.Empty):
             self.ready.get_nowait()  # one who waits to put something there goes on
-        _join([self._thread])
+        _join(self.threads)
 
     def _make(self) -> None:
         try:
