@@ -19,7 +19,7 @@ from ..pipeline.store.folder import Folder
 from ..pipeline.store.open import open_folder
 from ..tasks.base import INT32_MAX
 from ..tasks.core.paths import is_local, local_path
-from ..tasks.errors import ConfigError, OstracaError, check_integer, nearest
+from ..tasks.errors import ConfigError, OstracaError, check_integer, first_line, nearest
 from .source import Blocks, Rows
 
 _WILD = re.compile(r"[*?\[]")
@@ -147,7 +147,7 @@ class ParquetSource:
             with closing(folder.open(name)) as file, pq.ParquetFile(file) as parquet:
                 table = parquet.read_row_group(group, columns=wanted, use_threads=False)
         except FAILURES as error:
-            raise OstracaError(f"{folder}/{name}: cannot be read ({str(error).splitlines()[0]})") from error
+            raise OstracaError(f"{folder}/{name}: cannot be read ({first_line(error)})") from error
         said = f"{folder}/{name}: row group {group}"
         values, offsets = _lists(said, self._column, table.column(self._column))
         most = INT32_MAX if self._vocab_size is None else self._vocab_size - 1

@@ -21,7 +21,7 @@ from .pipeline.commands.output import lost_output, output_failed, steady_streams
 from .pipeline.spec.words import key_of, quoted
 from .tasks import register_modules
 from .tasks.core.counts import whole
-from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, nearest, shown
+from .tasks.errors import ConfigError, OstracaError, OtherVersionWarning, first_line, nearest, shown
 
 # Command -> the module that runs it, imported at first use, and its line in the list.
 COMMANDS = {
@@ -314,13 +314,13 @@ def _explain(command: str, overrides: list[str], groups: list[str], error: Excep
     try:
         base = OmegaConf.to_container(hydra_compose(command, chosen), resolve=False)
     except Exception:  # of a file that the user wrote: any of three libraries' own
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
     known = sorted(_flat_keys(base))
     for word in overrides:
         key = key_of(word)
         if key not in (*groups, _SEARCH, *known):
             return f"unknown key {key!r}{nearest(key, known)}; see `ostraca {command} --help` for all keys"
-    return str(error).strip().splitlines()[0]
+    return first_line(error)
 
 
 def _flat_keys(config: Any, prefix: str = "") -> Iterator[str]:

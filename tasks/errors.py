@@ -33,6 +33,17 @@ class CorruptWarning(UserWarning):
     """A part of a corpus was left out, as was asked for, since it cannot be read."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line, for our own message; its kind where it says nothing."""
+    lines = str(error).strip().splitlines() or [""]
+    return " ".join(lines[0].split()) or type(error).__name__
+
+
+def kind_and_text(error: BaseException) -> str:
+    """An error of the user's own code in one line: its kind and all that it says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def shown(value: object) -> str:
     """A value in a message: one line, not too long, whatever it is."""
     try:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, OstracaError, nearest, shown
+from .errors import ConfigError, OstracaError, kind_and_text, nearest, shown
 
 if TYPE_CHECKING:
     from .base import Task
@@ -202,7 +202,7 @@ def _imported(offer: Offer) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and offer.module.startswith(error.name or "?"):
             why = "there is none on Python's path or in the current folder"
         else:
-            why = " ".join(f"{type(error).__name__}: {error}".split())
+            why = kind_and_text(error)
         raise ConfigError(f"{offer.by}: cannot import {offer.module}: {why}") from error
 
 

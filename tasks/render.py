@@ -10,7 +10,7 @@ import numpy as np
 from rich.text import Text
 
 from .base import Look, ValidationResult
-from .errors import ConfigError
+from .errors import ConfigError, first_line
 from .vocabulary import Renaming
 
 READ, LEARNED = "dim", "green"
@@ -131,7 +131,7 @@ def _from_hub(name: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         if wants_code(error):
             raise _not_loaded(name, "has code of its own (auto_map), which ostraca never runs") from error
-        raise _not_loaded(name, str(error).strip().splitlines()[0]) from error
+        raise _not_loaded(name, first_line(error)) from error
 
 
 def _not_loaded(name: str, why: str) -> ConfigError:

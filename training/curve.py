@@ -48,7 +48,7 @@ class HopEvaluation:
         """ConfigError where there is no such task, or a hop cannot be measured."""
         self._evaluation = read_settings(EvalSettings, "eval", config["eval"])
         self._precision = read_settings(TrainSettings, "train", config["train"]).precision
-        self._task, self._config, self._renaming, self._hops = _task_with_hops(config, data)
+        self._task, self._config, self._renaming, self._hops = _task_with_hops(data)
         chosen = choose_hops(self._evaluation.hops, self._hops.key, int(self._config[self._hops.key]))
         self._sets = {hop: self._hops.config(self._config, hop, self._evaluation.qa) for hop in chosen}
         self._seed = seeds.data + self._evaluation.seed_offset
@@ -98,9 +98,7 @@ class HopEvaluation:
         return f", {out / METRICS} and {out / PICTURE}"
 
 
-def _task_with_hops(
-    config: Mapping[str, Any], data: Data
-) -> tuple[str, Mapping[str, Any], Renaming | None, Hops]:
+def _task_with_hops(data: Data) -> tuple[str, Mapping[str, Any], Renaming | None, Hops]:
     """The one among the data: its name, its config, the model's ids for it, and its hops."""
     found: list[tuple[str, Mapping[str, Any], Renaming | None]] = []
     for source in data.sources:

@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 from ..pipeline.build.jobs.engine import open_ray
 from ..pipeline.build.jobs.stopping import Stopped, held_back
 from ..tasks.core.paths import is_local, local_path
-from ..tasks.errors import ConfigError, OstracaError, check_integer, check_path, shown
+from ..tasks.errors import ConfigError, OstracaError, check_integer, check_path, first_line, shown
 from ..tasks.registry import HandedOn, handed_on, take_over
 from .stop import Stop
 
@@ -205,4 +205,4 @@ def _line(error: BaseException) -> str:
     """The first line of what went wrong, at its root."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+    return first_line(error)

@@ -20,7 +20,7 @@ from ..pipeline.store.atomic import lock, plain_errors
 from ..pipeline.store.folder import Folder
 from ..pipeline.store.open import open_folder
 from ..tasks.core.paths import local_path
-from ..tasks.errors import ConfigError, OstracaError, check_path
+from ..tasks.errors import ConfigError, OstracaError, check_path, first_line
 from . import on_ray
 from .checkpoints import Checkpoints
 from .going import Going
@@ -194,9 +194,8 @@ def _memory_told() -> Iterator[None]:
         if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
             if "can't allocate memory" not in text and "not enough memory" not in text:
                 raise
-        reason = " ".join(text.split("\n")[0].split()) or "the system gives no more"
         raise OstracaError(
-            f"too little memory for a step ({reason}); raise train.parts, set "
+            f"too little memory for a step ({first_line(error)}); raise train.parts, set "
             "train.activation_checkpointing=true, lower train.batch_size or train.context_length, or take a "
             "smaller model"
         ) from error
@@ -240,12 +239,12 @@ class _Run:
         """
         going, watch = self.going, self.watch
         settings, ranks = going.spread.settings, going.spread.ranks
-        going.clock.go_on(going.done.seconds)
         if going.goes_on:
             what = "is finished at" if going.done.steps >= settings.max_steps else "goes on after"
             watch.say(f"the run in {watch.out} {what} step {going.done.steps:,}")
         else:
             self._measure(0, going.done)
+        going.clock.go_on(going.done.seconds)
         watch.begin(going.done)
         try:
             with held_back() as held:
@@ -254,7 +253,6 @@ class _Run:
                     going.data,
                     optimizer=going.optimizer,
                     done=going.done,
-                    clock=going.clock,
                     asked_to_stop=lambda: held.number is not None or self.stop.asked,
                 )
                 for step in steps:

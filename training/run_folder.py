@@ -23,8 +23,6 @@ _NOTHING = {
     "corpus_path",
     "corpus_where",
     "data_seed",
-    "experiment",
-    "hydra",
     "init_seed",
     "logging",
     "mixture",

@@ -39,25 +39,30 @@ def for_seeds(
         )
     out = local_path(check_path("out", config["out"]))
     folders = [out / f"seed-{seed}" for seed in seeds]
+    kept = config["train"]["checkpoint_folder"]
+    # None: below `out`, where each seed has its own already.
+    checkpoints = [None if kept is None else f"{kept}/seed-{seed}" for seed in seeds]
     gpus = torch.cuda.device_count() if config["train"]["device"] in ("auto", "cuda") else 0
     at_once = max(1, gpus) if config["at_once"] is None else check_integer("at_once", config["at_once"], 1)
-    kept = config["train"]["checkpoint_folder"]
+    each = list(zip(seeds, folders, checkpoints, strict=True))
     if at_once == 1:
-        for seed, folder in zip(seeds, folders, strict=True):
+        for seed, folder, own in each:
             print(f"seed {seed}", flush=True)
-            of_seed = None if kept is None else f"{kept}/seed-{seed}"
-            settings = {**config["train"], "checkpoint_folder": of_seed}
+            settings = {**config["train"], "checkpoint_folder": own}
             train({**config, "train": settings, "seed": seed, "seeds": None, "out": str(folder)})
         return folders
-    words = [word for word in config["overrides"] if word.partition("=")[0] not in _KEYS]
-    if gpus:
-        words = [word for word in words if not word.startswith(f"{_DEVICE}=")]
-    calls = {}
-    for seed, folder in zip(seeds, folders, strict=True):
-        own = [f"seed={seed}", f"out={folder}"]
-        if kept is not None:
-            own.append(f"train.checkpoint_folder={kept}/seed-{seed}")
-        calls[seed] = [sys.executable, "-m", "ostraca", command, *words, *own]
+    decided = (*_KEYS, _DEVICE) if gpus else _KEYS
+    words = [word for word in config["overrides"] if word.partition("=")[0] not in decided]
+    begin = [sys.executable, "-m", "ostraca", command, *words]
+    calls = {
+        seed: [
+            *begin,
+            f"seed={seed}",
+            f"out={folder}",
+            f"train.checkpoint_folder={'null' if own is None else own}",
+        ]
+        for seed, folder, own in each
+    }
     print(f"seeds {', '.join(map(str, seeds))}, {at_once} at a time", flush=True)
     _beside(calls, at_once, gpus)
     return folders

@@ -18,9 +18,9 @@ def weights_of(model: nn.Module, keep: bool = True) -> dict[str, Tensor]:
     """
     found = {}
     for name, tensor in _named(model).items():
-        whole = _whole(tensor)
+        whole = whole_of(tensor)
         if keep:
-            found[name] = whole.detach().to("cpu", copy=True).contiguous()
+            found[name] = to_cpu(whole)
     return found
 
 
@@ -57,7 +57,7 @@ def optimizer_state(
     names = {parameter: name for name, parameter in model.named_parameters()}
     found: dict[str, dict[str, Any]] = {}
     for parameter in _optimized(optimizer):
-        whole = {key: _whole(value) for key, value in optimizer.state.get(parameter, {}).items()}
+        whole = {key: whole_of(value) for key, value in optimizer.state.get(parameter, {}).items()}
         if keep:
             found[names[parameter]] = {key: to_cpu(value) for key, value in whole.items()}
     return found
@@ -79,7 +79,7 @@ def to_cpu(value: Any) -> Any:
     return value.detach().to("cpu", copy=True).contiguous() if isinstance(value, Tensor) else value
 
 
-def _whole(value: Any) -> Any:
+def whole_of(value: Any) -> Any:
     """A tensor, put together where ranks hold shares of it."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 

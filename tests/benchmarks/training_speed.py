@@ -57,15 +57,15 @@ def ours(model: str, dataset: str, batch_size: str, length: str, warm: str, step
     made = build_model(config["model"], vocab_size=vocabulary, positions=int(length), seed=0)
     built = HuggingFace(_hf_llama(config["model"], vocabulary, int(length))) if theirs else made
     work = work_of(made)
-    at: list[Step] = []
+    at: list[tuple[float, Step]] = []
     for step in train(spread(built.to(place), settings, Ranks(place)), StreamDataset(stream)):
         if step.number in (int(warm), settings.max_steps):
             float(step.loss)  # waits for the GPU
-            at.append(replace(step, seconds=time.perf_counter()))
+            at.append((time.perf_counter(), step))
         elif step.number > int(warm):
             labels = step.labels
-    begin, end = at
-    seconds = end.seconds - begin.seconds
+    (began, begin), (ended, end) = at
+    seconds = ended - began
     tokens = end.tokens - begin.tokens
     peak = peak_of(place, None)
     flops = work.flops(tokens, labels * int(steps), int(length))

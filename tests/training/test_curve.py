@@ -1,6 +1,7 @@
 """`ostraca curve` and `train-minimal` from end to end, in small."""
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,19 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "empty", lambda *shape, device: None)
     assert resolve_device("auto") == torch.device("cuda:0")
+
+
+def test_evaluations_are_no_time_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the one before the first step nor later ones."""
+    score = curve.score_hop
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        time.sleep(0.5)
+        return score(*arguments, **more)
+
+    monkeypatch.setattr(curve, "score_hop", slow)
+    begin = time.perf_counter()
+    curve.run(curve_config(tmp_path, "eval.hops=[1,2]"))
+    whole = time.perf_counter() - begin
+    assert whole > 3 * 2 * 0.5
+    assert float(rows(tmp_path)[-1]["train_seconds"]) < whole - 3 * 2 * 0.5

@@ -26,6 +26,10 @@ WRONG = {
     "class M(nn.Module):\n def __init__(self, v): super().__init__()\n def forward(self, x): return (x,)": (
         r"it gives tuple; it must give logits"
     ),
+    "class M(nn.Sequential):\n"
+    " def __init__(self, v): super().__init__(nn.Embedding(v - 1, 4), nn.Linear(4, v))": (
+        r"fails on ids of shape \(1, 8\): IndexError: index out of range"
+    ),
 }
 
 

@@ -79,10 +79,27 @@ def test_a_corpuss_tokenizer_has_what_collators_ask_for(name: str, corpus: Path,
     assert (clm["labels"][clm["attention_mask"] == 0] == -100).all()
 
 
+def few_steps(out: Path) -> Any:
+    """Two steps on the CPU, each of which is told."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=2,
+        per_device_train_batch_size=4,
+        use_cpu=True,
+        report_to=[],
+        logging_steps=1,
+        disable_tqdm=True,
+        save_strategy="no",
+        seed=1,
+    )
+
+
 def test_trainer_trains_on_what_the_card_shows(corpus: Path, tmp_path: Path) -> None:
     """Two steps on the CPU; the lines of the card, word for word, are what makes the labels."""
     pytest.importorskip("accelerate")
-    from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+    from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, Trainer
 
     name = min(TASKS)  # the one that the card loads
     rows, tokenizer = loaded(corpus, name, tmp_path)
@@ -100,17 +117,7 @@ def test_trainer_trains_on_what_the_card_shows(corpus: Path, tmp_path: Path) -> 
         ]
         assert row["labels"] == learned
     small = GPT2Config(vocab_size=len(tokenizer), n_positions=512, n_layer=1, n_embd=8, n_head=2)
-    settings = TrainingArguments(
-        output_dir=str(tmp_path / "out"),
-        max_steps=2,
-        per_device_train_batch_size=4,
-        use_cpu=True,
-        report_to=[],
-        logging_steps=1,
-        disable_tqdm=True,
-        save_strategy="no",
-        seed=1,
-    )
+    settings = few_steps(tmp_path / "out")
     trainer = Trainer(
         model=GPT2LMHeadModel(small),
         args=settings,
@@ -125,7 +132,7 @@ def test_trainer_trains_on_what_the_card_shows(corpus: Path, tmp_path: Path) -> 
 def test_trainer_trains_on_an_endless_stream(tmp_path: Path) -> None:
     """Its loss of the first step is that of the stream's first batch."""
     pytest.importorskip("accelerate")
-    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer
 
     from ostraca.loaders import TaskSource, TokenStream
 
@@ -145,16 +152,7 @@ def test_trainer_trains_on_an_endless_stream(tmp_path: Path) -> None:
     model.train = lambda mode=True: model  # type: ignore[method-assign,assignment]  # no dropout
     batch = next(iter(same.dataset()))
     expected = model(**batch).loss.item()  # position_ids too: Trainer hands on all that a model takes
-    settings = TrainingArguments(
-        output_dir=str(tmp_path / "out"),
-        max_steps=2,
-        per_device_train_batch_size=4,
-        use_cpu=True,
-        report_to=[],
-        logging_steps=1,
-        disable_tqdm=True,
-        save_strategy="no",
-    )
+    settings = few_steps(tmp_path / "out")
     trainer = Trainer(model=model, args=settings, train_dataset=stream.rows())
     trainer.train()
     # Trainer divides by all labels, of which the first of a row is never in the sum.

@@ -18,9 +18,9 @@ class Clock:
     GPU's time too.
     """
 
-    def __init__(self, device: torch.device, seconds: float = 0.0) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._begin = time.perf_counter() - seconds
+        self.go_on(0.0)
 
     def go_on(self, seconds: float) -> None:
         """Stand at so many seconds now."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ...tasks.errors import ConfigError
+from ...tasks.errors import ConfigError, first_line
 from ..models.base import LanguageModel
 from ..models.own_model import OwnModel
 from ..settings import TrainSettings
@@ -70,13 +70,11 @@ class Spread:
                 again = self._tried(part)
                 if again is not None:
                     raise again
-                reason = " ".join(str(failed).split("\n")[0].split()) or type(failed).__name__
+                reason = first_line(failed)
                 print(f"ostraca: train.compile: going on without, since it failed: {reason}", file=sys.stderr)
         with torch.no_grad():
-            for buffer, value in zip(
-                self.model.buffers(), kept, strict=False
-            ):  # RoPE's tables may have grown
-                if buffer.shape == value.shape:
+            for buffer, value in zip(self.model.buffers(), kept, strict=True):
+                if buffer.shape == value.shape:  # RoPE's tables may have grown
                     buffer.copy_(value)
 
     def _tried(self, part: Part) -> Exception | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from ...loaders.ranks import rank_and_world
-from ...tasks.errors import ConfigError, OstracaError
+from ...tasks.errors import ConfigError, OstracaError, first_line
 from .sums import tree_sum
 
 _PATIENCE = timedelta(hours=2)  # one writes a checkpoint or draws a picture while the others wait
@@ -143,7 +143,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
         reason = f"training is on {', '.join(_DEVICES)}"
     except (RuntimeError, AssertionError) as error:  # torch raises either where it lacks the device
-        device, reason = torch.device("meta"), str(error).splitlines()[0]
+        device, reason = torch.device("meta"), first_line(error)
     if device.type not in _DEVICES:
         raise OstracaError(
             f"train.device={name!r} cannot be used ({reason}); use auto, cpu, or cuda where there is a GPU"

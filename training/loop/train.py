@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...tasks.errors import OstracaError
 from ..models.canon import Canon
 from ..settings import TrainSettings
-from .clock import Clock
+from ..whole import whole_of
 from .data import Batch, labelled, parts_of
 from .parallel import Spread
 from .schedule import learning_rate
@@ -31,8 +31,7 @@ class Step:
     labels: int  # tokens in the loss, of all ranks
     length: int  # tokens of a window
     tokens: int  # of all ranks and steps so far, of this one too
-    seconds: float  # spent in steps so far (see `Clock`); on a GPU the work may still be under way
-    waited: float  # of them, for data
+    waited: float  # seconds so far, for data
     stop: bool  # whether a rank was asked to stop
 
     @property
@@ -57,20 +56,18 @@ def train(
     *,
     optimizer: torch.optim.Optimizer | None = None,
     done: Done | None = None,
-    clock: Clock | None = None,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Train a model in place up to step `train.max_steps`, giving a record after each.
 
     batches: this rank's share of the global ones. optimizer, done: of a run that goes on, whose batches begin
-    with the next one. clock: whose time is the steps' (None: one that begins now). The caller may evaluate
+    with the next one. The caller may evaluate
     between two steps: each begins with `model.train()`. OstracaError where the batches end early.
     """
     model, settings, ranks = spread.model, spread.settings, spread.ranks
     optimizer = make_optimizer(model, settings) if optimizer is None else optimizer
     source = iter(batches)
     done = done or Done()
-    clock = clock or Clock(ranks.device, done.seconds)
     tokens, waited = done.tokens, done.waited
     for number in range(done.steps + 1, settings.max_steps + 1):
         begin = time.perf_counter()
@@ -86,7 +83,7 @@ def train(
         summed = _backward(spread, batch, max(told[0], 1), number)
         norm = None
         if settings.grad_clip is not None:
-            norm = _whole(nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip))
+            norm = whole_of(nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip))
         optimizer.step()
         tokens += batch["input_ids"].numel() * ranks.world_size
         yield Step(
@@ -96,7 +93,6 @@ def train(
             labels=told[0],
             length=batch["input_ids"].shape[1],
             tokens=tokens,
-            seconds=clock.seconds(),
             waited=waited,
             stop=told[1] > 0,
         )
@@ -145,12 +141,6 @@ def _taken(model: nn.Module, device: torch.device) -> list[Tensor]:
         has.append(gradient is not None)
         found.append(torch.zeros_like(parameter) if gradient is None else gradient)
     return [torch.tensor(has, dtype=torch.float32, device=device), *found]
-
-
-def _whole(norm: Tensor) -> Tensor:
-    """Of all ranks, where each has found that of its share of the weights."""
-    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-    return whole
 
 
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

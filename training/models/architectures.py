@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...tasks.errors import ConfigError, nearest, shown
+from ...tasks.errors import ConfigError, kind_and_text, nearest, shown
 from .hugging_face import HuggingFace
 
 # What follows from the task and the sizes; everything else that a config has may be an option.
@@ -66,7 +66,7 @@ def by_model_type(
         model = HuggingFace(inner, apart=True if outside else None)
         causal = outside or _is_causal(model)
     except Exception as error:  # each architecture has its own way to say that sizes do not fit
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = kind_and_text(error)
         raise ConfigError(
             f"model.model_type={model_type}: cannot be made with {_shown(values)} ({reason}); change "
             "model.width, model.heads or model.options"

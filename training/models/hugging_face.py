@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...tasks.core.paths import local_or_name
-from ...tasks.errors import ConfigError
+from ...tasks.errors import ConfigError, first_line
 from .attention import document_mask
 from .base import LanguageModel
 
@@ -160,7 +160,7 @@ def from_pretrained(
             local_or_name(name_or_path), dtype=torch.float32, trust_remote_code=False
         )
     except Exception as error:  # the library raises half a dozen kinds, all of them meaning this
-        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        reason = first_line(error)
         if "trust_remote_code" in str(error):
             reason = "it has code of its own (auto_map), which ostraca never runs"
         raise ConfigError(

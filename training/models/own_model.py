@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from ...tasks.errors import ConfigError
+from ...tasks.errors import ConfigError, kind_and_text
 from ...tasks.registry import import_own
 from .base import LanguageModel
 
@@ -65,16 +65,18 @@ def own_model(vocab_size: int, *, target: str, options: Mapping[str, Any]) -> La
     try:
         made = make(vocab_size, **options)
     except Exception as error:  # whatever it raises
-        raise ConfigError(f"{by}: {name}({vocab_size}{_shown(options)}) failed: {_line(error)}") from error
+        raise ConfigError(
+            f"{by}: {name}({vocab_size}{_shown(options)}) failed: {kind_and_text(error)}"
+        ) from error
     if not isinstance(made, nn.Module):
         raise ConfigError(f"{by}: gave a {type(made).__name__}; it must give a torch.nn.Module")
     model = made if isinstance(made, LanguageModel) else OwnModel(made, target)
-    ids = (torch.arange(8) % vocab_size)[None]
+    ids = (torch.arange(8) * (vocab_size - 1) // 7)[None]  # the first and the last are among them
     try:
         with torch.no_grad():
             logits = model(ids)
     except Exception as error:
-        raise ConfigError(f"{by}: fails on ids of shape (1, 8): {_line(error)}") from error
+        raise ConfigError(f"{by}: fails on ids of shape (1, 8): {kind_and_text(error)}") from error
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (1, 8, vocab_size):
         raise ConfigError(
@@ -86,7 +88,3 @@ def own_model(vocab_size: int, *, target: str, options: Mapping[str, Any]) -> La
 
 def _shown(options: Mapping[str, Any]) -> str:
     return "".join(f", {key}={value!r}" for key, value in options.items())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
